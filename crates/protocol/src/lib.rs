@@ -1,1 +1,8 @@
-//! Placeholder.
+//! The wire formats of Ebbtide: bytes in, bytes out. No sockets, no clock, no randomness.
+//!
+//! Everything that is parsed here comes from a stranger. Nothing in this crate panics on input,
+//! and whatever could be read in two ways is refused ([`http1::Reject`]).
+
+pub mod health;
+pub mod http1;
+pub mod token;
