@@ -1,1 +1,50 @@
-//! Placeholder.
+//! The rules of Ebbtide: what servers may do, where sessions go, how a drain ends.
+//!
+//! Pure: no I/O, no clock, no randomness. Time ([`Now`]) and dice come in as arguments, decisions
+//! go out as values, so that the same code runs in the product, in a test and in a simulation.
+//!
+//! The way in is [`Driver::step`]; what the data plane works from is a [`Snapshot`]; what both
+//! planes hold together is the [`SessionTable`].
+
+mod balance;
+mod command;
+mod config;
+mod counters;
+mod driver;
+mod event;
+mod forecast;
+mod guard;
+mod health;
+mod intent;
+mod name;
+mod record;
+mod session;
+mod snapshot;
+mod standing;
+mod status;
+mod table;
+mod time;
+
+pub use balance::{Rotation, choose};
+pub use command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId, ServerChange};
+pub use config::{
+    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, PoolConfig,
+    ServerConfig, StickySettings,
+};
+pub use counters::{Counter, NodeCounters, PoolCounters, PoolSlot, ServerCounters, ServerSlot};
+pub use driver::{Driver, Input, Output};
+pub use event::{Event, EventKind};
+pub use forecast::{DurationHistory, Forecast};
+pub use guard::GuardRefusal;
+pub use health::{Health, ProbeOutcome};
+pub use intent::{Drain, Intent};
+pub use name::{ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name};
+pub use record::{
+    AuditEntry, IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write,
+};
+pub use session::{EndReason, Session, SessionState, Stay};
+pub use snapshot::{Fact, PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
+pub use standing::{Reason, Standing};
+pub use status::{IntentStatus, NodeStatus, PoolStatus, ServerStatus};
+pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
+pub use time::{Millis, Moment, Now, WallTime};

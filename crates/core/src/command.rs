@@ -1,0 +1,182 @@
+//! What operators ask for, and what they are answered.
+
+use crate::config::{Config, ServerConfig};
+use crate::guard::GuardRefusal;
+use crate::name::{ServerName, SessionId};
+use crate::snapshot::TokenSecrets;
+use crate::time::{Millis, WallTime};
+use std::fmt;
+use std::sync::Arc;
+
+/// Tells an answer's asker from others; chosen by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Who asks, from where and why; goes into the audit log with every change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actor {
+    /// The operator: the name of a token, or of the user at the other end of the UNIX socket.
+    pub who: String,
+    /// The address or socket that the request came by.
+    pub from: String,
+    /// The operator's own words (`--reason`).
+    pub reason: Option<String>,
+}
+
+impl Actor {
+    /// The program itself, where nobody asked: a drain's end, the start.
+    pub fn ebbtide() -> Self {
+        Self {
+            who: "ebbtide".into(),
+            from: "itself".into(),
+            reason: None,
+        }
+    }
+}
+
+/// What an operator may ask for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Back into traffic.
+    Ready {
+        /// Which server.
+        server: ServerName,
+    },
+    /// No new sessions.
+    Hold {
+        /// Which server.
+        server: ServerName,
+        /// Past the capacity guard.
+        force: bool,
+    },
+    /// No new sessions, the rest end at the deadline, then maintenance. On a server that is being
+    /// drained already, sets the new deadline.
+    Drain {
+        /// Which server.
+        server: ServerName,
+        /// From now to the deadline.
+        within: Millis,
+        /// What users are told.
+        message: Option<String>,
+        /// Past the capacity guard.
+        force: bool,
+    },
+    /// Serves nobody, at once.
+    Maintenance {
+        /// Which server.
+        server: ServerName,
+        /// Past the capacity guard.
+        force: bool,
+    },
+    /// Forgets every binding to the server; its users are placed anew.
+    Forget {
+        /// Which server.
+        server: ServerName,
+    },
+    /// Ends one session.
+    EndSession {
+        /// Which one.
+        id: SessionId,
+    },
+    /// Adds a server beside those of the file.
+    AddServer {
+        /// The pool.
+        pool: String,
+        /// The new server.
+        server: ServerConfig,
+    },
+    /// Removes a server that was added live.
+    RemoveServer {
+        /// Which server.
+        server: ServerName,
+        /// Past the capacity guard, and although it has sessions.
+        force: bool,
+    },
+    /// Changes settings of a server; they outlast reloads.
+    SetServer {
+        /// Which server.
+        server: ServerName,
+        /// What changes.
+        change: ServerChange,
+    },
+    /// Makes new tokens with another secret; the present one stays good beside it.
+    RotateTokenSecret {
+        /// The new secret, from the shell's source of randomness.
+        secret: [u8; 32],
+    },
+    /// Takes a new configuration, already checked, whose listeners are already bound.
+    Reload {
+        /// The new configuration.
+        config: Arc<Config>,
+    },
+}
+
+/// What `server set` changes; `None` leaves as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerChange {
+    /// The share of new sessions, 1 to 1000.
+    pub weight: Option<u32>,
+    /// Most sessions; the inner `None` takes the limit away.
+    pub max_sessions: Option<Option<u32>>,
+}
+
+/// What an operator is told after a change that is on disk and in force on every worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What was done, in a sentence.
+    pub text: String,
+    /// What is different: lines of the printed difference of a reload.
+    pub changes: Vec<String>,
+    /// The deadline that was set, on the wall clock.
+    pub deadline: Option<WallTime>,
+    /// The generation that every worker has taken.
+    pub generation: u64,
+}
+
+/// Why a command was not carried out. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of refusal.
+    pub kind: RefusalKind,
+    /// What happened, to which `pool/server`, and what to do.
+    pub text: String,
+}
+
+/// Kinds of refusal, for exit codes and HTTP statuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// No such pool, server or session.
+    NotFound,
+    /// The command makes no sense in the present state, or its values are out of bounds.
+    Invalid,
+    /// A guard holds it back; `--force` would do it.
+    Guarded(GuardRefusal),
+    /// The store could not take it.
+    Store,
+    /// A worker did not acknowledge it in time; it is stored and will be in force.
+    Unacknowledged,
+}
+
+impl Refusal {
+    pub(crate) fn not_found(text: String) -> Self {
+        Self {
+            kind: RefusalKind::NotFound,
+            text,
+        }
+    }
+
+    pub(crate) fn invalid(text: String) -> Self {
+        Self {
+            kind: RefusalKind::Invalid,
+            text,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Refusal {}

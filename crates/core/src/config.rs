@@ -1,0 +1,226 @@
+//! What exists: the configuration after it has been read and checked.
+//!
+//! The file says what exists, never what is wanted of it: intents are not here, so a reload cannot
+//! return a held server to traffic. The program's settings table holds the defaults and the bounds.
+
+use crate::time::Millis;
+use std::net::SocketAddr;
+
+/// All that the rules and the data plane need to know of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses that clients connect to.
+    pub listeners: Vec<ListenerConfig>,
+    /// Pools, each with its servers.
+    pub pools: Vec<PoolConfig>,
+}
+
+/// An address that clients connect to, leading to a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// The pool it leads to; the configuration check made sure that it exists.
+    pub pool: String,
+}
+
+/// Servers that can stand in for one another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Its name in the file.
+    pub name: String,
+    /// How new sessions are spread.
+    pub balance: Balance,
+    /// How long and by what a session binds its user.
+    pub sticky: StickySettings,
+    /// Servers that must go on admitting new sessions; at least 1.
+    pub minimum: u32,
+    /// How the servers' health is found out; `None`: every server counts as up.
+    pub health: Option<HealthSettings>,
+    /// Whom users turn to; shown on Ebbtide's own pages.
+    pub contact: Option<String>,
+    /// How HTTP is spoken.
+    pub http: HttpSettings,
+    /// The servers, in the file's order.
+    pub servers: Vec<ServerConfig>,
+}
+
+/// The policy by which a server is chosen for a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Each in turn, in proportion to the weights, smoothly interleaved.
+    RoundRobin,
+    /// The fewest sessions in proportion to the weight.
+    LeastSessions,
+    /// By the client's address (weighted rendezvous): the same server while it admits.
+    SourceHash,
+}
+
+/// How long and by what a session binds its user to its server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StickySettings {
+    /// How long after its last activity a session still binds.
+    pub reuse: Millis,
+    /// How long after its last activity a session still counts as active.
+    pub active: Millis,
+    /// The name of the token cookie.
+    pub cookie: String,
+}
+
+/// How a pool's servers are probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthSettings {
+    /// What a probe does.
+    pub check: HealthCheck,
+    /// Time between two probes of one server; jittered by a tenth.
+    pub every: Millis,
+    /// How long a probe may take.
+    pub timeout: Millis,
+    /// Failures in a row that take a server down.
+    pub fall: u32,
+    /// Successes in a row that bring it back.
+    pub rise: u32,
+    /// Another port than the server's own.
+    pub port: Option<u16>,
+}
+
+/// What a probe does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HealthCheck {
+    /// A connection is enough.
+    Tcp,
+    /// `GET path` must answer with a status in a range and, where set, the expected text.
+    Http {
+        /// The request's path and query.
+        path: String,
+        /// The `Host` field; the server's address where not set.
+        host: Option<String>,
+        /// Inclusive ranges of good statuses.
+        status: Vec<(u16, u16)>,
+        /// Text that the page must hold. `ACTIVE` means a page that also says `ON HOLD`.
+        expect: Option<String>,
+    },
+}
+
+/// How HTTP is spoken with a pool's clients and servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpSettings {
+    /// Where Ebbtide's own pages for users live; begins with `/`, does not end with it.
+    pub prefix: String,
+    /// A second path for the pool's own health page.
+    pub health_alias: Option<String>,
+    /// Paths that end the session once the server has answered with success or a redirect.
+    pub logout: Vec<String>,
+    /// Longest head, in bytes.
+    pub head_bytes_max: usize,
+    /// Most fields in a head.
+    pub fields_max: usize,
+    /// A head must be whole within this, from its first byte.
+    pub head_timeout: Millis,
+    /// A client's connection may rest this long between requests.
+    pub idle_timeout: Millis,
+    /// A connection to a server must stand within this.
+    pub connect_timeout: Millis,
+    /// A server must begin its answer within this.
+    pub response_timeout: Millis,
+    /// The longest pause within a body, in either direction.
+    pub body_timeout: Millis,
+    /// The longest silence in a tunnel (WebSocket, other upgrades).
+    pub tunnel_timeout: Millis,
+    /// Most connections to one server, over all workers.
+    pub connections_max: u32,
+    /// Most idle connections kept to one server, over all workers.
+    pub upstream_idle_max: u32,
+    /// How long an idle connection to a server is kept.
+    pub upstream_idle_timeout: Millis,
+    /// Retries allowed, in percent of requests (and always a few).
+    pub retry_percent: u32,
+}
+
+/// One address in a pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Its name within the pool.
+    pub name: String,
+    /// Its address, resolved.
+    pub address: SocketAddr,
+    /// Its address as the operator wrote it.
+    pub address_text: String,
+    /// Its share of new sessions, 1 to 1000.
+    pub weight: u32,
+    /// Most sessions it may have; `None`: no limit.
+    pub max_sessions: Option<u32>,
+}
+
+impl HttpSettings {
+    /// The defaults, as the settings table of the program has them too (a test there compares).
+    pub fn defaults() -> Self {
+        Self {
+            prefix: "/.ebbtide".into(),
+            health_alias: None,
+            logout: Vec::new(),
+            head_bytes_max: 32 * 1024,
+            fields_max: 100,
+            head_timeout: Millis::from_secs(10),
+            idle_timeout: Millis::from_secs(60),
+            connect_timeout: Millis::from_secs(5),
+            response_timeout: Millis::from_secs(60),
+            body_timeout: Millis::from_secs(60),
+            tunnel_timeout: Millis::from_secs(3600),
+            connections_max: 10_000,
+            upstream_idle_max: 1_000,
+            upstream_idle_timeout: Millis::from_secs(4),
+            retry_percent: 20,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// A pool with every setting at its default and no servers yet.
+    pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self {
+            balance: Balance::LeastSessions,
+            sticky: StickySettings {
+                reuse: Millis::from_secs(20 * 60),
+                active: Millis::from_secs(60),
+                cookie: format!("ebbtide_{name}"),
+            },
+            minimum: 1,
+            health: Some(HealthSettings::defaults()),
+            contact: None,
+            http: HttpSettings::defaults(),
+            servers: Vec::new(),
+            name,
+        }
+    }
+}
+
+impl HealthSettings {
+    /// A connection every two seconds; three failures take down, two successes bring back.
+    pub fn defaults() -> Self {
+        Self {
+            check: HealthCheck::Tcp,
+            every: Millis::from_secs(2),
+            timeout: Millis::from_secs(2),
+            fall: 3,
+            rise: 2,
+            port: None,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// A server of weight 1 without a limit.
+    pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
+        Self {
+            name: name.into(),
+            address,
+            address_text: address.to_string(),
+            weight: 1,
+            max_sessions: None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Counters of the data plane: one slot per worker, each written by that worker alone, so that
+//! counting costs no shared cache line; readers add the slots up.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+/// A counter (or gauge) with one writer.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `by`. Only the slot's own worker may call it.
+    pub fn add(&self, by: u64) {
+        self.0
+            .store(self.0.load(Relaxed).wrapping_add(by), Relaxed);
+    }
+
+    /// Takes one away. Only the slot's own worker may call it.
+    pub fn sub_one(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_sub(1), Relaxed);
+    }
+
+    /// The present value.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One worker's counters for one server.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ServerSlot {
+    /// Requests sent to the server (a retry counts again).
+    pub requests: Counter,
+    /// Final responses by their first digit, 1xx at index 0.
+    pub responses: [Counter; 5],
+    /// Connections that could not be made.
+    pub connect_failures: Counter,
+    /// Exchanges that broke after bytes had left.
+    pub broken: Counter,
+    /// Exchanges that ran into a time limit of the server's side.
+    pub timeouts: Counter,
+    /// Requests that were tried a second time after failing on this server.
+    pub retries: Counter,
+    /// Body and tunnel bytes towards the server.
+    pub bytes_up: Counter,
+    /// Body and tunnel bytes towards the client.
+    pub bytes_down: Counter,
+    /// Connections to the server that are open, idle ones included.
+    pub connections: Counter,
+    /// Tunnels that are open.
+    pub tunnels: Counter,
+}
+
+/// One worker's counters for one pool.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct PoolSlot {
+    /// Requests that came in.
+    pub requests: Counter,
+    /// New sessions refused because every server was full.
+    pub refused_full: Counter,
+    /// New sessions refused because no server admits any.
+    pub refused_unavailable: Counter,
+    /// Answers that Ebbtide gave for a server that failed (502 and 504).
+    pub gateway_errors: Counter,
+    /// Tokens that were not honoured: malformed, forged, other pool, expired, old epoch, ended.
+    pub tokens_malformed: Counter,
+    /// MAC wrong.
+    pub tokens_forged: Counter,
+    /// Made for another pool.
+    pub tokens_other_pool: Counter,
+    /// Older than the pool's `reuse`.
+    pub tokens_expired: Counter,
+    /// Of an epoch that has been raised since, or of a server that is gone.
+    pub tokens_old_epoch: Counter,
+    /// Of a session that has ended.
+    pub tokens_ended: Counter,
+    /// Sessions that moved because their server was gone.
+    pub sessions_moved: Counter,
+}
+
+/// One worker's counters for the node.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct NodeSlot {
+    /// Client connections accepted.
+    pub accepted: Counter,
+    /// Client connections open.
+    pub connections: Counter,
+    /// Access log lines dropped because the log could not keep up.
+    pub log_dropped: Counter,
+    /// Requests refused as malformed, by reason.
+    pub rejected: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl NodeSlot {
+    /// Counts a request refused as malformed.
+    pub fn reject(&self, reason: &'static str) {
+        let mut rejected = self
+            .rejected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *rejected.entry(reason).or_default() += 1;
+    }
+}
+
+macro_rules! slots {
+    ($(#[$doc:meta] $name:ident of $slot:ty;)*) => {$(
+        #[$doc]
+        #[derive(Debug)]
+        pub struct $name(Box<[$slot]>);
+
+        impl $name {
+            /// Zeroes for so many workers.
+            pub fn new(workers: usize) -> Self {
+                Self((0..workers.max(1)).map(|_| <$slot>::default()).collect())
+            }
+
+            /// The slot that `worker` writes.
+            pub fn slot(&self, worker: usize) -> &$slot {
+                &self.0[worker]
+            }
+
+            /// One figure, added up over the workers.
+            pub fn sum(&self, of: impl Fn(&$slot) -> &Counter) -> u64 {
+                // Wrapping, as a gauge that one worker raises may be lowered by that worker only.
+                self.0.iter().map(|slot| of(slot).get()).fold(0, u64::wrapping_add)
+            }
+
+            /// Every worker's slot.
+            pub fn slots(&self) -> &[$slot] {
+                &self.0
+            }
+        }
+    )*};
+}
+
+slots! {
+    /// Counters of one server.
+    ServerCounters of ServerSlot;
+    /// Counters of one pool.
+    PoolCounters of PoolSlot;
+    /// Counters of the node.
+    NodeCounters of NodeSlot;
+}

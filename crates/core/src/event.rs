@@ -1,0 +1,127 @@
+//! What is told to whoever listens: the event stream, and the lines of `ebbtide events`.
+
+use crate::name::{ServerName, SessionId};
+use crate::session::EndReason;
+use crate::standing::Reason;
+use crate::time::{Millis, WallTime};
+use std::fmt;
+use std::net::IpAddr;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: WallTime,
+    /// To which server, if to one.
+    pub server: Option<ServerName>,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The operator wants something else of the server.
+    Intent {
+        /// The intent before.
+        from: &'static str,
+        /// The intent now.
+        to: &'static str,
+        /// When its sessions end, for a drain.
+        deadline: Option<WallTime>,
+    },
+    /// The server's standing has another reason.
+    Standing {
+        /// The reason before.
+        from: Reason,
+        /// The reason now.
+        to: Reason,
+        /// What the last failed probe said.
+        why: Option<String>,
+    },
+    /// A drain is over: the server is in maintenance.
+    Drained {
+        /// Sessions that were ended by the deadline; 0 if all left by themselves.
+        ended: u32,
+    },
+    /// Every binding to the server was forgotten.
+    Forgotten {
+        /// Sessions that were forgotten.
+        sessions: u32,
+    },
+    /// A session began.
+    SessionBegan {
+        /// Which.
+        id: SessionId,
+        /// From where.
+        client: IpAddr,
+        /// The server that it had to leave.
+        moved_from: Option<ServerName>,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// Which.
+        id: SessionId,
+        /// Why.
+        reason: EndReason,
+        /// How long it lasted.
+        lasted: Millis,
+    },
+    /// A server's settings changed, or servers, pools or listeners came or went.
+    Configured {
+        /// One change, in a sentence.
+        change: String,
+    },
+    /// The store did not take a write; `None`: it does again.
+    Store {
+        /// What it said.
+        failed: Option<String>,
+    },
+}
+
+impl EventKind {
+    /// The name of this kind in the stream.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Intent { .. } => "intent",
+            Self::Standing { .. } => "standing",
+            Self::Drained { .. } => "drained",
+            Self::Forgotten { .. } => "forgotten",
+            Self::SessionBegan { .. } => "session-began",
+            Self::SessionEnded { .. } => "session-ended",
+            Self::Configured { .. } => "configured",
+            Self::Store { .. } => "store",
+        }
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Intent { from, to, .. } => write!(f, "intent {from} -> {to}"),
+            Self::Standing { from, to, why } => {
+                write!(f, "standing {} -> {}", from.label(), to.label())?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+            }
+            Self::Drained { ended: 0 } => f.write_str("drained: every session left by itself"),
+            Self::Drained { ended } => write!(f, "drained: {ended} sessions ended at the deadline"),
+            Self::Forgotten { sessions } => write!(f, "forgot {sessions} sessions"),
+            Self::SessionBegan {
+                id,
+                client,
+                moved_from,
+            } => {
+                write!(f, "session {id} began from {client}")?;
+                moved_from
+                    .as_ref()
+                    .map_or(Ok(()), |from| write!(f, ", moved from {from}"))
+            }
+            Self::SessionEnded { id, reason, lasted } => {
+                write!(f, "session {id} ended after {lasted}: {}", reason.label())
+            }
+            Self::Configured { change } => f.write_str(change),
+            Self::Store { failed: Some(why) } => write!(f, "the store fails: {why}"),
+            Self::Store { failed: None } => f.write_str("the store works again"),
+        }
+    }
+}

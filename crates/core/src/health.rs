@@ -1,0 +1,213 @@
+//! Health: what probes have shown of a server, by rise and fall.
+
+use crate::config::HealthSettings;
+use crate::time::{Now, WallTime};
+
+/// What one probe showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The server answered as expected; `places` if its page said how many sessions it can take.
+    Good {
+        /// Sessions available, as the health page tells.
+        places: Option<u64>,
+    },
+    /// The page says `ON HOLD`: alive, wants no new sessions.
+    OnHold,
+    /// The page says `ALL SESSIONS IN USE`: alive, full.
+    AllInUse,
+    /// No answer, or the wrong one; the reason is for people.
+    Bad(String),
+}
+
+/// What a server's own health page asks for, while it is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Page {
+    #[default]
+    Active,
+    OnHold,
+    AllInUse,
+}
+
+/// Up or down, as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Not probed yet since the program started; taken to be up.
+    Unproven,
+    /// New in a running program; takes no sessions before its first good probe.
+    Starting,
+    /// Up.
+    Up,
+    /// Down.
+    Down,
+    /// The pool has no health check; taken to be up.
+    Unchecked,
+}
+
+impl Health {
+    /// The word that people see.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// The rise-and-fall state of one server.
+#[derive(Clone, Debug)]
+pub(crate) struct HealthState {
+    pub health: Health,
+    pub page: Page,
+    pub places: Option<u64>,
+    /// Results in a row that speak against the present state.
+    against: u32,
+    /// The last failure's reason, kept while it matters.
+    pub why: Option<String>,
+    pub since: WallTime,
+    pub last_probe: Option<WallTime>,
+    /// A worker's connection was refused: the next failed probe takes the server down at once.
+    suspected: bool,
+}
+
+impl HealthState {
+    pub fn new(health: Health, now: Now) -> Self {
+        Self {
+            health,
+            page: Page::Active,
+            places: None,
+            against: 0,
+            why: None,
+            since: now.wall,
+            last_probe: None,
+            suspected: false,
+        }
+    }
+
+    /// A worker could not connect. Returns whether that is news that a probe should confirm now.
+    pub fn suspect(&mut self) -> bool {
+        let news = !self.suspected && !matches!(self.health, Health::Down | Health::Unchecked);
+        self.suspected |= news;
+        news
+    }
+
+    /// Takes one probe's outcome; returns whether what others see of the server has changed.
+    pub fn probed(&mut self, outcome: ProbeOutcome, rule: &HealthSettings, now: Now) -> bool {
+        self.last_probe = Some(now.wall);
+        let before = (self.health, self.page);
+        let (page, places) = match outcome {
+            ProbeOutcome::Bad(why) => {
+                self.failed(why, rule);
+                return self.changed(before, now);
+            }
+            ProbeOutcome::Good { places } => (Page::Active, places),
+            ProbeOutcome::OnHold => (Page::OnHold, None),
+            ProbeOutcome::AllInUse => (Page::AllInUse, Some(0)),
+        };
+        self.page = page;
+        self.places = places;
+        self.suspected = false;
+        self.succeeded(rule);
+        self.changed(before, now)
+    }
+
+    fn failed(&mut self, why: String, rule: &HealthSettings) {
+        self.why = Some(why);
+        match self.health {
+            // The first word heard of a server is believed.
+            Health::Unproven | Health::Starting => self.enter(Health::Down),
+            Health::Up => {
+                self.against += 1;
+                if self.against >= rule.fall || self.suspected {
+                    self.enter(Health::Down);
+                }
+            }
+            Health::Down => self.against = 0,
+            Health::Unchecked => {}
+        }
+    }
+
+    fn succeeded(&mut self, rule: &HealthSettings) {
+        match self.health {
+            Health::Unproven | Health::Starting => self.enter(Health::Up),
+            Health::Up => {
+                self.against = 0;
+                self.why = None;
+            }
+            Health::Down => {
+                self.against += 1;
+                if self.against >= rule.rise {
+                    self.enter(Health::Up);
+                }
+            }
+            Health::Unchecked => {}
+        }
+    }
+
+    fn enter(&mut self, health: Health) {
+        self.health = health;
+        self.against = 0;
+        self.suspected = false;
+        if health == Health::Up {
+            self.why = None;
+        }
+    }
+
+    fn changed(&mut self, before: (Health, Page), now: Now) -> bool {
+        let changed = before != (self.health, self.page);
+        if changed {
+            self.since = now.wall;
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(start: Health, script: &str) -> String {
+        let rule = HealthSettings::defaults();
+        let mut state = HealthState::new(start, Now::default());
+        let mut seen = String::new();
+        for letter in script.chars() {
+            match letter {
+                '+' => drop(state.probed(
+                    ProbeOutcome::Good { places: None },
+                    &rule,
+                    Now::default(),
+                )),
+                '-' => drop(state.probed(ProbeOutcome::Bad("no".into()), &rule, Now::default())),
+                '!' => drop(state.suspect()),
+                _ => unreachable!("scripts are made of + - !"),
+            }
+            seen.push(match state.health {
+                Health::Up => 'U',
+                Health::Down => 'd',
+                Health::Unproven => '?',
+                Health::Starting => 's',
+                Health::Unchecked => '*',
+            });
+        }
+        seen
+    }
+
+    #[test]
+    fn falls_after_three_and_rises_after_two() {
+        assert_eq!(run(Health::Unproven, "+--+---++"), "UUUUUUddU");
+    }
+
+    #[test]
+    fn the_first_word_is_believed() {
+        assert_eq!(run(Health::Unproven, "-"), "d");
+        assert_eq!(run(Health::Starting, "+"), "U");
+    }
+
+    #[test]
+    fn a_refused_connection_needs_one_probe_to_confirm() {
+        assert_eq!(run(Health::Unproven, "+!-"), "UUd");
+        assert_eq!(run(Health::Unproven, "+!+-"), "UUUU");
+    }
+}

@@ -1,0 +1,143 @@
+//! What is durable: the writes that the driver asks the store for, and what it is given back after
+//! a restart.
+
+use crate::command::Actor;
+use crate::config::ServerConfig;
+use crate::name::{ServerName, SessionId};
+use crate::snapshot::TokenSecrets;
+use crate::time::{Millis, Moment, Now, WallTime};
+
+/// One write. Those of one [`Output::Persist`](crate::Output::Persist) are stored all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The operator's intent for a server.
+    Intent(ServerName, IntentRecord),
+    /// A server's epoch.
+    Epoch(ServerName, u32),
+    /// A server beside those of the file; `None`: no longer.
+    LiveServer(ServerName, Option<ServerConfig>),
+    /// Settings of a server that outlast reloads.
+    Override(ServerName, ServerOverride),
+    /// A session that an operator ended: its token is worth nothing, until it expires by itself.
+    EndedSession {
+        /// Which.
+        id: SessionId,
+        /// Its server.
+        server: ServerName,
+        /// When the record may be dropped.
+        until: WallTime,
+    },
+    /// The secrets behind the tokens.
+    TokenSecrets(TokenSecrets),
+    /// A line of the audit log.
+    Audit(AuditEntry),
+}
+
+/// An intent as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntentRecord {
+    /// The intent.
+    pub intent: StoredIntent,
+    /// Since when.
+    pub since: WallTime,
+    /// Who wanted it.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// An intent whose deadline is written on both clocks: the boot clock is right while the machine
+/// stays up, whatever the wall clock does; the wall clock is what is left after a reboot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredIntent {
+    /// Takes new sessions.
+    Ready,
+    /// Takes no new ones.
+    Hold,
+    /// Takes no new ones, and ends the rest at the deadline.
+    Drain {
+        /// Which boot of which machine `moment` belongs to.
+        boot: String,
+        /// The deadline on that boot's clock.
+        moment: Moment,
+        /// The deadline on the wall clock.
+        wall: WallTime,
+        /// The time given, from the command to the deadline.
+        within: Millis,
+        /// What users are told.
+        message: Option<String>,
+    },
+    /// Serves nobody.
+    Maintenance,
+}
+
+impl StoredIntent {
+    /// A drain's deadline on the present boot clock. After a reboot never later than the whole time
+    /// that was given, so that a wall clock that stepped back cannot lengthen a drain for ever.
+    pub(crate) fn deadline(
+        boot: &str,
+        moment: Moment,
+        wall: WallTime,
+        within: Millis,
+        present_boot: &str,
+        now: Now,
+    ) -> Moment {
+        if boot == present_boot {
+            moment
+        } else {
+            now.moment_at(wall).min(now.moment.plus(within))
+        }
+    }
+}
+
+/// Settings of a server that were set live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerOverride {
+    /// The share of new sessions.
+    pub weight: Option<u32>,
+    /// Most sessions; the inner `None`: no limit.
+    pub max_sessions: Option<Option<u32>>,
+}
+
+/// A line of the audit log: who did what, when, from where and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When.
+    pub at: WallTime,
+    /// Who, from where, why.
+    pub actor: Actor,
+    /// What: `hold`, `drain`, `server add` …
+    pub action: String,
+    /// To what: `pool/server`, a session, or `-`.
+    pub target: String,
+    /// What came of it, in a sentence.
+    pub outcome: String,
+    /// Whether a guard was overridden.
+    pub forced: bool,
+}
+
+/// What the store gives back when the program starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// What is known of servers, also of those that the file does not name at present.
+    pub servers: Vec<RestoredServer>,
+    /// Sessions that an operator ended and whose tokens have not expired yet.
+    pub ended_sessions: Vec<(SessionId, ServerName)>,
+    /// The secrets behind the tokens.
+    pub token_secrets: TokenSecrets,
+}
+
+/// What the store knows of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoredServer {
+    /// Its name.
+    pub name: ServerName,
+    /// What the operator wants, if that was ever said.
+    pub intent: Option<IntentRecord>,
+    /// Its epoch; 0 if it was never raised.
+    pub epoch: u32,
+    /// Its address, if it was added live.
+    pub live: Option<ServerConfig>,
+    /// What was set live.
+    pub set: ServerOverride,
+}

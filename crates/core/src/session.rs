@@ -1,0 +1,187 @@
+//! One session: one user's stay on one server.
+
+use crate::name::{PoolKey, ServerKey, SessionId};
+use crate::snapshot::ServerLoad;
+use crate::time::{Millis, Moment};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering::Relaxed};
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// Nothing was heard from its user for longer than `reuse`.
+    Expired = 1,
+    /// Its user logged out.
+    LoggedOut,
+    /// An operator ended it.
+    EndedByOperator,
+    /// Its server's epoch was raised: forgotten, or past the deadline of a drain.
+    Forgotten,
+    /// Its server went down or into maintenance; the user was given another.
+    ServerGone,
+    /// Its server is no longer in the pool.
+    ServerRemoved,
+}
+
+impl EndReason {
+    /// The word that people see.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::LoggedOut => "logged-out",
+            Self::EndedByOperator => "ended-by-operator",
+            Self::Forgotten => "forgotten",
+            Self::ServerGone => "server-gone",
+            Self::ServerRemoved => "server-removed",
+        }
+    }
+
+    fn from_code(code: u8) -> Option<Self> {
+        [
+            Self::Expired,
+            Self::LoggedOut,
+            Self::EndedByOperator,
+            Self::Forgotten,
+            Self::ServerGone,
+            Self::ServerRemoved,
+        ]
+        .into_iter()
+        .find(|reason| *reason as u8 == code)
+    }
+}
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionState {
+    /// A request or a tunnel is open, or was within the pool's `active`.
+    Active,
+    /// Quiet, but still bound to its server.
+    Idle,
+    /// Over; its token is worth nothing.
+    Ended(EndReason),
+}
+
+/// One user's stay on one server. Shared by the worker that serves it and the control plane that
+/// counts it; what changes is atomic, so that neither waits for the other.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number.
+    pub id: SessionId,
+    /// Its pool.
+    pub pool: PoolKey,
+    /// Its server.
+    pub server: ServerKey,
+    /// Its server's epoch when it began.
+    pub epoch: u32,
+    /// When it began.
+    pub started: Moment,
+    /// The address that it began from.
+    pub client: IpAddr,
+    load: Arc<ServerLoad>,
+    last_activity: AtomicI64,
+    requests: AtomicU32,
+    open: AtomicU32,
+    ended: AtomicU8,
+}
+
+impl Session {
+    /// A session that counts in `load` from now on; the caller has been admitted there.
+    pub(crate) fn new(
+        id: SessionId,
+        server: (PoolKey, ServerKey, u32),
+        load: Arc<ServerLoad>,
+        client: IpAddr,
+        started: Moment,
+        now: Moment,
+    ) -> Self {
+        Self {
+            id,
+            pool: server.0,
+            server: server.1,
+            epoch: server.2,
+            started,
+            client,
+            load,
+            last_activity: AtomicI64::new(now.0),
+            requests: AtomicU32::new(0),
+            open: AtomicU32::new(0),
+            ended: AtomicU8::new(0),
+        }
+    }
+
+    /// Its user was heard from.
+    pub fn touch(&self, now: Moment) {
+        self.last_activity.store(now.0, Relaxed);
+    }
+
+    /// When its user was last heard from; once it has ended, when it did.
+    pub fn last_activity(&self) -> Moment {
+        Moment(self.last_activity.load(Relaxed))
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Requests and tunnels that are open now.
+    pub fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    /// Why it ended, if it did.
+    pub fn ended(&self) -> Option<EndReason> {
+        EndReason::from_code(self.ended.load(Relaxed))
+    }
+
+    /// Begins a request or a tunnel of this session.
+    pub fn enter(self: &Arc<Self>, now: Moment) -> Stay {
+        self.touch(now);
+        self.requests.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+        Stay(Arc::clone(self))
+    }
+
+    /// What it is doing, where quiet for more than `active` means idle.
+    pub fn state(&self, now: Moment, active: Millis) -> SessionState {
+        match self.ended() {
+            Some(reason) => SessionState::Ended(reason),
+            None if self.open() > 0 || now.since(self.last_activity()) <= active => {
+                SessionState::Active
+            }
+            None => SessionState::Idle,
+        }
+    }
+
+    /// Ends it, once: only the first caller gets `true`, and only then does the count go down.
+    pub(crate) fn end(&self, reason: EndReason, now: Moment) -> bool {
+        let first = self
+            .ended
+            .compare_exchange(0, reason as u8, Relaxed, Relaxed)
+            .is_ok();
+        if first {
+            self.touch(now);
+            self.load.leave();
+        }
+        first
+    }
+}
+
+/// A request or a tunnel of a session that is open; dropping it closes it.
+#[derive(Debug)]
+pub struct Stay(Arc<Session>);
+
+impl Stay {
+    /// The session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,163 @@
+//! The snapshot: what the data plane works from. One immutable, numbered value; a worker that has
+//! taken generation *n* decides nothing by an older one any more.
+
+use crate::config::{Config, PoolConfig};
+use crate::counters::{PoolCounters, ServerCounters};
+use crate::name::{PoolKey, ServerKey};
+use crate::standing::Standing;
+use crate::time::{Millis, Moment};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// What the data plane works from.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Its number; each is greater than the one before.
+    pub generation: u64,
+    /// The configuration that it was made from (listeners are read from here).
+    pub config: Arc<Config>,
+    /// The pools, by ascending key.
+    pub pools: Vec<Arc<PoolView>>,
+    /// The secrets that tokens are made and checked with.
+    pub token_secrets: TokenSecrets,
+}
+
+/// The secrets that tokens are made and checked with: two are valid at once.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TokenSecrets {
+    /// The one that new tokens are made with.
+    pub current: [u8; 32],
+    /// The one before, still good for tokens made with it.
+    pub previous: Option<[u8; 32]>,
+}
+
+/// Secrets are never printed.
+impl std::fmt::Debug for TokenSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenSecrets")
+    }
+}
+
+/// A pool, as the data plane sees it.
+#[derive(Clone, Debug)]
+pub struct PoolView {
+    /// Its number.
+    pub key: PoolKey,
+    /// Its settings. (`servers` in there is the file's list; [`PoolView::servers`] is the truth.)
+    pub config: Arc<PoolConfig>,
+    /// Its servers, by ascending key.
+    pub servers: Vec<ServerView>,
+    /// Its counters.
+    pub counters: Arc<PoolCounters>,
+}
+
+/// A server, as the data plane sees it.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Its number.
+    pub key: ServerKey,
+    /// Its name within the pool.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Its share of new sessions, at least 1.
+    pub weight: u32,
+    /// Most sessions it may have.
+    pub max_sessions: Option<u32>,
+    /// Its stickiness generation: a binding of another epoch is forgotten.
+    pub epoch: u32,
+    /// What it may do. `Full` is not in here; admission sees to that.
+    pub standing: Standing,
+    /// When its sessions end, if it is being drained.
+    pub deadline: Option<Moment>,
+    /// Its sessions in this epoch.
+    pub load: Arc<ServerLoad>,
+    /// Its counters.
+    pub counters: Arc<ServerCounters>,
+}
+
+/// How many sessions a server has in one epoch. A raised epoch starts with a new one at zero, which
+/// is how a million sessions are forgotten at once.
+#[derive(Debug, Default)]
+pub struct ServerLoad {
+    sessions: AtomicU32,
+}
+
+impl ServerLoad {
+    /// Live sessions.
+    pub fn sessions(&self) -> u32 {
+        self.sessions.load(Relaxed)
+    }
+
+    /// Counts one more, if that is within `max`; exact over all workers.
+    pub(crate) fn try_enter(&self, max: Option<u32>) -> bool {
+        self.sessions
+            .fetch_update(Relaxed, Relaxed, |sessions| {
+                (max.is_none_or(|max| sessions < max)).then(|| sessions.saturating_add(1))
+            })
+            .is_ok()
+    }
+
+    pub(crate) fn enter(&self) {
+        self.sessions.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn leave(&self) {
+        self.sessions.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Snapshot {
+    /// The pool with this key.
+    pub fn pool(&self, key: PoolKey) -> Option<&Arc<PoolView>> {
+        let index = self.pools.binary_search_by_key(&key, |pool| pool.key).ok()?;
+        Some(&self.pools[index])
+    }
+
+    /// The pool with this name.
+    pub fn pool_named(&self, name: &str) -> Option<&Arc<PoolView>> {
+        self.pools.iter().find(|pool| pool.config.name == name)
+    }
+
+    /// The server with this key in this pool.
+    pub fn server(&self, pool: PoolKey, server: ServerKey) -> Option<&ServerView> {
+        self.pool(pool)?.server(server)
+    }
+
+    /// How long after it was last renewed a token may still be honoured by a node that has not
+    /// seen its session: `reuse`, and the quarter of it within which tokens are not renewed.
+    pub fn token_life(reuse: Millis) -> Millis {
+        Millis(reuse.0.saturating_add(reuse.0 / 4))
+    }
+}
+
+impl PoolView {
+    /// The server with this key.
+    pub fn server(&self, key: ServerKey) -> Option<&ServerView> {
+        let index = self
+            .servers
+            .binary_search_by_key(&key, |server| server.key)
+            .ok()?;
+        Some(&self.servers[index])
+    }
+}
+
+/// What a worker tells the driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The worker has taken this generation and decides by no older one any more.
+    Acknowledged {
+        /// Which worker.
+        worker: usize,
+        /// Which generation.
+        generation: u64,
+    },
+    /// A connection to the server was refused or could not be made.
+    ConnectFailed {
+        /// The server's pool.
+        pool: PoolKey,
+        /// The server.
+        server: ServerKey,
+    },
+}

@@ -1,0 +1,145 @@
+//! Standing: what follows from intent and reality.
+
+use crate::health::{Health, Page};
+use crate::intent::Intent;
+
+/// May this server take new sessions? Its own? If not, why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// New sessions may begin here.
+    pub admits_new: bool,
+    /// Sessions that are here already are served.
+    pub serves_own: bool,
+    /// The one reason, shown wherever the server is shown.
+    pub reason: Reason,
+}
+
+/// The closed list of reasons behind a standing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Wanted and well.
+    Ready,
+    /// Not probed yet since the program started; taken to be well.
+    Unproven,
+    /// Every server of the pool that is wanted is down; this one goes on answering, so that users
+    /// see the service's own error.
+    LastResort,
+    /// Has as many sessions as it may have.
+    Full,
+    /// Its own health page says that all its sessions are in use.
+    ReportsFull,
+    /// Its own health page says that it is on hold.
+    ReportsHold,
+    /// New in a running program; awaits its first good probe.
+    Starting,
+    /// An operator holds it.
+    Held,
+    /// An operator drains it.
+    Draining,
+    /// Its health checks fail.
+    Down,
+    /// An operator has it in maintenance.
+    Maintenance,
+}
+
+impl Reason {
+    /// Every reason there is.
+    pub const ALL: [Reason; 11] = [
+        Self::Ready,
+        Self::Unproven,
+        Self::LastResort,
+        Self::Full,
+        Self::ReportsFull,
+        Self::ReportsHold,
+        Self::Starting,
+        Self::Held,
+        Self::Draining,
+        Self::Down,
+        Self::Maintenance,
+    ];
+
+    /// The word that people see.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Unproven => "unproven",
+            Self::LastResort => "last-resort",
+            Self::Full => "full",
+            Self::ReportsFull => "reports-full",
+            Self::ReportsHold => "reports-hold",
+            Self::Starting => "starting",
+            Self::Held => "held",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Maintenance => "maintenance",
+        }
+    }
+}
+
+/// What the standing of one server is made from.
+#[derive(Clone, Debug)]
+pub(crate) struct Grounds<'a> {
+    pub intent: &'a Intent,
+    pub health: Health,
+    pub page: Page,
+}
+
+/// The standings of a pool's servers, in the order given. The servers are judged together because
+/// of the last resort: when every server that the operator wants is down, health tells nothing
+/// about where users are better off, so sessions stay with their own servers and the one in
+/// `last_resort` (an index; the most recently healthy) goes on admitting.
+pub(crate) fn standings(servers: &[Grounds<'_>], last_resort: Option<usize>) -> Vec<Standing> {
+    let mut standings: Vec<Standing> = servers.iter().map(standing).collect();
+    let wanted = |grounds: &Grounds<'_>| *grounds.intent == Intent::Ready;
+    let mut of_wanted = servers.iter().zip(&standings).filter(|(g, _)| wanted(g));
+    if of_wanted.any(|(_, standing)| standing.serves_own) {
+        return standings;
+    }
+    for (index, (grounds, standing)) in servers.iter().zip(&mut standings).enumerate() {
+        if wanted(grounds) {
+            standing.serves_own = true;
+            if Some(index) == last_resort {
+                standing.admits_new = true;
+                standing.reason = Reason::LastResort;
+            }
+        }
+    }
+    standings
+}
+
+/// The standing of one server by itself: the operator's word first, then what is observed.
+fn standing(grounds: &Grounds<'_>) -> Standing {
+    let (admits_new, serves_own, reason) = match (grounds.intent, grounds.health) {
+        (Intent::Maintenance, _) => (false, false, Reason::Maintenance),
+        (_, Health::Down) => (false, false, Reason::Down),
+        (Intent::Drain(_), _) => (false, true, Reason::Draining),
+        (Intent::Hold, _) => (false, true, Reason::Held),
+        (Intent::Ready, Health::Starting) => (false, true, Reason::Starting),
+        (Intent::Ready, health) => match grounds.page {
+            Page::OnHold => (false, true, Reason::ReportsHold),
+            Page::AllInUse => (false, true, Reason::ReportsFull),
+            Page::Active if health == Health::Unproven => (true, true, Reason::Unproven),
+            Page::Active => (true, true, Reason::Ready),
+        },
+    };
+    Standing {
+        admits_new,
+        serves_own,
+        reason,
+    }
+}
+
+impl Standing {
+    /// The same standing, seen together with how many sessions the server has.
+    pub fn with_sessions(self, sessions: u32, max_sessions: Option<u32>) -> Self {
+        let full = max_sessions.is_some_and(|max| sessions >= max);
+        if !(self.admits_new && full) {
+            return self;
+        }
+        Self {
+            admits_new: false,
+            reason: Reason::Full,
+            ..self
+        }
+    }
+}

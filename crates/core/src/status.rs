@@ -1,0 +1,93 @@
+//! What people are shown of pools and servers: intent, reality and standing, side by side.
+
+use crate::config::Balance;
+use crate::forecast::Forecast;
+use crate::health::Health;
+use crate::standing::Standing;
+use crate::time::{Millis, WallTime};
+
+/// The node.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// The newest generation, and the oldest that a worker still decides by.
+    pub generation: u64,
+    /// The oldest generation that a worker still decides by.
+    pub acknowledged: u64,
+    /// What the store said when it last failed, while it fails.
+    pub store_failure: Option<String>,
+    /// The pools, in the file's order.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// A pool.
+#[derive(Clone, Debug)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// How new sessions are spread.
+    pub balance: Balance,
+    /// Servers that must go on admitting.
+    pub minimum: u32,
+    /// Servers that admit new sessions now.
+    pub admitting: u32,
+    /// Where clients connect, as `name address`.
+    pub listeners: Vec<(String, std::net::SocketAddr)>,
+    /// The servers, in the file's order, then those added live.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// A server.
+#[derive(Clone, Debug)]
+pub struct ServerStatus {
+    /// Its name within the pool.
+    pub name: String,
+    /// Its address, as the operator wrote it.
+    pub address: String,
+    /// Its share of new sessions.
+    pub weight: u32,
+    /// Most sessions it may have.
+    pub max_sessions: Option<u32>,
+    /// Whether it was added live, beside the file.
+    pub live: bool,
+    /// Whether weight or max_sessions were set live.
+    pub overridden: bool,
+    /// What the operator wants.
+    pub intent: IntentStatus,
+    /// What probes show.
+    pub health: Health,
+    /// Since when.
+    pub health_since: WallTime,
+    /// What the last failed probe said, while it matters.
+    pub health_why: Option<String>,
+    /// Sessions that its own health page says it can take.
+    pub places: Option<u64>,
+    /// What follows.
+    pub standing: Standing,
+    /// Active sessions.
+    pub active: u32,
+    /// Idle sessions.
+    pub idle: u32,
+    /// Its stickiness generation.
+    pub epoch: u32,
+    /// When its sessions will probably be gone; only while it is held or drained.
+    pub forecast: Option<Forecast>,
+}
+
+/// What the operator wants of a server.
+#[derive(Clone, Debug)]
+pub struct IntentStatus {
+    /// `ready`, `hold`, `drain` or `maintenance`.
+    pub label: &'static str,
+    /// Since when.
+    pub since: Option<WallTime>,
+    /// Who wanted it.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the remaining sessions end.
+    pub deadline: Option<WallTime>,
+    /// How long that is from now.
+    pub left: Option<Millis>,
+    /// What users are told.
+    pub message: Option<String>,
+}

@@ -1,0 +1,334 @@
+//! The session table: every session that this node knows, for *knowing*, not for routing.
+//!
+//! Tokens carry the binding; the table carries what a token cannot: that a session is active, idle
+//! or over. It is kept in shards, so that workers and the control plane meet only on one entry.
+//! An ended session stays as a tombstone until its token has expired too.
+
+use crate::name::{PoolKey, ServerKey, SessionId};
+use crate::session::{EndReason, Session, SessionState};
+use crate::snapshot::{ServerView, Snapshot};
+use crate::time::{Millis, Moment, Now, WallTime};
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const SHARDS: usize = 64;
+/// Changes kept per shard until the control plane takes them; beyond it the oldest are dropped.
+const JOURNAL_MAX: usize = 8192;
+
+/// What the table knows of a session number.
+#[derive(Debug)]
+pub enum Found {
+    /// It is live.
+    Live(Arc<Session>),
+    /// It is over: its token is worth nothing.
+    Ended,
+    /// This node has not seen it (it began elsewhere, or before a restart).
+    Unknown,
+}
+
+/// What happened to a session, for the log, the events and the forecast.
+#[derive(Clone, Debug)]
+pub struct SessionChange {
+    /// When, on the wall clock.
+    pub at: WallTime,
+    /// Which session.
+    pub id: SessionId,
+    /// Its pool.
+    pub pool: PoolKey,
+    /// Its server.
+    pub server: ServerKey,
+    /// Its client's address.
+    pub client: IpAddr,
+    /// What happened.
+    pub kind: SessionChangeKind,
+}
+
+/// What happened to a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionChangeKind {
+    /// It began; `from` is the server it was on before, if it had to move.
+    Began {
+        /// The server that it came from.
+        from: Option<ServerKey>,
+    },
+    /// It ended.
+    Ended {
+        /// Why.
+        reason: EndReason,
+        /// How long it lasted, to its last activity.
+        lasted: Millis,
+    },
+}
+
+/// How many sessions a server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Active sessions.
+    pub active: u32,
+    /// Idle sessions.
+    pub idle: u32,
+}
+
+#[derive(Default)]
+struct Shard {
+    sessions: HashMap<SessionId, Arc<Session>>,
+    journal: Vec<SessionChange>,
+    dropped: u64,
+}
+
+/// The session table.
+pub struct SessionTable {
+    shards: Box<[Mutex<Shard>]>,
+}
+
+impl Default for SessionTable {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+}
+
+impl SessionTable {
+    fn shard(&self, id: SessionId) -> MutexGuard<'_, Shard> {
+        // The identifier is random, so its low bits spread evenly.
+        lock(&self.shards[id.0 as usize % SHARDS])
+    }
+
+    /// What is known of `id`.
+    pub fn find(&self, id: SessionId) -> Found {
+        match self.shard(id).sessions.get(&id) {
+            None => Found::Unknown,
+            Some(session) if session.ended().is_some() => Found::Ended,
+            Some(session) => Found::Live(Arc::clone(session)),
+        }
+    }
+
+    /// Begins a session on `server`, unless that has as many as it may: then `None`.
+    pub fn begin(
+        &self,
+        id: SessionId,
+        pool: PoolKey,
+        server: &ServerView,
+        client: IpAddr,
+        from: Option<ServerKey>,
+        now: Now,
+    ) -> Option<Arc<Session>> {
+        if !server.load.try_enter(server.max_sessions) {
+            return None;
+        }
+        let session = Arc::new(Session::new(
+            id,
+            (pool, server.key, server.epoch),
+            Arc::clone(&server.load),
+            client,
+            now.moment,
+            now.moment,
+        ));
+        let mut shard = self.shard(id);
+        shard.sessions.insert(id, Arc::clone(&session));
+        shard.record(&session, SessionChangeKind::Began { from }, now.wall);
+        Some(session)
+    }
+
+    /// Takes in a session whose valid token names it but which this node has not seen. It exists
+    /// already, so it counts without being asked for room. `None` if it has ended meanwhile.
+    pub fn adopt(
+        &self,
+        id: SessionId,
+        pool: PoolKey,
+        server: &ServerView,
+        client: IpAddr,
+        started: WallTime,
+        now: Now,
+    ) -> Option<Arc<Session>> {
+        let mut shard = self.shard(id);
+        if let Some(session) = shard.sessions.get(&id) {
+            return session.ended().is_none().then(|| Arc::clone(session));
+        }
+        server.load.enter();
+        let session = Arc::new(Session::new(
+            id,
+            (pool, server.key, server.epoch),
+            Arc::clone(&server.load),
+            client,
+            now.moment_at(started).min(now.moment),
+            now.moment,
+        ));
+        shard.sessions.insert(id, Arc::clone(&session));
+        shard.record(
+            &session,
+            SessionChangeKind::Began { from: None },
+            now.wall,
+        );
+        Some(session)
+    }
+
+    /// Ends a session; `false` if it was not live.
+    pub fn end(&self, session: &Arc<Session>, reason: EndReason, now: Now) -> bool {
+        let mut shard = self.shard(session.id);
+        shard.end(session, reason, now)
+    }
+
+    /// Ends the session `id`, if it is live: then returns it.
+    pub fn end_by_id(&self, id: SessionId, reason: EndReason, now: Now) -> Option<Arc<Session>> {
+        let mut shard = self.shard(id);
+        let session = Arc::clone(shard.sessions.get(&id)?);
+        shard.end(&session, reason, now).then_some(session)
+    }
+
+    /// Goes through the shards `which` (of [`SessionTable::SHARDS`]): ends what has expired or been
+    /// forgotten, and drops the tombstones whose tokens have expired. Returns the live sessions
+    /// seen. Call it for every shard within a second or two.
+    pub fn sweep(&self, which: std::ops::Range<usize>, snapshot: &Snapshot, now: Now) -> usize {
+        self.shards[which]
+            .iter()
+            .map(|shard| lock(shard).sweep(snapshot, now))
+            .sum()
+    }
+
+    /// How many shards there are.
+    pub const SHARDS: usize = SHARDS;
+
+    /// The changes since the last call, and how many more there were that had to be dropped.
+    pub fn take_changes(&self) -> (Vec<SessionChange>, u64) {
+        let mut all = Vec::new();
+        let mut dropped = 0;
+        for shard in &self.shards {
+            let mut shard = lock(shard);
+            all.append(&mut shard.journal);
+            dropped += std::mem::take(&mut shard.dropped);
+        }
+        all.sort_by_key(|change| change.at);
+        (all, dropped)
+    }
+
+    /// Active and idle sessions of every server, exactly, by looking at each session.
+    pub fn tally(&self, snapshot: &Snapshot, now: Moment) -> BTreeMap<ServerKey, Tally> {
+        let mut tallies = BTreeMap::<ServerKey, Tally>::new();
+        self.for_each_live(snapshot, |session| {
+            let active = snapshot
+                .pool(session.pool)
+                .map_or(Millis(0), |pool| pool.config.sticky.active);
+            let tally = tallies.entry(session.server).or_default();
+            match session.state(now, active) {
+                SessionState::Active => tally.active += 1,
+                SessionState::Idle => tally.idle += 1,
+                SessionState::Ended(_) => {}
+            }
+        });
+        tallies
+    }
+
+    /// The live sessions that `keep` wants, at most `limit`, by their number from `after` on.
+    pub fn list(
+        &self,
+        snapshot: &Snapshot,
+        after: Option<SessionId>,
+        limit: usize,
+        keep: impl Fn(&Session) -> bool,
+    ) -> Vec<Arc<Session>> {
+        // A heap of the smallest `limit` numbers: memory stays bounded however large the table is.
+        let mut heap = std::collections::BTreeMap::new();
+        self.for_each_live(snapshot, |session| {
+            if after.is_none_or(|after| session.id > after) && keep(session) {
+                heap.insert(session.id, Arc::clone(session));
+                if heap.len() > limit {
+                    heap.pop_last();
+                }
+            }
+        });
+        heap.into_values().collect()
+    }
+
+    /// Remembers that the token of `id` is worth nothing (an operator ended it before a restart).
+    pub fn bury(&self, id: SessionId, pool: PoolKey, server: &ServerView, now: Now) {
+        let load = Arc::clone(&server.load);
+        load.enter();
+        let place = (pool, server.key, server.epoch);
+        let nobody = IpAddr::from([0, 0, 0, 0]);
+        let session = Session::new(id, place, load, nobody, now.moment, now.moment);
+        session.end(EndReason::EndedByOperator, now.moment);
+        self.shard(id).sessions.insert(id, Arc::new(session));
+    }
+
+    fn for_each_live(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
+        for shard in &self.shards {
+            for session in lock(shard).sessions.values() {
+                if session.ended().is_none() && !is_stale(session, snapshot) {
+                    visit(session);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the session's binding was forgotten (its server's epoch raised, or the server removed).
+fn is_stale(session: &Session, snapshot: &Snapshot) -> bool {
+    snapshot
+        .server(session.pool, session.server)
+        .is_none_or(|server| server.epoch != session.epoch)
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    // No code panics while it holds a shard; and a shard is whole between any two statements.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shard {
+    fn record(&mut self, session: &Session, kind: SessionChangeKind, at: WallTime) {
+        if self.journal.len() >= JOURNAL_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.journal.push(SessionChange {
+            at,
+            id: session.id,
+            pool: session.pool,
+            server: session.server,
+            client: session.client,
+            kind,
+        });
+    }
+
+    fn end(&mut self, session: &Session, reason: EndReason, now: Now) -> bool {
+        let lasted = session.last_activity().since(session.started);
+        let first = session.end(reason, now.moment);
+        if first {
+            self.record(session, SessionChangeKind::Ended { reason, lasted }, now.wall);
+        }
+        first
+    }
+
+    fn sweep(&mut self, snapshot: &Snapshot, now: Now) -> usize {
+        let mut over = Vec::new();
+        let mut gone = Vec::new();
+        let mut live = 0;
+        for (id, session) in &self.sessions {
+            let reuse = snapshot
+                .pool(session.pool)
+                .map_or(Millis(0), |pool| pool.config.sticky.reuse);
+            let quiet = now.moment.since(session.last_activity());
+            if session.ended().is_some() {
+                // A token outlives its session by its renewal at most: see `Snapshot::token_life`.
+                if quiet > Snapshot::token_life(reuse) {
+                    gone.push(*id);
+                }
+            } else if is_stale(session, snapshot) {
+                over.push((Arc::clone(session), EndReason::Forgotten));
+            } else if session.open() == 0 && quiet > reuse {
+                over.push((Arc::clone(session), EndReason::Expired));
+            } else {
+                live += 1;
+            }
+        }
+        for (session, reason) in over {
+            self.end(&session, reason, now);
+        }
+        for id in gone {
+            self.sessions.remove(&id);
+        }
+        live
+    }
+}
