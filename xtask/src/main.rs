@@ -1,2 +1,56 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: what is done to the tree, rather than by the program.
+//!
+//! Nothing in the workspace may depend on this package, and it depends on none of the others: it builds and runs
+//! them as a developer would.
+
+mod bench;
+mod docs;
+mod run_tests;
+mod shell;
+mod system_packages;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the Ebbtide tree")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test; installs the system packages that they need, or says what to install
+    Test {
+        /// Passed on to the test runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Check style, floors, sizes, graphs, links and generated pages
+    Tidy,
+    /// Write the pages that the program generates about itself
+    Docs {
+        /// Change nothing; fail when a page is out of date
+        #[arg(long)]
+        check: bool,
+    },
+    /// Compare CPU per request with nginx and HAProxy; writes bench/RESULTS.md
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Test { arguments } => run_tests::run(&arguments),
+        Task::Tidy => tidy::run(),
+        Task::Docs { check: true } => docs::check_and_print(),
+        Task::Docs { check: false } => docs::write().map(|()| ExitCode::SUCCESS),
+        Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::FAILURE
+    })
+}
