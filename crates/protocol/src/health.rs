@@ -1,4 +1,7 @@
 //! The health page: what a server says of itself.
+//!
+//! Some applications have a page, made for balancers, that says `ACTIVE - 12 Sessions Available`,
+//! `ON HOLD` or `ALL SESSIONS IN USE`, somewhere in whatever markup and encoding its author chose.
 
 /// What counts as healthy.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -13,9 +16,9 @@ pub struct HealthRule {
 /// What a health page said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum PageHealth {
-    /// Serving; with the number of sessions it still has places for, if it says so.
+    /// Serving.
     Active {
-        /// Places for new sessions.
+        /// The sessions it still has places for, if it says so.
         places: Option<u64>,
     },
     /// Its own administrator holds it: no new sessions.
@@ -26,14 +29,164 @@ pub enum PageHealth {
     Failing(String),
 }
 
-/// Understands a health page.
+/// Understands a health page. The caller bounds the length of `body`.
+///
+/// If a page says several things, the one that keeps users away from the server counts.
 pub fn read_health_page(status: u16, body: &[u8], rule: &HealthRule) -> PageHealth {
-    let _ = (status, body, rule);
-    unimplemented!()
+    let in_range = |(first, last): &(u16, u16)| (*first..=*last).contains(&status);
+    if !rule.status.iter().any(in_range) {
+        let expected = describe_ranges(&rule.status);
+        return PageHealth::Failing(format!("it answered {status}; {expected} was expected"));
+    }
+    let Some(expect) = &rule.expect else {
+        return PageHealth::Active { places: None };
+    };
+    if !expect.trim().eq_ignore_ascii_case("ACTIVE") {
+        return match memchr::memmem::find(body, expect.as_bytes()) {
+            Some(_) => PageHealth::Active { places: None },
+            None => PageHealth::Failing(format!("its page does not say \"{expect}\"")),
+        };
+    }
+    let words = words_of(&plain_text(body));
+    let says = |phrase: &[&str]| {
+        words
+            .windows(phrase.len())
+            .any(|window| window.iter().eq(phrase))
+    };
+    if says(&["on", "hold"]) {
+        PageHealth::OnHold
+    } else if says(&["all", "sessions", "in", "use"]) {
+        PageHealth::AllInUse
+    } else if says(&["active"]) {
+        PageHealth::Active {
+            places: places(&words),
+        }
+    } else {
+        PageHealth::Failing(
+            "its page says neither ACTIVE, ON HOLD nor ALL SESSIONS IN USE".to_string(),
+        )
+    }
+}
+
+fn describe_ranges(ranges: &[(u16, u16)]) -> String {
+    let texts = ranges.iter().map(|(first, last)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    });
+    texts.collect::<Vec<_>>().join(",")
+}
+
+/// The number in `ACTIVE - n Sessions Available`. A number that is too large is the largest.
+fn places(words: &[String]) -> Option<u64> {
+    words.windows(4).find_map(|window| match window {
+        [active, dash, number, sessions]
+            if active == "active" && dash == "-" && sessions.starts_with("session") =>
+        {
+            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+            digits.then(|| number.parse().unwrap_or(u64::MAX))
+        }
+        _ => None,
+    })
+}
+
+/// Runs of letters, of digits, and single marks; in lower case.
+fn words_of(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut before = ' ';
+    for letter in text.chars() {
+        let same_word = (letter.is_alphabetic() && before.is_alphabetic())
+            || (letter.is_ascii_digit() && before.is_ascii_digit());
+        match words.last_mut() {
+            Some(word) if same_word => word.push(letter.to_ascii_lowercase()),
+            _ if letter.is_whitespace() => {}
+            _ => words.push(letter.to_ascii_lowercase().to_string()),
+        }
+        before = letter;
+    }
+    words
+}
+
+/// The dashes that people and their tools write, in the encodings they are written in.
+const DASHES: [&[u8]; 8] = [
+    b"\xe2\x80\x93", // U+2013 in UTF-8
+    b"\xe2\x80\x94", // U+2014 in UTF-8
+    b"\x96",         // U+2013 in windows-1252
+    b"\x97",         // U+2014 in windows-1252
+    b"&ndash;",
+    b"&mdash;",
+    b"&#8211;",
+    b"&#x2013;",
+];
+/// The spaces that are none to [`char::is_whitespace`] as they are written.
+const SPACES: [&[u8]; 3] = [b"\xc2\xa0", b"\xa0", b"&nbsp;"];
+/// What is not shown: from the one text to the other.
+const HIDDEN: [(&[u8], &[u8]); 3] = [
+    (b"<!--", b"-->"),
+    (b"<script", b"</script"),
+    (b"<style", b"</style"),
+];
+
+/// What a reader of the page would see, in lower case: tags are spaces, dashes are `-`.
+fn plain_text(body: &[u8]) -> String {
+    let page = body.to_ascii_lowercase();
+    let mut text = String::with_capacity(page.len());
+    let mut rest = &page[..];
+    while let Some(&byte) = rest.first() {
+        let starts = |sign: &&[u8]| rest.starts_with(sign);
+        if byte == b'<' {
+            text.push(' ');
+            rest = after_markup(rest);
+        } else if let Some(dash) = DASHES.iter().copied().find(starts) {
+            text.push('-');
+            rest = &rest[dash.len()..];
+        } else if let Some(space) = SPACES.iter().copied().find(starts) {
+            text.push(' ');
+            rest = &rest[space.len()..];
+        } else {
+            text.push(char::from(byte));
+            rest = &rest[1..];
+        }
+    }
+    text
+}
+
+/// What follows the tag, comment, script or style at the front of `page`.
+fn after_markup(page: &[u8]) -> &[u8] {
+    let hidden = HIDDEN.iter().find(|(from, _)| page.starts_with(from));
+    let skip_to = |sign: &[u8], page: &'_ [u8]| match memchr::memmem::find(page, sign) {
+        Some(at) => at + sign.len(),
+        None => page.len(),
+    };
+    match hidden {
+        Some((b"<!--", to)) => &page[skip_to(to, page)..],
+        Some((_, to)) => {
+            let close = skip_to(to, page);
+            &page[close + skip_to(b">", &page[close..])..]
+        }
+        None => &page[skip_to(b">", page)..],
+    }
 }
 
 /// Reads status ranges such as `200-399,401`. The error says what is wrong, for people.
 pub fn parse_status_ranges(text: &str) -> Result<Vec<(u16, u16)>, String> {
-    let _ = text;
-    unimplemented!()
+    let status = |text: &str| -> Result<u16, String> {
+        let text = text.trim();
+        let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            Ok(status @ 100..=599) if digits => Ok(status),
+            _ => Err(format!("\"{text}\" is not an HTTP status (100 to 599)")),
+        }
+    };
+    let range = |part: &str| -> Result<(u16, u16), String> {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (status(first)?, status(last)?);
+        match first <= last {
+            true => Ok((first, last)),
+            false => Err(format!("the range {first}-{last} is the wrong way round")),
+        }
+    };
+    text.split(',').map(range).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,18 @@
 //! Writing heads anew from what was parsed.
+//!
+//! What belongs to one connection ends here (RFC 9110, 7.6.1), framing is written from what was
+//! understood, and what a client says of how it came is replaced by what is known.
 
+use std::io::Write;
 use std::net::IpAddr;
 
-use super::{Framing, RequestHead, ResponseHead, Version};
+use super::field::{FieldKind, is_named};
+use super::line::trim;
+use super::write::{put_decimal, put_field};
+use super::{Field, Framing, RequestHead, ResponseHead, Version};
+
+/// Room for the fields that are added to a head.
+const ADDED_BYTES: usize = 512;
 
 /// What is added to, and taken from, a request on its way to a server.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +23,7 @@ pub struct Forwarding<'a> {
     pub proto: &'a str,
     /// The pseudonym for `Via`.
     pub via: &'a str,
-    /// The name of the token cookie, which the server does not see.
+    /// The name of the token cookie, which the server does not see; empty if there is none.
     pub token_cookie: &'a [u8],
     /// Keep the connection to the server for more requests?
     pub keep_alive_upstream: bool,
@@ -32,7 +42,7 @@ pub struct ResponseEdit<'a> {
     pub close: bool,
     /// The value of a `Set-Cookie` field of our own.
     pub set_cookie: Option<&'a [u8]>,
-    /// The name of the token cookie: a server that sets it is not heard.
+    /// The name of the token cookie: a server that sets it is not heard. Empty if there is none.
     pub token_cookie: &'a [u8],
     /// The pseudonym for `Via`.
     pub via: &'a str,
@@ -44,8 +54,148 @@ pub struct ResponseEdit<'a> {
 
 /// Writes the head of a request for a server, always as HTTP/1.1.
 pub fn write_request(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, f: &Forwarding<'_>) {
-    let _ = (out, buf, head, f);
-    unimplemented!()
+    out.reserve(head.head_bytes + ADDED_BYTES);
+    let authority = head.authority.map(|span| span.of(buf));
+    let method = head.method.of(buf);
+    out.extend_from_slice(method);
+    out.push(b' ');
+    put_target(out, method, head.target.of(buf));
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    // Without an authority Host is empty, not absent (RFC 9112, 3.2).
+    put_field(out, b"Host", authority.unwrap_or_default());
+    for field in &head.fields {
+        let (name, value) = (field.name.of(buf), field.value.of(buf));
+        match field.kind {
+            FieldKind::Other | FieldKind::SetCookie | FieldKind::Cookie
+                if is_named(buf, &head.connection, field.name) => {}
+            FieldKind::Other | FieldKind::SetCookie => put_field(out, name, value),
+            FieldKind::Cookie => put_cookies(out, name, value, f.token_cookie),
+            _ => {}
+        }
+    }
+    put_framing(out, head.framing);
+    match (head.upgrade, f.tunnel) {
+        (Some(upgrade), true) => put_upgrade(out, upgrade.of(buf)),
+        _ if !f.keep_alive_upstream => put_field(out, b"Connection", b"close"),
+        _ => {}
+    }
+    if f.expect_continue {
+        put_field(out, b"Expect", b"100-continue");
+    }
+    put_forwarded_for(out, buf, &head.fields, f.client);
+    put_field(out, b"X-Forwarded-Proto", f.proto.as_bytes());
+    if let Some(authority) = authority {
+        put_field(out, b"X-Forwarded-Host", authority);
+    }
+    put_via(out, head.version, f.via);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What absolute-form leaves out is put back (RFC 9112, 3.2.1 and 3.2.4).
+fn put_target(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
+    match target {
+        [] if method == b"OPTIONS" => out.push(b'*'),
+        [] | [b'?', ..] => out.push(b'/'),
+        _ => {}
+    }
+    out.extend_from_slice(target);
+}
+
+/// One list, since many servers read only the first field of that name.
+fn put_forwarded_for(out: &mut Vec<u8>, buf: &[u8], fields: &[Field], client: IpAddr) {
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    for field in fields {
+        let value = field.value.of(buf);
+        if field.kind == FieldKind::XForwardedFor && !value.is_empty() {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    put_display(out, client.to_canonical());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn put_display(out: &mut Vec<u8>, what: impl std::fmt::Display) {
+    let written = write!(out, "{what}");
+    debug_assert!(written.is_ok(), "writing to memory does not fail");
+}
+
+fn put_framing(out: &mut Vec<u8>, framing: Framing) {
+    match framing {
+        Framing::Length(bytes) => {
+            out.extend_from_slice(b"Content-Length: ");
+            put_decimal(out, bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+        Framing::Chunked => put_field(out, b"Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => {}
+    }
+}
+
+fn put_upgrade(out: &mut Vec<u8>, protocol: &[u8]) {
+    put_field(out, b"Connection", b"upgrade");
+    put_field(out, b"Upgrade", protocol);
+}
+
+/// The version is that of the message as it came (RFC 9110, 7.6.3).
+fn put_via(out: &mut Vec<u8>, version: Version, via: &str) {
+    out.extend_from_slice(match version {
+        Version::Http10 => b"Via: 1.0 ",
+        Version::Http11 => b"Via: 1.1 ",
+    });
+    out.extend_from_slice(via.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a `Cookie` field without the cookie `token`; nothing if no other is left.
+fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], token: &[u8]) {
+    if !pairs(value).any(|pair| is_cookie(pair, token)) {
+        return put_field(out, name, value);
+    }
+    let mut before: [&[u8]; 2] = [name, b": "];
+    for pair in pairs(value).filter(|pair| !is_cookie(pair, token)) {
+        out.extend_from_slice(before[0]);
+        out.extend_from_slice(before[1]);
+        out.extend_from_slice(pair);
+        before = [b";", b" "];
+    }
+    if before[0] == b";" {
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// The parts of a `Cookie` or `Set-Cookie` value.
+fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value
+        .split(|byte| *byte == b';')
+        .map(trim)
+        .filter(|pair| !pair.is_empty())
+}
+
+/// The value in the pair `name=value`, if that is its name.
+fn cookie_value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let equals = memchr::memchr(b'=', pair)?;
+    let same = !name.is_empty() && trim(&pair[..equals]) == name;
+    same.then(|| trim(&pair[equals + 1..]))
+}
+
+fn is_cookie(pair: &[u8], name: &[u8]) -> bool {
+    cookie_value(pair, name).is_some()
+}
+
+/// Every value of the cookie `name`, across all `Cookie` fields.
+pub fn cookie<'a>(
+    buf: &'a [u8],
+    head: &RequestHead,
+    name: &[u8],
+) -> impl Iterator<Item = &'a [u8]> {
+    let cookies = head
+        .fields
+        .iter()
+        .filter(|field| field.kind == FieldKind::Cookie);
+    cookies
+        .flat_map(|field| pairs(field.value.of(buf)))
+        .filter_map(move |pair| cookie_value(pair, name))
 }
 
 /// Writes the head of a response for a client. Returns the framing of the body that must follow:
@@ -57,22 +207,97 @@ pub fn write_response(
     head: &ResponseHead,
     e: &ResponseEdit<'_>,
 ) -> Framing {
-    let _ = (out, buf, head, e);
-    unimplemented!()
+    out.reserve(head.head_bytes + ADDED_BYTES);
+    put_status_line(out, buf, head);
+    // The answer to a HEAD, and a 304, may tell the length that a body would have had; 1xx and 204
+    // may not (RFC 9110, 8.6).
+    let never_a_length = matches!(head.status, 100..=199 | 204);
+    let length_of_no_body = !never_a_length && (e.request_is_head || head.status == 304);
+    for field in &head.fields {
+        let value = field.value.of(buf);
+        let ours = match field.kind {
+            FieldKind::ContentLength => !length_of_no_body,
+            FieldKind::SetCookie => {
+                is_cookie(pairs(value).next().unwrap_or_default(), e.token_cookie)
+            }
+            _ => false,
+        };
+        if !ours {
+            put_response_field(out, buf, head, field);
+        }
+    }
+    let framing = match (head.framing, e.client_version) {
+        _ if e.request_is_head => Framing::None,
+        (Framing::Chunked, Version::Http10) => Framing::UntilClose,
+        (Framing::UntilClose, Version::Http11) => Framing::Chunked,
+        (framing, _) => framing,
+    };
+    put_framing(out, framing);
+    put_response_connection(out, buf, head, e, framing);
+    if let Some(value) = e.set_cookie {
+        put_field(out, b"Set-Cookie", value);
+    }
+    for (name, value) in e.extra {
+        put_field(out, name.as_bytes(), value);
+    }
+    put_via(out, head.version, e.via);
+    out.extend_from_slice(b"\r\n");
+    framing
 }
 
-/// Writes an interim response (100, 102, 103). Never send one to an HTTP/1.0 client.
+fn put_response_connection(
+    out: &mut Vec<u8>,
+    buf: &[u8],
+    head: &ResponseHead,
+    e: &ResponseEdit<'_>,
+    framing: Framing,
+) {
+    let upgrade = head
+        .fields
+        .iter()
+        .find(|field| head.upgrade && field.kind == FieldKind::Upgrade);
+    if let Some(upgrade) = upgrade {
+        put_upgrade(out, upgrade.value.of(buf));
+    } else if e.close || framing == Framing::UntilClose {
+        put_field(out, b"Connection", b"close");
+    } else if e.client_version == Version::Http10 {
+        put_field(out, b"Connection", b"keep-alive");
+    }
+}
+
+/// Writes an interim response (100, 102, 103). Never send one to an HTTP/1.0 client. It sets no
+/// cookies: those belong in the final response, where the token's own is watched over.
 pub fn write_interim(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead) {
-    let _ = (out, buf, head);
-    unimplemented!()
+    out.reserve(head.head_bytes + ADDED_BYTES);
+    put_status_line(out, buf, head);
+    for field in &head.fields {
+        if !matches!(field.kind, FieldKind::ContentLength | FieldKind::SetCookie) {
+            put_response_field(out, buf, head, field);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }
 
-/// Every value of the cookie `name`, across all `Cookie` fields.
-pub fn cookie<'a>(
-    buf: &'a [u8],
-    head: &RequestHead,
-    name: &[u8],
-) -> impl Iterator<Item = &'a [u8]> {
-    let _ = (buf, head, name);
-    std::iter::empty()
+fn put_status_line(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    put_decimal(out, u64::from(head.status));
+    out.push(b' ');
+    out.extend_from_slice(head.reason.of(buf));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a field of a response, unless it ends at this hop.
+fn put_response_field(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead, field: &Field) {
+    let ends_here = matches!(
+        field.kind,
+        FieldKind::Connection
+            | FieldKind::HopByHop
+            | FieldKind::KeepAlive
+            | FieldKind::Shadow
+            | FieldKind::TransferEncoding
+            | FieldKind::Upgrade
+    );
+    if !ends_here && !is_named(buf, &head.connection, field.name) {
+        put_field(out, field.name.of(buf), field.value.of(buf));
+    }
 }
