@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The contract of the control API: the JSON that goes over it, and a typed client.
+//!
+//! Everything the command line does goes through here; it can do nothing that this cannot. Spans
+//! of time are whole milliseconds (`*_ms`), points in time are RFC 3339 with milliseconds, UTC.
+
+mod client;
+mod error;
+mod event;
+mod request;
+mod status;
+mod timestamp;
+
+pub use client::{Client, ClientError, EventStream};
+pub use error::{ErrorBody, ErrorDetail, ErrorKind};
+pub use event::{Event, EventKind};
+pub use request::{
+    AddServer, AuditEntry, AuditPage, AuditQuery, Changed, CreateToken, DrainRequest, HoldRequest,
+    NewToken, ReasonQuery, ReasonRequest, RemoveQuery, Role, Session, SessionPage, SessionQuery,
+    SetServer, Token, Tokens, WaitAnswer, WaitFor, WaitQuery,
+};
+pub use status::{
+    Forecast, Health, Intent, Listener, Node, PoolStatus, ServerStatus, SessionCounts, Standing,
+    Status, StoreStatus,
+};
+pub use timestamp::Timestamp;
+
+/// The path under which every endpoint of this contract lives.
+pub const PREFIX: &str = "/api/v1";
+
+/// The name of the control API's UNIX socket within the state directory.
+pub const SOCKET_NAME: &str = "admin.sock";

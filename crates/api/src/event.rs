@@ -1,0 +1,142 @@
+//! What happens, as the event stream tells it.
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// One event of `GET events`. Its number is the SSE `id`, its `kind` the SSE `event`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its number; begins at 1 when the program starts.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// To which `pool/server`, if to one.
+    pub server: Option<String>,
+    /// What, in a sentence.
+    pub text: String,
+    /// What, for programs.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The operator wants something else of the server.
+    Intent {
+        /// The intent before.
+        from: String,
+        /// The intent now.
+        to: String,
+        /// When its sessions end, for a drain.
+        deadline: Option<Timestamp>,
+    },
+    /// The server's standing has another reason.
+    Standing {
+        /// The reason before.
+        from: String,
+        /// The reason now.
+        to: String,
+        /// What the last failed probe said.
+        why: Option<String>,
+    },
+    /// A drain is over: the server is in maintenance.
+    Drained {
+        /// Sessions that were ended by the deadline.
+        ended: u32,
+    },
+    /// Every binding to the server was forgotten.
+    Forgotten {
+        /// Sessions that were forgotten.
+        sessions: u32,
+    },
+    /// A session began.
+    SessionBegan {
+        /// Which.
+        session: String,
+        /// From which address.
+        client: String,
+        /// The `pool/server` that it had to leave.
+        moved_from: Option<String>,
+    },
+    /// A session ended.
+    SessionEnded {
+        /// Which.
+        session: String,
+        /// Why: `expired`, `logged-out`, `ended-by-operator`, `forgotten`, `server-gone` or
+        /// `server-removed`.
+        reason: String,
+        /// How long it lasted.
+        lasted_ms: u64,
+    },
+    /// Settings changed, or servers, pools or listeners came or went.
+    Configured {
+        /// One change, in a sentence.
+        change: String,
+    },
+    /// The store did not take a write, or does again.
+    Store {
+        /// What it said; absent: it works again.
+        failed: Option<String>,
+    },
+    /// This listener was too slow, or asked for events that are no longer kept.
+    Missed {
+        /// How many events it did not get.
+        count: u64,
+    },
+    /// A kind that this client does not know yet; see the text.
+    #[serde(other)]
+    Other,
+}
+
+impl EventKind {
+    /// The word of this kind in the stream.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Intent { .. } => "intent",
+            Self::Standing { .. } => "standing",
+            Self::Drained { .. } => "drained",
+            Self::Forgotten { .. } => "forgotten",
+            Self::SessionBegan { .. } => "session-began",
+            Self::SessionEnded { .. } => "session-ended",
+            Self::Configured { .. } => "configured",
+            Self::Store { .. } => "store",
+            Self::Missed { .. } => "missed",
+            Self::Other => "other",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_object() {
+        let event = Event {
+            id: 7,
+            at: Timestamp(0),
+            server: Some("app/web1".into()),
+            text: "intent ready -> hold".into(),
+            kind: EventKind::Intent {
+                from: "ready".into(),
+                to: "hold".into(),
+                deadline: None,
+            },
+        };
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json["kind"], "intent");
+        assert_eq!(json["to"], "hold");
+        assert_eq!(serde_json::from_value::<Event>(json).unwrap(), event);
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_still_an_event() {
+        let later = r#"{"id":1,"at":"1970-01-01T00:00:00.000Z","server":null,"text":"x",
+            "kind":"rollout","step":3}"#;
+        let event: Event = serde_json::from_str(later).unwrap();
+        assert_eq!(event.kind, EventKind::Other);
+    }
+}

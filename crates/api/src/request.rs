@@ -1,0 +1,360 @@
+//! What is asked, and what is answered to it.
+
+use crate::{ServerStatus, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
+use utoipa::{IntoParams, ToSchema};
+
+/// Body of `hold` and `maintenance`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HoldRequest {
+    /// Past the capacity guard.
+    pub force: bool,
+    /// Why, for the audit log.
+    pub reason: Option<String>,
+}
+
+/// Body of `drain`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// From now to the deadline.
+    pub within_ms: u64,
+    /// What users are told.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// Past the capacity guard.
+    #[serde(default)]
+    pub force: bool,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Body of `ready`, `forget`, `reload` and `token-secret/rotate`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReasonRequest {
+    /// Why, for the audit log.
+    pub reason: Option<String>,
+}
+
+/// Body of `PUT servers/{pool}/{server}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddServer {
+    /// Address and port, such as `10.0.0.13:8080`.
+    pub address: String,
+    /// Its share of new sessions, 1 to 1000; 1 if absent.
+    #[serde(default)]
+    pub weight: Option<u32>,
+    /// Most sessions it may have; absent: no limit.
+    #[serde(default)]
+    pub max_sessions: Option<u32>,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Body of `PATCH servers/{pool}/{server}`: what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SetServer {
+    /// Its share of new sessions, 1 to 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Most sessions it may have; `null` takes the limit away.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub max_sessions: Option<Option<u32>>,
+    /// Why, for the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A field that is there, be it `null`: the outer option tells it from one that is absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Query of `DELETE servers/{pool}/{server}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RemoveQuery {
+    /// Past the capacity guard, and although it has sessions.
+    pub force: bool,
+    /// Why, for the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Query of `DELETE sessions/{id}` and `DELETE tokens/{name}`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReasonQuery {
+    /// Why, for the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The answer to every change: it is on disk, and in force on every worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Changed {
+    /// What was done, in a sentence.
+    pub text: String,
+    /// What is different, a line each (of a reload).
+    pub changes: Vec<String>,
+    /// The deadline that was set.
+    pub deadline: Option<Timestamp>,
+    /// The generation that every worker has taken.
+    pub generation: u64,
+}
+
+/// Query of `GET sessions`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SessionQuery {
+    /// Of this pool only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Of this server of that pool only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Active ones only.
+    pub active: bool,
+    /// Those after this one: the `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most so many, 1 to 1000; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// `GET sessions`: a page, by session number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SessionPage {
+    /// The sessions.
+    pub sessions: Vec<Session>,
+    /// Where the next page begins; absent: this is the last.
+    pub next: Option<String>,
+}
+
+/// One session.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its number, sixteen hexadecimal digits.
+    pub id: String,
+    /// Its pool.
+    pub pool: String,
+    /// Its server within the pool.
+    pub server: String,
+    /// `active` or `idle`.
+    pub state: String,
+    /// The address that it began from.
+    pub client: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When its user was last heard from.
+    pub last_activity: Timestamp,
+    /// How long ago that is.
+    pub quiet_ms: u64,
+    /// Requests so far.
+    pub requests: u32,
+    /// Requests and tunnels that are open now.
+    pub open: u32,
+}
+
+/// Query of `GET audit`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// At most so many lines, 1 to 1000; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Those before this line: the `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
+}
+
+/// `GET audit`: a page, the newest line first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditPage {
+    /// The lines.
+    pub entries: Vec<AuditEntry>,
+    /// Where the next page begins; absent: this is the last.
+    pub next: Option<u64>,
+}
+
+/// A line of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntry {
+    /// Its number.
+    pub id: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub who: String,
+    /// By which socket or from which address.
+    pub from: String,
+    /// Why, in the operator's own words.
+    pub reason: Option<String>,
+    /// What: `hold`, `drain`, `server add` …
+    pub action: String,
+    /// To what: `pool/server`, a session, or `-`.
+    pub target: String,
+    /// What came of it, in a sentence.
+    pub outcome: String,
+    /// A guard was overridden.
+    pub forced: bool,
+}
+
+/// What an operator may do. Each role may also do what the ones before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Changes servers and sessions.
+    Operator,
+    /// Reloads, rotates secrets, makes tokens.
+    Admin,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        })
+    }
+}
+
+/// Body of `POST tokens`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateToken {
+    /// Whose it is; the audit log names its holder so.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Answer to `POST tokens`: the only time that the secret is seen.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NewToken {
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// What goes after `Authorization: Bearer`.
+    pub secret: String,
+}
+
+/// Secrets are never printed.
+impl fmt::Debug for NewToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NewToken({:?})", self.token)
+    }
+}
+
+/// A bearer token, without its secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Token {
+    /// Whose it is.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// Since when it exists.
+    pub created: Timestamp,
+}
+
+/// `GET tokens`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Tokens {
+    /// The tokens, by name.
+    pub tokens: Vec<Token>,
+}
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitFor {
+    /// The drain is over, or the server is closed and has no sessions.
+    Drained,
+    /// The server admits new sessions.
+    Ready,
+}
+
+/// Query of `GET servers/{pool}/{server}/wait`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WaitQuery {
+    /// What to wait for.
+    #[serde(rename = "for")]
+    #[param(inline)]
+    pub what: WaitFor,
+    /// Longest wait, to 60,000; then the answer says that it was not reached. 30,000 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// Answer to `wait`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WaitAnswer {
+    /// It has come to pass; otherwise the time was up.
+    pub reached: bool,
+    /// The server, as it is now.
+    pub server: ServerStatus,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_takes_a_limit_away_and_absence_leaves_it() {
+        let set = |text: &str| {
+            serde_json::from_str::<SetServer>(text)
+                .unwrap()
+                .max_sessions
+        };
+        assert_eq!(set(r#"{"max_sessions":null}"#), Some(None));
+        assert_eq!(set(r#"{"max_sessions":5}"#), Some(Some(5)));
+        assert_eq!(set("{}"), None);
+        let cleared = SetServer {
+            max_sessions: Some(None),
+            ..SetServer::default()
+        };
+        let text = serde_json::to_string(&cleared).unwrap();
+        assert_eq!(text, r#"{"max_sessions":null}"#);
+    }
+
+    #[test]
+    fn a_field_nobody_knows_is_named() {
+        let wrong = serde_json::from_str::<HoldRequest>(r#"{"forse":true}"#).unwrap_err();
+        assert!(wrong.to_string().contains("forse"), "{wrong}");
+    }
+
+    #[test]
+    fn a_new_token_is_never_printed() {
+        let token = Token {
+            name: "ci".into(),
+            role: Role::Viewer,
+            created: Timestamp(0),
+        };
+        let new = NewToken {
+            token,
+            secret: "ebb_hush".into(),
+        };
+        assert!(!format!("{new:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,164 @@
+//! What is shown of the node, its pools and its servers.
+
+use crate::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// `GET status`: the whole node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The node itself.
+    pub node: Node,
+    /// The pools, in the configuration's order.
+    pub pools: Vec<PoolStatus>,
+}
+
+/// The node itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Node {
+    /// The program's version.
+    pub version: String,
+    /// The newest generation.
+    pub generation: u64,
+    /// The oldest generation that a worker still decides by.
+    pub acknowledged: u64,
+    /// How long the program has been running.
+    pub uptime_ms: u64,
+    /// Whether intents can be stored.
+    pub store: StoreStatus,
+}
+
+/// Whether intents can be stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StoreStatus {
+    /// The store works.
+    pub ok: bool,
+    /// What it said when it last failed, while it fails.
+    pub failure: Option<String>,
+}
+
+/// `GET pools/{pool}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PoolStatus {
+    /// Its name.
+    pub name: String,
+    /// How new sessions are spread: `round-robin`, `least-sessions`, `source-hash`.
+    pub balance: String,
+    /// Servers that must go on admitting.
+    pub minimum: u32,
+    /// Servers that admit new sessions now.
+    pub admitting: u32,
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// The servers, in the configuration's order, then those added live.
+    pub servers: Vec<ServerStatus>,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Its address and port.
+    pub address: String,
+}
+
+/// `GET servers/{pool}/{server}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ServerStatus {
+    /// Its name within the pool.
+    pub name: String,
+    /// Its address, as the operator wrote it.
+    pub address: String,
+    /// Its share of new sessions.
+    pub weight: u32,
+    /// Most sessions it may have; absent: no limit.
+    pub max_sessions: Option<u32>,
+    /// It was added live, beside the file.
+    pub live: bool,
+    /// Its weight or its most sessions were set live, over the file.
+    pub overridden: bool,
+    /// What the operator wants.
+    pub intent: Intent,
+    /// What probes show.
+    pub health: Health,
+    /// What follows from both.
+    pub standing: Standing,
+    /// Its sessions.
+    pub sessions: SessionCounts,
+    /// Its stickiness generation.
+    pub epoch: u32,
+    /// When its sessions will probably be gone; only while it is held or drained.
+    pub forecast: Option<Forecast>,
+}
+
+/// What the operator wants of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Intent {
+    /// `ready`, `hold`, `drain` or `maintenance`.
+    pub label: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Who wanted it.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the remaining sessions are ended.
+    pub deadline: Option<Timestamp>,
+    /// How long that is from now.
+    pub left_ms: Option<u64>,
+    /// What users are told.
+    pub message: Option<String>,
+}
+
+/// What probes show of a server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `unproven`, `starting`, `up`, `down` or `unchecked`.
+    pub state: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// What the last failed probe said, while it matters.
+    pub why: Option<String>,
+    /// Sessions that its own health page says it can take.
+    pub places: Option<u64>,
+}
+
+/// What follows from intent and reality.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Standing {
+    /// New sessions may begin here.
+    pub admits_new: bool,
+    /// Sessions that are here already are served.
+    pub serves_own: bool,
+    /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `reports-full`,
+    /// `reports-hold`, `starting`, `held`, `draining`, `down` or `maintenance`.
+    pub reason: String,
+}
+
+/// A server's sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionCounts {
+    /// Sessions with a request open or heard from lately.
+    pub active: u32,
+    /// Sessions that are quiet but still bound to the server.
+    pub idle: u32,
+}
+
+impl SessionCounts {
+    /// Both together.
+    pub fn all(self) -> u32 {
+        self.active.saturating_add(self.idle)
+    }
+}
+
+/// When a server's sessions will probably be gone, counted from now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Forecast {
+    /// Half of them.
+    pub half_ms: u64,
+    /// All of them; absent: later than past sessions allow to say.
+    pub all_ms: Option<u64>,
+    /// How many past sessions this rests on.
+    pub samples: u64,
+}
