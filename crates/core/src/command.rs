@@ -3,7 +3,6 @@
 use crate::config::{Config, ServerConfig};
 use crate::guard::GuardRefusal;
 use crate::name::{ServerName, SessionId};
-use crate::snapshot::TokenSecrets;
 use crate::time::{Millis, WallTime};
 use std::fmt;
 use std::sync::Arc;

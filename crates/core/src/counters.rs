@@ -12,8 +12,7 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `by`. Only the slot's own worker may call it.
     pub fn add(&self, by: u64) {
-        self.0
-            .store(self.0.load(Relaxed).wrapping_add(by), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(by), Relaxed);
     }
 
     /// Takes one away. Only the slot's own worker may call it.
@@ -98,10 +97,7 @@ pub struct NodeSlot {
 impl NodeSlot {
     /// Counts a request refused as malformed.
     pub fn reject(&self, reason: &'static str) {
-        let mut rejected = self
-            .rejected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
         *rejected.entry(reason).or_default() += 1;
     }
 }

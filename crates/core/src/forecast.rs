@@ -46,11 +46,8 @@ impl DurationHistory {
         let mut sorted: Vec<u64> = self.lasted.iter().map(|span| span.0).collect();
         sorted.sort_unstable();
         let longest = *sorted.last()?;
-        let expected_left = |after: u64| -> f64 {
-            ages.iter()
-                .map(|age| survival(&sorted, age.0, after))
-                .sum()
-        };
+        let expected_left =
+            |after: u64| -> f64 { ages.iter().map(|age| survival(&sorted, age.0, after)).sum() };
         let total = ages.len() as f64;
         let first = |limit: f64| {
             (expected_left(longest) < limit).then(|| {

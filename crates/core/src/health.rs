@@ -174,11 +174,9 @@ mod tests {
         let mut seen = String::new();
         for letter in script.chars() {
             match letter {
-                '+' => drop(state.probed(
-                    ProbeOutcome::Good { places: None },
-                    &rule,
-                    Now::default(),
-                )),
+                '+' => {
+                    drop(state.probed(ProbeOutcome::Good { places: None }, &rule, Now::default()))
+                }
                 '-' => drop(state.probed(ProbeOutcome::Bad("no".into()), &rule, Now::default())),
                 '!' => drop(state.suspect()),
                 _ => unreachable!("scripts are made of + - !"),

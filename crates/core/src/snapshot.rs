@@ -111,7 +111,10 @@ impl ServerLoad {
 impl Snapshot {
     /// The pool with this key.
     pub fn pool(&self, key: PoolKey) -> Option<&Arc<PoolView>> {
-        let index = self.pools.binary_search_by_key(&key, |pool| pool.key).ok()?;
+        let index = self
+            .pools
+            .binary_search_by_key(&key, |pool| pool.key)
+            .ok()?;
         Some(&self.pools[index])
     }
 

@@ -130,6 +130,15 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
 }
 
 impl Standing {
+    /// Of a server that has not been judged yet.
+    pub(crate) fn closed() -> Self {
+        Self {
+            admits_new: false,
+            serves_own: false,
+            reason: Reason::Starting,
+        }
+    }
+
     /// The same standing, seen together with how many sessions the server has.
     pub fn with_sessions(self, sessions: u32, max_sessions: Option<u32>) -> Self {
         let full = max_sessions.is_some_and(|max| sessions >= max);

@@ -8,7 +8,8 @@ use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::session::{EndReason, Session, SessionState};
 use crate::snapshot::{ServerView, Snapshot};
 use crate::time::{Millis, Moment, Now, WallTime};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -70,9 +71,37 @@ pub struct Tally {
     pub idle: u32,
 }
 
+/// Session numbers are random already: they are their own hash. A fixed hash also makes the order in
+/// which a shard is gone through the same in every run.
+#[derive(Default)]
+struct OwnHash(u64);
+
+impl Hasher for OwnHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The low bits chose the shard; the table inside looks at both ends of the hash.
+        self.0 = number.rotate_right(6);
+    }
+}
+
+#[expect(
+    clippy::disallowed_types,
+    reason = "one look-up per request; the hash is fixed, so the order is the same in every run"
+)]
+type Sessions = std::collections::HashMap<SessionId, Arc<Session>, BuildHasherDefault<OwnHash>>;
+
 #[derive(Default)]
 struct Shard {
-    sessions: HashMap<SessionId, Arc<Session>>,
+    sessions: Sessions,
     journal: Vec<SessionChange>,
     dropped: u64,
 }
@@ -157,11 +186,7 @@ impl SessionTable {
             now.moment,
         ));
         shard.sessions.insert(id, Arc::clone(&session));
-        shard.record(
-            &session,
-            SessionChangeKind::Began { from: None },
-            now.wall,
-        );
+        shard.record(&session, SessionChangeKind::Began { from: None }, now.wall);
         Some(session)
     }
 
@@ -229,17 +254,17 @@ impl SessionTable {
         limit: usize,
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
-        // A heap of the smallest `limit` numbers: memory stays bounded however large the table is.
-        let mut heap = std::collections::BTreeMap::new();
+        // Only the smallest `limit` numbers are kept: memory stays bounded however large the table.
+        let mut page = BTreeMap::new();
         self.for_each_live(snapshot, |session| {
             if after.is_none_or(|after| session.id > after) && keep(session) {
-                heap.insert(session.id, Arc::clone(session));
-                if heap.len() > limit {
-                    heap.pop_last();
+                page.insert(session.id, Arc::clone(session));
+                if page.len() > limit {
+                    page.pop_last();
                 }
             }
         });
-        heap.into_values().collect()
+        page.into_values().collect()
     }
 
     /// Remembers that the token of `id` is worth nothing (an operator ended it before a restart).
@@ -256,7 +281,7 @@ impl SessionTable {
     fn for_each_live(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
         for shard in &self.shards {
             for session in lock(shard).sessions.values() {
-                if session.ended().is_none() && !is_stale(session, snapshot) {
+                if session.ended().is_none() && stale(session, snapshot).is_none() {
                     visit(session);
                 }
             }
@@ -264,11 +289,13 @@ impl SessionTable {
     }
 }
 
-/// Whether the session's binding was forgotten (its server's epoch raised, or the server removed).
-fn is_stale(session: &Session, snapshot: &Snapshot) -> bool {
-    snapshot
-        .server(session.pool, session.server)
-        .is_none_or(|server| server.epoch != session.epoch)
+/// Whether and why the session's binding is over, though nobody has ended the session itself.
+fn stale(session: &Session, snapshot: &Snapshot) -> Option<EndReason> {
+    match snapshot.server(session.pool, session.server) {
+        None => Some(EndReason::ServerRemoved),
+        Some(server) if server.epoch != session.epoch => Some(EndReason::Forgotten),
+        Some(_) => None,
+    }
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
@@ -296,7 +323,11 @@ impl Shard {
         let lasted = session.last_activity().since(session.started);
         let first = session.end(reason, now.moment);
         if first {
-            self.record(session, SessionChangeKind::Ended { reason, lasted }, now.wall);
+            self.record(
+                session,
+                SessionChangeKind::Ended { reason, lasted },
+                now.wall,
+            );
         }
         first
     }
@@ -315,8 +346,8 @@ impl Shard {
                 if quiet > Snapshot::token_life(reuse) {
                     gone.push(*id);
                 }
-            } else if is_stale(session, snapshot) {
-                over.push((Arc::clone(session), EndReason::Forgotten));
+            } else if let Some(reason) = stale(session, snapshot) {
+                over.push((Arc::clone(session), reason));
             } else if session.open() == 0 && quiet > reuse {
                 over.push((Arc::clone(session), EndReason::Expired));
             } else {

@@ -1,16 +1,36 @@
 //! The driver: the one owner of the state. `step(now, Input) -> Vec<Output>`.
+//!
+//! A command is planned against the present state, stored, applied, published, acknowledged by
+//! every worker and only then answered. One command is on its way to the store at a time, so that
+//! each is judged by what the one before it left. What the driver does by itself (the end of a
+//! drain) is applied at once, because a deadline must not wait for a disk, and stored as soon as
+//! the store takes it; a restart in between comes to the same end from the stored drain.
 
-use crate::command::{Actor, Answer, Command, Refusal, RequestId};
+mod change;
+mod commands;
+mod reload;
+mod settle;
+mod show;
+mod state;
+
+use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
 use crate::config::Config;
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::health::ProbeOutcome;
-use crate::name::{ServerName};
+use crate::name::ServerName;
 use crate::record::{Restored, Write};
 use crate::snapshot::{Fact, Snapshot};
-use crate::status::NodeStatus;
-use crate::table::SessionTable;
-use crate::time::Now;
+use crate::table::{SessionChange, SessionTable};
+use crate::time::{Millis, Moment, Now};
+use change::Plan;
+use state::State;
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// How long a worker may take to acknowledge a generation before the operator is told so.
+const ACKNOWLEDGE_WITHIN: Millis = Millis::from_secs(5);
+/// How long to wait before writes that the store refused are tried again.
+const STORE_AGAIN_AFTER: Millis = Millis::from_secs(1);
 
 /// What the world tells the driver.
 #[derive(Debug)]
@@ -33,6 +53,8 @@ pub enum Input {
     },
     /// A worker tells something.
     Fact(Fact),
+    /// Sessions began and ended: what [`SessionTable::take_changes`] gave.
+    Sessions(Vec<SessionChange>),
     /// A probe of this server came back.
     Probed {
         /// Which server.
@@ -70,36 +92,227 @@ pub enum Output {
 }
 
 /// The owner of the state.
-pub struct Driver {}
+pub struct Driver {
+    state: State,
+    /// The newest generation that each worker has taken.
+    acknowledged: Vec<u64>,
+    /// Commands that wait for the one before them.
+    queue: VecDeque<(RequestId, Actor, Command)>,
+    /// What is on its way to the store.
+    stored_next: Option<InFlight>,
+    /// What the driver did by itself and the store has not taken yet.
+    unsaved: Vec<Write>,
+    store_again_at: Moment,
+    store_failure: Option<String>,
+    last_ticket: u64,
+    /// Answers that wait for the workers.
+    waiting: Vec<Waiting>,
+    outputs: Vec<Output>,
+}
+
+/// Writes that are on their way to the store.
+struct InFlight {
+    ticket: u64,
+    /// How many of `unsaved` go with them.
+    unsaved: usize,
+    command: Option<(RequestId, Plan)>,
+}
+
+/// An answer that waits until every worker has taken `generation`.
+struct Waiting {
+    id: RequestId,
+    generation: u64,
+    since: Moment,
+    answer: Answer,
+}
 
 impl Driver {
     /// Takes up where the store left off. `boot` names this boot of this machine; `workers` is how
     /// many must acknowledge each generation.
     pub fn new(
-        _config: Arc<Config>,
-        _restored: Restored,
-        _sessions: Arc<SessionTable>,
-        _boot: String,
-        _workers: usize,
-        _now: Now,
+        config: Arc<Config>,
+        restored: Restored,
+        sessions: Arc<SessionTable>,
+        boot: String,
+        workers: usize,
+        now: Now,
     ) -> Self {
-        Self {}
+        Self {
+            state: State::new(config, restored, sessions, boot, workers, now),
+            acknowledged: vec![0; workers],
+            queue: VecDeque::new(),
+            stored_next: None,
+            unsaved: Vec::new(),
+            store_again_at: now.moment,
+            store_failure: None,
+            last_ticket: 0,
+            waiting: Vec::new(),
+            outputs: Vec::new(),
+        }
     }
 
     /// Takes one input and says what follows. Persists before it publishes, publishes before it
     /// answers.
-    pub fn step(&mut self, _now: Now, _input: Input) -> Vec<Output> {
-        Vec::new()
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Output> {
+        match input {
+            Input::Command { id, actor, command } => self.queue.push_back((id, actor, command)),
+            Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
+            Input::Fact(fact) => self.fact(fact),
+            Input::Sessions(changes) => self.state.sessions_changed(&changes, &mut self.outputs),
+            Input::Probed { server, outcome } => self.state.probed(&server, outcome, now),
+            Input::Tick => self.tick(now),
+        }
+        self.store_next(now);
+        self.answer_acknowledged(now);
+        std::mem::take(&mut self.outputs)
     }
 
     /// The newest snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::default()
+        Arc::clone(&self.state.snapshot)
     }
 
-    /// What people are shown.
-    pub fn status(&self, now: Now) -> NodeStatus {
-        let _ = now;
-        NodeStatus { generation: 0, acknowledged: 0, store_failure: None, pools: Vec::new() }
+    fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Acknowledged { worker, generation } => {
+                let known = &mut self.acknowledged[worker];
+                *known = generation.max(*known);
+            }
+            Fact::ConnectFailed { pool, server } => {
+                if let Some(name) = self.state.suspect(pool, server) {
+                    self.outputs.push(Output::ProbeNow(name));
+                }
+            }
+        }
+    }
+
+    /// Ends the drains that are over and publishes what has changed since the last publication.
+    fn tick(&mut self, now: Now) {
+        let acknowledged = self.acknowledged();
+        let writes = self.state.settle(acknowledged, now, &mut self.outputs);
+        self.unsaved.extend(writes);
+        self.state.publish(now, &mut self.outputs);
+    }
+
+    /// The oldest generation that a worker still decides by.
+    fn acknowledged(&self) -> u64 {
+        let oldest = self.acknowledged.iter().min().copied();
+        oldest.unwrap_or(u64::MAX).min(self.state.generation())
+    }
+
+    /// Sends the next command, or else what is unsaved, to the store, if nothing is on its way.
+    fn store_next(&mut self, now: Now) {
+        while self.stored_next.is_none() {
+            let command = match self.queue.pop_front() {
+                None if self.unsaved.is_empty() || now.moment < self.store_again_at => return,
+                None => None,
+                Some((id, actor, command)) => match self.state.plan(&actor, command, now) {
+                    Ok(plan) => Some((id, plan)),
+                    Err(refusal) => {
+                        let result = Err(refusal);
+                        self.outputs.push(Output::Answer { id, result });
+                        continue;
+                    }
+                },
+            };
+            let mut writes = self.unsaved.clone();
+            if let Some((_, plan)) = &command {
+                writes.extend(plan.writes.iter().cloned());
+            }
+            self.last_ticket += 1;
+            self.stored_next = Some(InFlight {
+                ticket: self.last_ticket,
+                unsaved: self.unsaved.len(),
+                command,
+            });
+            self.outputs.push(Output::Persist {
+                ticket: self.last_ticket,
+                writes,
+            });
+        }
+    }
+
+    fn persisted(&mut self, ticket: u64, result: Result<(), String>, now: Now) {
+        let Some(done) = self.stored_next.take_if(|next| next.ticket == ticket) else {
+            return;
+        };
+        self.note_store(result.as_ref().err(), now);
+        match (result, done.command) {
+            (Err(why), command) => {
+                self.store_again_at = now.moment.plus(STORE_AGAIN_AFTER);
+                if let Some((id, plan)) = command {
+                    let refusal = plan.not_stored(&why);
+                    let result = Err(refusal);
+                    self.outputs.push(Output::Answer { id, result });
+                }
+            }
+            (Ok(()), command) => {
+                self.unsaved.drain(..done.unsaved);
+                if let Some((id, plan)) = command {
+                    self.apply(id, plan, now);
+                }
+            }
+        }
+    }
+
+    /// Makes a stored plan true, and lets the answer wait for the workers.
+    fn apply(&mut self, id: RequestId, plan: Plan, now: Now) {
+        match self.state.apply(plan, now, &mut self.outputs) {
+            Err(refusal) => {
+                let result = Err(refusal);
+                self.outputs.push(Output::Answer { id, result });
+            }
+            Ok(mut answer) => {
+                self.state.publish(now, &mut self.outputs);
+                answer.generation = self.state.generation();
+                self.waiting.push(Waiting {
+                    id,
+                    generation: answer.generation,
+                    since: now.moment,
+                    answer,
+                });
+            }
+        }
+    }
+
+    fn note_store(&mut self, failed: Option<&String>, now: Now) {
+        if self.store_failure.is_none() && failed.is_none() {
+            return;
+        }
+        let news = self.store_failure.as_ref() != failed;
+        self.store_failure = failed.cloned();
+        if news {
+            self.outputs.push(Output::Event(Event {
+                at: now.wall,
+                server: None,
+                kind: EventKind::Store {
+                    failed: failed.cloned(),
+                },
+            }));
+        }
+    }
+
+    fn answer_acknowledged(&mut self, now: Now) {
+        let acknowledged = self.acknowledged();
+        let outputs = &mut self.outputs;
+        self.waiting.retain(|waiting| {
+            let result = if waiting.generation <= acknowledged {
+                Ok(waiting.answer.clone())
+            } else if now.moment.since(waiting.since) > ACKNOWLEDGE_WITHIN {
+                Err(Refusal {
+                    kind: RefusalKind::Unacknowledged,
+                    text: format!(
+                        "{}; it is stored, but a worker has not taken it within \
+                         {ACKNOWLEDGE_WITHIN}: look at `ebbtide status` and the log",
+                        waiting.answer.text
+                    ),
+                })
+            } else {
+                return true;
+            };
+            let id = waiting.id;
+            outputs.push(Output::Answer { id, result });
+            false
+        });
     }
 }

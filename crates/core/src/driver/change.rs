@@ -1,0 +1,218 @@
+//! A plan: what a command will change, decided before it is stored, applied after.
+
+use crate::command::{Answer, Refusal, RefusalKind};
+use crate::config::{Config, ServerConfig};
+use crate::driver::Output;
+use crate::driver::state::State;
+use crate::event::{Event, EventKind};
+use crate::health::Health;
+use crate::intent::Intent;
+use crate::name::{ServerName, SessionId};
+use crate::record::{IntentRecord, ServerOverride, Write};
+use crate::session::EndReason;
+use crate::snapshot::TokenSecrets;
+use crate::time::Now;
+use std::sync::Arc;
+
+/// What a command will change.
+pub(super) struct Plan {
+    /// What was asked for, as the audit log names it.
+    pub action: &'static str,
+    /// To what.
+    pub target: String,
+    pub change: Change,
+    /// Everything that is stored for it, the audit line last.
+    pub writes: Vec<Write>,
+    pub answer: Answer,
+}
+
+/// What becomes different in the state.
+pub(super) enum Change {
+    OfServer {
+        name: ServerName,
+        /// The server's revision when the plan was made.
+        revision: u64,
+        edit: ServerEdit,
+    },
+    OfNode(NodeEdit),
+}
+
+/// What becomes different of a server.
+pub(super) enum ServerEdit {
+    /// The operator's intent; with a new epoch where its sessions are ended.
+    Intent(Intent, IntentRecord, Option<u32>),
+    /// A new epoch.
+    Epoch(u32),
+    Add(ServerConfig),
+    Remove,
+    Set(ServerOverride),
+}
+
+/// What becomes different of the node.
+pub(super) enum NodeEdit {
+    EndSession(SessionId),
+    TokenSecrets(TokenSecrets),
+    Config(Arc<Config>),
+}
+
+impl Plan {
+    pub fn not_stored(&self, why: &str) -> Refusal {
+        Refusal {
+            kind: RefusalKind::Store,
+            text: format!(
+                "{} {} was not done, nothing has changed: the state directory did not take it: \
+                 {why}; see to its disk and try again",
+                self.action, self.target
+            ),
+        }
+    }
+}
+
+impl State {
+    /// Makes a stored plan true in memory. Refused if the driver itself has changed the server
+    /// since: then its own writes follow and have the last word in the store too.
+    pub fn apply(
+        &mut self,
+        plan: Plan,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) -> Result<Answer, Refusal> {
+        match plan.change {
+            Change::OfNode(edit) => self.edit_node(edit, &plan.answer, now, outputs),
+            Change::OfServer {
+                name,
+                revision,
+                edit,
+            } => {
+                let known = self.servers.get(&name);
+                if known.is_some_and(|server| server.revision != revision) {
+                    return Err(Refusal::invalid(format!(
+                        "{} {name} came too late: its deadline passed before the change was \
+                         stored, and it is in maintenance now",
+                        plan.action
+                    )));
+                }
+                self.changed.insert(name.pool.clone());
+                self.edit_server(&name, edit, now, outputs);
+            }
+        }
+        Ok(plan.answer)
+    }
+
+    fn edit_node(&mut self, edit: NodeEdit, answer: &Answer, now: Now, outputs: &mut Vec<Output>) {
+        match edit {
+            NodeEdit::EndSession(id) => {
+                let reason = EndReason::EndedByOperator;
+                self.sessions.end_by_id(id, reason, now);
+            }
+            NodeEdit::TokenSecrets(secrets) => self.token_secrets = secrets,
+            NodeEdit::Config(config) => {
+                self.adopt_config(config, Health::Starting, now);
+                for change in &answer.changes {
+                    let change = change.clone();
+                    outputs.push(event(None, EventKind::Configured { change }, now));
+                }
+            }
+        }
+    }
+
+    fn edit_server(
+        &mut self,
+        name: &ServerName,
+        edit: ServerEdit,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        match edit {
+            ServerEdit::Intent(intent, record, epoch) => {
+                self.want(name, intent, record, epoch, now, outputs);
+            }
+            ServerEdit::Epoch(epoch) => {
+                if let Some(server) = self.servers.get_mut(name) {
+                    let sessions = server.load.sessions();
+                    server.raise_epoch(epoch);
+                    let kind = EventKind::Forgotten { sessions };
+                    outputs.push(event(Some(name), kind, now));
+                }
+            }
+            ServerEdit::Add(config) => self.add_live(name, config, now, outputs),
+            ServerEdit::Remove => self.remove_live(name, now, outputs),
+            ServerEdit::Set(set) => {
+                if let Some(server) = self.servers.get_mut(name) {
+                    server.set = set;
+                    let change = format!("{name}: settings changed live");
+                    outputs.push(event(Some(name), EventKind::Configured { change }, now));
+                }
+            }
+        }
+    }
+
+    /// Makes `intent` what is wanted of the server; the events say so.
+    pub fn want(
+        &mut self,
+        name: &ServerName,
+        intent: Intent,
+        record: IntentRecord,
+        epoch: Option<u32>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(server) = self.servers.get_mut(name) else {
+            return;
+        };
+        let kind = EventKind::Intent {
+            from: server.intent.label(),
+            to: intent.label(),
+            deadline: intent.deadline().map(|moment| now.wall_at(moment)),
+        };
+        server.intent = intent;
+        server.intent_record = Some(record);
+        if let Some(epoch) = epoch {
+            server.raise_epoch(epoch);
+        }
+        self.changed.insert(name.pool.clone());
+        outputs.push(event(Some(name), kind, now));
+    }
+
+    fn add_live(
+        &mut self,
+        name: &ServerName,
+        config: ServerConfig,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(pool) = self.pools.get(&name.pool).map(|pool| pool.config.clone()) else {
+            return;
+        };
+        let change = format!("{name}: added live at {}", config.address_text);
+        self.place(name, config.clone(), &pool, Health::Starting, now);
+        if let Some(server) = self.servers.get_mut(name) {
+            server.live = Some(config);
+        }
+        if let Some(pool) = self.pools.get_mut(&name.pool) {
+            pool.order.push(name.clone());
+        }
+        outputs.push(event(Some(name), EventKind::Configured { change }, now));
+    }
+
+    fn remove_live(&mut self, name: &ServerName, now: Now, outputs: &mut Vec<Output>) {
+        if let Some(server) = self.servers.get_mut(name) {
+            server.live = None;
+            server.leave();
+        }
+        if let Some(pool) = self.pools.get_mut(&name.pool) {
+            pool.order.retain(|other| other != name);
+        }
+        let change = format!("{name}: removed live");
+        outputs.push(event(Some(name), EventKind::Configured { change }, now));
+    }
+}
+
+/// An event of this moment.
+pub(super) fn event(server: Option<&ServerName>, kind: EventKind, now: Now) -> Output {
+    Output::Event(Event {
+        at: now.wall,
+        server: server.cloned(),
+        kind,
+    })
+}

@@ -1,0 +1,446 @@
+//! Planning: each command is judged by the present state, before anything is stored.
+
+use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, ServerChange};
+use crate::config::ServerConfig;
+use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
+use crate::driver::state::{ServerState, State};
+use crate::guard::GuardRefusal;
+use crate::intent::{Drain, Intent};
+use crate::name::{ServerName, SessionId, is_name};
+use crate::record::{AuditEntry, IntentRecord, StoredIntent, Write};
+use crate::snapshot::{Snapshot, TokenSecrets};
+use crate::table::Found;
+use crate::time::{Millis, Now, WallTime};
+
+/// The longest drain: a week. Longer ones are typing errors or holds.
+const DRAIN_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+/// The longest message to users, in characters.
+const MESSAGE_MAX: usize = 1000;
+
+impl State {
+    /// Decides what `command` will change, or why it is refused.
+    pub fn plan(&self, actor: &Actor, command: Command, now: Now) -> Result<Plan, Refusal> {
+        let planner = Planner {
+            state: self,
+            actor,
+            now,
+        };
+        match command {
+            Command::Ready { server } => planner.ready(server),
+            Command::Hold { server, force } => planner.hold(server, force),
+            Command::Drain {
+                server,
+                within,
+                message,
+                force,
+            } => planner.drain(server, within, message, force),
+            Command::Maintenance { server, force } => planner.maintenance(server, force),
+            Command::Forget { server } => planner.forget(server),
+            Command::EndSession { id } => planner.end_session(id),
+            Command::AddServer { pool, server } => planner.add_server(pool, server),
+            Command::RemoveServer { server, force } => planner.remove_server(server, force),
+            Command::SetServer { server, change } => planner.set_server(server, change),
+            Command::RotateTokenSecret { secret } => Ok(planner.rotate(secret)),
+            Command::Reload { config } => planner.reload(config),
+        }
+    }
+
+    /// The server, if it exists at present.
+    fn present(&self, name: &ServerName) -> Result<&ServerState, Refusal> {
+        let Some(pool) = self.pools.get(&name.pool) else {
+            let pools: Vec<&str> = self.pools.keys().map(String::as_str).collect();
+            return Err(Refusal::not_found(format!(
+                "there is no pool {:?}; the pools are: {}",
+                name.pool,
+                pools.join(", ")
+            )));
+        };
+        self.servers
+            .get(name)
+            .filter(|server| server.present)
+            .ok_or_else(|| {
+                let servers: Vec<&str> =
+                    pool.order.iter().map(|name| name.server.as_str()).collect();
+                Refusal::not_found(format!(
+                    "there is no server {:?} in pool {}; its servers are: {}",
+                    name.server,
+                    name.pool,
+                    servers.join(", ")
+                ))
+            })
+    }
+
+    /// Refuses what would leave the pool with fewer admitting servers than its minimum, unless the
+    /// server does not admit any now anyway. Returns whether `force` made the difference.
+    fn guard(&self, name: &ServerName, force: bool) -> Result<bool, Refusal> {
+        let Some(pool) = self.pools.get(&name.pool) else {
+            return Ok(false);
+        };
+        let admits = |name: &ServerName| {
+            self.servers.get(name).is_some_and(|server| {
+                let sessions = server.load.sessions();
+                let standing = server.standing;
+                standing
+                    .with_sessions(sessions, server.max_sessions())
+                    .admits_new
+            })
+        };
+        let would_leave: Vec<String> = pool
+            .order
+            .iter()
+            .filter(|other| *other != name && admits(other))
+            .map(|other| other.server.clone())
+            .collect();
+        if !admits(name) || would_leave.len() >= pool.config.minimum.max(1) as usize {
+            return Ok(false);
+        }
+        if force {
+            return Ok(true);
+        }
+        let refusal = GuardRefusal {
+            server: name.clone(),
+            would_leave,
+            minimum: pool.config.minimum.max(1),
+            sessions: 0,
+        };
+        Err(Refusal::guarded(refusal))
+    }
+}
+
+pub(super) struct Planner<'a> {
+    pub state: &'a State,
+    pub actor: &'a Actor,
+    pub now: Now,
+}
+
+impl Planner<'_> {
+    fn ready(&self, name: ServerName) -> Result<Plan, Refusal> {
+        let from = self.state.present(&name)?.intent.label();
+        let text = match from {
+            "ready" => format!("{name} was ready already"),
+            _ => format!("{name} is ready again (it was in {from})"),
+        };
+        self.intent("ready", name, Intent::Ready, text, false)
+    }
+
+    fn hold(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        let forced = self.state.guard(&name, force)?;
+        let sessions = server.load.sessions();
+        let text = format!("{name} is on hold: no new sessions; {sessions} go on");
+        self.intent("hold", name, Intent::Hold, text, forced)
+    }
+
+    fn drain(
+        &self,
+        name: ServerName,
+        within: Millis,
+        message: Option<String>,
+        force: bool,
+    ) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        if within < Millis::from_secs(1) || within > DRAIN_MAX {
+            return Err(Refusal::invalid(format!(
+                "a drain takes from 1s to 7 days, not {within}; to end all sessions of {name} at \
+                 once: ebbtide maintenance {name}"
+            )));
+        }
+        if message
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > MESSAGE_MAX)
+        {
+            return Err(Refusal::invalid(format!(
+                "the message to the users of {name} is longer than {MESSAGE_MAX} characters"
+            )));
+        }
+        if server.intent == Intent::Maintenance {
+            return Err(Refusal::invalid(format!(
+                "{name} is in maintenance: it has no sessions to drain"
+            )));
+        }
+        let forced = self.state.guard(&name, force)?;
+        let sessions = server.load.sessions();
+        let before = server.intent.deadline().map(|_| "a new deadline, ");
+        let text = format!(
+            "{name} is being drained: {}{within} from now; {sessions} sessions to go, then \
+             maintenance",
+            before.unwrap_or_default()
+        );
+        // A deadline that is only moved keeps what users were told, unless they are told anew.
+        let kept = match &server.intent {
+            Intent::Drain(drain) => drain.message.clone(),
+            _ => None,
+        };
+        let intent = Intent::Drain(Drain {
+            deadline: self.now.moment.plus(within),
+            within,
+            message: message.or(kept),
+        });
+        self.intent("drain", name, intent, text, forced)
+    }
+
+    fn maintenance(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        let forced = self.state.guard(&name, force)?;
+        let sessions = server.load.sessions();
+        let text = format!("{name} is in maintenance; {sessions} sessions were ended");
+        self.intent("maintenance", name, Intent::Maintenance, text, forced)
+    }
+
+    /// The plan for a new intent: the sessions are ended by a new epoch where nobody is served.
+    fn intent(
+        &self,
+        action: &'static str,
+        name: ServerName,
+        intent: Intent,
+        text: String,
+        forced: bool,
+    ) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        let record = IntentRecord {
+            intent: self.stored(&intent),
+            since: self.now.wall,
+            by: self.actor.who.clone(),
+            reason: self.actor.reason.clone(),
+        };
+        let ends = intent == Intent::Maintenance && server.intent != Intent::Maintenance;
+        let epoch = ends.then_some(server.epoch + 1);
+        let mut writes = vec![Write::Intent(name.clone(), record.clone())];
+        writes.extend(epoch.map(|epoch| Write::Epoch(name.clone(), epoch)));
+        let deadline = intent.deadline().map(|moment| self.now.wall_at(moment));
+        let edit = ServerEdit::Intent(intent, record, epoch);
+        let mut plan = self.of_server(action, name, edit, writes, text, forced);
+        plan.answer.deadline = deadline;
+        Ok(plan)
+    }
+
+    fn stored(&self, intent: &Intent) -> StoredIntent {
+        match intent {
+            Intent::Ready => StoredIntent::Ready,
+            Intent::Hold => StoredIntent::Hold,
+            Intent::Maintenance => StoredIntent::Maintenance,
+            Intent::Drain(drain) => StoredIntent::Drain {
+                boot: self.state.boot.clone(),
+                moment: drain.deadline,
+                wall: self.now.wall_at(drain.deadline),
+                within: drain.within,
+                message: drain.message.clone(),
+            },
+        }
+    }
+
+    fn forget(&self, name: ServerName) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        let sessions = server.load.sessions();
+        let epoch = server.epoch + 1;
+        let writes = vec![Write::Epoch(name.clone(), epoch)];
+        let text = format!("forgot {sessions} sessions of {name}; their users are placed anew");
+        let edit = ServerEdit::Epoch(epoch);
+        Ok(self.of_server("forget", name, edit, writes, text, false))
+    }
+
+    fn end_session(&self, id: SessionId) -> Result<Plan, Refusal> {
+        let Found::Live(session) = self.state.sessions.find(id) else {
+            return Err(Refusal::not_found(format!(
+                "there is no live session {id}; `ebbtide sessions` lists those there are"
+            )));
+        };
+        let Some(server) = self.state.name_of(session.server).cloned() else {
+            return Err(Refusal::not_found(format!("session {id} has no server")));
+        };
+        let reuse = self
+            .state
+            .pools
+            .get(&server.pool)
+            .map_or(Millis(0), |pool| pool.config.sticky.reuse);
+        let life = Snapshot::token_life(reuse);
+        let writes = vec![Write::EndedSession {
+            id,
+            server: server.clone(),
+            until: WallTime(self.now.wall.0.saturating_add(life.0)),
+        }];
+        let text = format!("session {id} on {server} was ended");
+        let change = Change::OfNode(NodeEdit::EndSession(id));
+        Ok(self.plan("sessions end", id.to_string(), change, writes, text, false))
+    }
+
+    fn add_server(&self, pool: String, server: ServerConfig) -> Result<Plan, Refusal> {
+        let name = ServerName::new(pool, &server.name);
+        if !is_name(&name.server) {
+            return Err(Refusal::invalid(format!(
+                "{:?} cannot name a server: use 1 to 64 letters, digits, '-', '_' or '.'",
+                name.server
+            )));
+        }
+        match self.state.present(&name) {
+            Ok(_) => {
+                return Err(Refusal::invalid(format!(
+                    "{name} exists already; change it with `ebbtide server set {name} …`"
+                )));
+            }
+            Err(refusal) if !self.state.pools.contains_key(&name.pool) => return Err(refusal),
+            Err(_) => {}
+        }
+        check_bounds(&name, Some(server.weight), server.max_sessions)?;
+        let text = format!(
+            "{name} was added at {}; it takes sessions after its first good probe",
+            server.address_text
+        );
+        let writes = vec![Write::LiveServer(name.clone(), Some(server.clone()))];
+        let edit = ServerEdit::Add(server);
+        Ok(self.of_server("server add", name, edit, writes, text, false))
+    }
+
+    fn remove_server(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        let in_file = self.state.config.pools.iter().any(|pool| {
+            pool.name == name.pool && pool.servers.iter().any(|other| other.name == name.server)
+        });
+        if in_file {
+            return Err(Refusal::invalid(format!(
+                "{name} is in the configuration file: take it out there, then `ebbtide reload`"
+            )));
+        }
+        let sessions = server.load.sessions();
+        if sessions > 0 && !force {
+            return Err(Refusal::guarded(GuardRefusal {
+                server: name,
+                would_leave: Vec::new(),
+                minimum: 0,
+                sessions,
+            }));
+        }
+        let forced = self.state.guard(&name, force)? || sessions > 0;
+        let text = format!("{name} was removed; {sessions} sessions are placed anew");
+        let writes = vec![Write::LiveServer(name.clone(), None)];
+        Ok(self.of_server(
+            "server remove",
+            name,
+            ServerEdit::Remove,
+            writes,
+            text,
+            forced,
+        ))
+    }
+
+    fn set_server(&self, name: ServerName, change: ServerChange) -> Result<Plan, Refusal> {
+        let server = self.state.present(&name)?;
+        if change == ServerChange::default() {
+            return Err(Refusal::invalid(format!(
+                "nothing to set on {name}: give weight=… or max_sessions=…"
+            )));
+        }
+        check_bounds(&name, change.weight, change.max_sessions.flatten())?;
+        let mut set = server.set;
+        set.weight = change.weight.or(set.weight);
+        set.max_sessions = change.max_sessions.or(set.max_sessions);
+        let mut said = Vec::new();
+        said.extend(change.weight.map(|weight| format!("weight {weight}")));
+        said.extend(change.max_sessions.map(|max| match max {
+            Some(max) => format!("max_sessions {max}"),
+            None => "no max_sessions".to_owned(),
+        }));
+        let text = format!("{name} now has {}", said.join(", "));
+        let writes = vec![Write::Override(name.clone(), set)];
+        Ok(self.of_server(
+            "server set",
+            name,
+            ServerEdit::Set(set),
+            writes,
+            text,
+            false,
+        ))
+    }
+
+    fn rotate(&self, secret: [u8; 32]) -> Plan {
+        let secrets = TokenSecrets {
+            current: secret,
+            previous: Some(self.state.token_secrets.current),
+        };
+        let writes = vec![Write::TokenSecrets(secrets.clone())];
+        let text = "new tokens are made with a new secret; the one before stays good until the \
+                    next rotation";
+        let change = Change::OfNode(NodeEdit::TokenSecrets(secrets));
+        let target = "-".to_owned();
+        self.plan("rotate", target, change, writes, text.to_owned(), false)
+    }
+
+    fn of_server(
+        &self,
+        action: &'static str,
+        name: ServerName,
+        edit: ServerEdit,
+        writes: Vec<Write>,
+        text: String,
+        forced: bool,
+    ) -> Plan {
+        let known = self.state.servers.get(&name);
+        let revision = known.map_or(0, |server| server.revision);
+        let target = name.to_string();
+        let change = Change::OfServer {
+            name,
+            revision,
+            edit,
+        };
+        self.plan(action, target, change, writes, text, forced)
+    }
+
+    /// Puts a plan together; the audit line goes into the same transaction as what it tells of.
+    pub fn plan(
+        &self,
+        action: &'static str,
+        target: String,
+        change: Change,
+        mut writes: Vec<Write>,
+        text: String,
+        forced: bool,
+    ) -> Plan {
+        writes.push(Write::Audit(AuditEntry {
+            at: self.now.wall,
+            actor: self.actor.clone(),
+            action: action.to_owned(),
+            target: target.clone(),
+            outcome: text.clone(),
+            forced,
+        }));
+        Plan {
+            action,
+            target,
+            change,
+            writes,
+            answer: Answer {
+                text,
+                changes: Vec::new(),
+                deadline: None,
+                generation: 0,
+            },
+        }
+    }
+}
+
+fn check_bounds(
+    name: &ServerName,
+    weight: Option<u32>,
+    max_sessions: Option<u32>,
+) -> Result<(), Refusal> {
+    if weight.is_some_and(|weight| !(1..=1000).contains(&weight)) {
+        return Err(Refusal::invalid(format!(
+            "the weight of {name} goes from 1 to 1000; to take it out of traffic: ebbtide hold {name}"
+        )));
+    }
+    if max_sessions == Some(0) {
+        return Err(Refusal::invalid(format!(
+            "max_sessions of {name} is at least 1; to take no new sessions: ebbtide hold {name}"
+        )));
+    }
+    Ok(())
+}
+
+impl Refusal {
+    fn guarded(refusal: GuardRefusal) -> Self {
+        Self {
+            text: refusal.to_string(),
+            kind: RefusalKind::Guarded(refusal),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The end of a drain: by itself, when the last session is gone or the deadline has come.
+
+use crate::command::Actor;
+use crate::driver::Output;
+use crate::driver::change::event;
+use crate::driver::state::{ServerState, State};
+use crate::event::EventKind;
+use crate::intent::Intent;
+use crate::name::ServerName;
+use crate::record::{AuditEntry, IntentRecord, StoredIntent, Write};
+use crate::time::Now;
+
+/// How a drain ends.
+enum End {
+    /// The last session is gone.
+    Empty,
+    /// The deadline has come; so many sessions were left.
+    Deadline(u32),
+}
+
+impl State {
+    /// Puts every server whose drain is over into maintenance; returns what must be stored of it.
+    pub fn settle(&mut self, acknowledged: u64, now: Now, outputs: &mut Vec<Output>) -> Vec<Write> {
+        let over: Vec<(ServerName, End)> = self
+            .servers
+            .iter()
+            .filter_map(|(name, server)| Some((name.clone(), server.drain_end(acknowledged, now)?)))
+            .collect();
+        let mut writes = Vec::new();
+        for (name, end) in over {
+            self.finish_drain(&name, end, now, outputs, &mut writes);
+        }
+        writes
+    }
+
+    fn finish_drain(
+        &mut self,
+        name: &ServerName,
+        end: End,
+        now: Now,
+        outputs: &mut Vec<Output>,
+        writes: &mut Vec<Write>,
+    ) {
+        let Some(server) = self.servers.get_mut(name) else {
+            return;
+        };
+        server.revision += 1;
+        let epoch = server.epoch + 1;
+        let (ended, outcome) = match end {
+            End::Empty => (0, "drained: every session left by itself".to_owned()),
+            End::Deadline(left) => (left, format!("deadline: {left} sessions were ended")),
+        };
+        let actor = Actor::ebbtide();
+        let record = IntentRecord {
+            intent: StoredIntent::Maintenance,
+            since: now.wall,
+            by: actor.who.clone(),
+            reason: Some(outcome.clone()),
+        };
+        writes.push(Write::Intent(name.clone(), record.clone()));
+        writes.push(Write::Epoch(name.clone(), epoch));
+        writes.push(Write::Audit(AuditEntry {
+            at: now.wall,
+            actor,
+            action: "drain end".into(),
+            target: name.to_string(),
+            outcome,
+            forced: false,
+        }));
+        outputs.push(event(Some(name), EventKind::Drained { ended }, now));
+        let intent = Intent::Maintenance;
+        self.want(name, intent, record, Some(epoch), now, outputs);
+    }
+}
+
+impl ServerState {
+    /// Whether its drain is over. Empty counts only when every worker has taken the generation that
+    /// closed it (no session can begin any more), and when every session must have shown itself
+    /// since a restart.
+    fn drain_end(&self, acknowledged: u64, now: Now) -> Option<End> {
+        let Intent::Drain(drain) = &self.intent else {
+            return None;
+        };
+        let left = self.load.sessions();
+        if now.moment >= drain.deadline {
+            return Some(End::Deadline(left));
+        }
+        let counted = acknowledged >= self.closed_in && now.moment >= self.counting_until;
+        // While unpublished, `standing` still lets it admit.
+        let closed = !self.standing.admits_new;
+        (left == 0 && counted && closed).then_some(End::Empty)
+    }
+}

@@ -1,0 +1,138 @@
+//! What people are shown of the state.
+
+use crate::driver::Driver;
+use crate::driver::state::{PoolState, ServerState, State};
+use crate::forecast::Forecast;
+use crate::intent::Intent;
+use crate::name::{ServerKey, ServerName};
+use crate::status::{IntentStatus, NodeStatus, PoolStatus, ServerStatus};
+use crate::table::Tally;
+use crate::time::{Millis, Now};
+use std::collections::BTreeMap;
+
+/// Most sessions that a forecast looks at: enough for its shape.
+const FORECAST_SESSIONS_MAX: usize = 10_000;
+
+impl Driver {
+    /// What people are shown. Looks at every session, so ask at most once a second or so.
+    pub fn status(&self, now: Now) -> NodeStatus {
+        let state = &self.state;
+        let tallies = state.sessions.tally(&state.snapshot, now.moment);
+        let in_file_order = state.config.pools.iter();
+        NodeStatus {
+            generation: state.generation(),
+            acknowledged: self.acknowledged(),
+            store_failure: self.store_failure.clone(),
+            pools: in_file_order
+                .filter_map(|config| state.pools.get(&config.name))
+                .map(|pool| state.pool_status(pool, &tallies, now))
+                .collect(),
+        }
+    }
+}
+
+impl State {
+    fn pool_status(
+        &self,
+        pool: &PoolState,
+        tallies: &BTreeMap<ServerKey, Tally>,
+        now: Now,
+    ) -> PoolStatus {
+        let servers: Vec<ServerStatus> = pool
+            .order
+            .iter()
+            .filter_map(|name| Some((name, self.servers.get(name)?)))
+            .map(|(name, server)| {
+                let tally = tallies.get(&server.key).copied().unwrap_or_default();
+                self.server_status(pool, name, server, tally, now)
+            })
+            .collect();
+        let listeners = self.config.listeners.iter();
+        PoolStatus {
+            name: pool.config.name.clone(),
+            balance: pool.config.balance,
+            minimum: pool.config.minimum,
+            admitting: servers.iter().filter(|s| s.standing.admits_new).count() as u32,
+            listeners: listeners
+                .filter(|listener| listener.pool == pool.config.name)
+                .map(|listener| (listener.name.clone(), listener.bind))
+                .collect(),
+            servers,
+        }
+    }
+
+    fn server_status(
+        &self,
+        pool: &PoolState,
+        name: &ServerName,
+        server: &ServerState,
+        tally: Tally,
+        now: Now,
+    ) -> ServerStatus {
+        ServerStatus {
+            name: name.server.clone(),
+            address: server.config.address_text.clone(),
+            weight: server.weight(),
+            max_sessions: server.max_sessions(),
+            live: server.live.is_some(),
+            overridden: server.set != Default::default(),
+            intent: server.intent_status(now),
+            health: server.health.health,
+            health_since: server.health.since,
+            health_why: server.health.why.clone(),
+            places: server.health.places,
+            standing: server
+                .standing
+                .with_sessions(server.load.sessions(), server.max_sessions()),
+            active: tally.active,
+            idle: tally.idle,
+            epoch: server.epoch,
+            forecast: self.forecast(pool, server, now),
+        }
+    }
+
+    /// When the sessions of a server that takes no new ones will probably be gone. A drain cannot
+    /// take longer than its deadline.
+    fn forecast(&self, pool: &PoolState, server: &ServerState, now: Now) -> Option<Forecast> {
+        if !matches!(server.intent, Intent::Hold | Intent::Drain(_)) {
+            return None;
+        }
+        let left = self
+            .sessions
+            .list(&self.snapshot, None, FORECAST_SESSIONS_MAX, |session| {
+                session.server == server.key
+            });
+        let ages: Vec<Millis> = left
+            .iter()
+            .map(|session| now.moment.since(session.started))
+            .collect();
+        let forecast = pool.durations.forecast(&ages)?;
+        let limit = server.intent.deadline().map(|at| at.since(now.moment));
+        let capped = |span: Millis| limit.map_or(span, |limit| span.min(limit));
+        Some(Forecast {
+            half: capped(forecast.half),
+            all: forecast.all.map(capped).or(limit),
+            samples: forecast.samples,
+        })
+    }
+}
+
+impl ServerState {
+    fn intent_status(&self, now: Now) -> IntentStatus {
+        let record = self.intent_record.as_ref();
+        let deadline = self.intent.deadline();
+        let message = match &self.intent {
+            Intent::Drain(drain) => drain.message.clone(),
+            _ => None,
+        };
+        IntentStatus {
+            label: self.intent.label(),
+            since: record.map(|record| record.since),
+            by: record.map(|record| record.by.clone()),
+            reason: record.and_then(|record| record.reason.clone()),
+            deadline: deadline.map(|moment| now.wall_at(moment)),
+            left: deadline.map(|moment| moment.since(now.moment)),
+            message,
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! The state: what exists, what is wanted and what is seen, and the snapshot made from it.
+
+use crate::config::{Config, HealthSettings, PoolConfig, ServerConfig};
+use crate::counters::{PoolCounters, ServerCounters};
+use crate::driver::Output;
+use crate::event::{Event, EventKind};
+use crate::forecast::DurationHistory;
+use crate::health::{Health, HealthState, ProbeOutcome};
+use crate::intent::{Drain, Intent};
+use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
+use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent};
+use crate::session::EndReason;
+use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
+use crate::standing::{Grounds, Standing, standings};
+use crate::table::{SessionChange, SessionChangeKind, SessionTable};
+use crate::time::{Millis, Moment, Now, WallTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub(super) struct State {
+    pub config: Arc<Config>,
+    pub boot: String,
+    pub sessions: Arc<SessionTable>,
+    pub pools: BTreeMap<String, PoolState>,
+    /// Every server ever heard of, also those that the file does not name at present: their
+    /// intents, epochs and numbers are kept for the day they come back.
+    pub servers: BTreeMap<ServerName, ServerState>,
+    pub token_secrets: TokenSecrets,
+    pub snapshot: Arc<Snapshot>,
+    /// Pools whose view must be made anew at the next publication.
+    pub changed: BTreeSet<String>,
+    workers: usize,
+    /// Names by number, for what comes back from the data plane.
+    names: BTreeMap<ServerKey, ServerName>,
+    last_pool_key: u32,
+}
+
+pub(super) struct PoolState {
+    pub key: PoolKey,
+    pub config: Arc<PoolConfig>,
+    /// Its servers: the file's in their order, then those added live.
+    pub order: Vec<ServerName>,
+    pub counters: Arc<PoolCounters>,
+    pub durations: DurationHistory,
+}
+
+pub(super) struct ServerState {
+    pub key: ServerKey,
+    /// As in the file, or as added live; without what was set live.
+    pub config: ServerConfig,
+    pub present: bool,
+    pub live: Option<ServerConfig>,
+    pub set: ServerOverride,
+    pub intent: Intent,
+    pub intent_record: Option<IntentRecord>,
+    pub epoch: u32,
+    pub health: HealthState,
+    pub standing: Standing,
+    pub load: Arc<ServerLoad>,
+    pub counters: Arc<ServerCounters>,
+    /// The first generation that did not let it admit new sessions, since it last did.
+    pub closed_in: u64,
+    /// Until then its sessions may be unknown here (a restart): zero does not mean empty.
+    pub counting_until: Moment,
+    /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
+    pub revision: u64,
+}
+
+impl ServerState {
+    pub fn weight(&self) -> u32 {
+        self.set.weight.unwrap_or(self.config.weight)
+    }
+
+    pub fn max_sessions(&self) -> Option<u32> {
+        self.set.max_sessions.unwrap_or(self.config.max_sessions)
+    }
+
+    /// Forgets every binding: a new epoch, and a count that starts at zero.
+    pub fn raise_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+        self.load = Arc::default();
+    }
+
+    /// No longer exists; its number, intent and epoch are kept.
+    pub fn leave(&mut self) {
+        self.present = false;
+        self.standing = Standing::closed();
+    }
+
+    fn grounds(&self) -> Grounds<'_> {
+        Grounds {
+            intent: &self.intent,
+            health: self.health.health,
+            page: self.health.page,
+        }
+    }
+}
+
+impl State {
+    pub fn new(
+        config: Arc<Config>,
+        restored: Restored,
+        sessions: Arc<SessionTable>,
+        boot: String,
+        workers: usize,
+        now: Now,
+    ) -> Self {
+        let mut state = Self {
+            config: Arc::default(),
+            boot,
+            sessions,
+            pools: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            token_secrets: restored.token_secrets,
+            snapshot: Arc::default(),
+            changed: BTreeSet::new(),
+            workers,
+            names: BTreeMap::new(),
+            last_pool_key: 0,
+        };
+        for server in restored.servers {
+            state.restore(server, now);
+        }
+        state.adopt_config(config, Health::Unproven, now);
+        for (name, server) in &mut state.servers {
+            let reuse = state
+                .pools
+                .get(&name.pool)
+                .map_or(Millis(0), |pool| pool.config.sticky.reuse);
+            server.counting_until = now.moment.plus(Snapshot::token_life(reuse));
+        }
+        state.publish(now, &mut Vec::new());
+        for (id, name) in restored.ended_sessions {
+            state.bury(id, &name, now);
+        }
+        state
+    }
+
+    fn bury(&self, id: SessionId, name: &ServerName, now: Now) {
+        let pool = self.snapshot.pool_named(&name.pool);
+        let server = self.servers.get(name);
+        if let (Some(pool), Some(server)) = (pool, server)
+            && let Some(view) = pool.server(server.key)
+        {
+            self.sessions.bury(id, pool.key, view, now);
+        }
+    }
+
+    fn restore(&mut self, restored: RestoredServer, now: Now) {
+        let intent = restored
+            .intent
+            .as_ref()
+            .map(|record| self.restored_intent(&record.intent, now));
+        let config = restored.live.clone().unwrap_or_else(|| {
+            ServerConfig::new(restored.name.server.clone(), ([0, 0, 0, 0], 0).into())
+        });
+        let server = self.know(&restored.name, config, Health::Unproven, now);
+        server.present = false;
+        server.intent = intent.unwrap_or_default();
+        server.intent_record = restored.intent;
+        server.epoch = restored.epoch;
+        server.live = restored.live;
+        server.set = restored.set;
+    }
+
+    fn restored_intent(&self, stored: &StoredIntent, now: Now) -> Intent {
+        match stored {
+            StoredIntent::Ready => Intent::Ready,
+            StoredIntent::Hold => Intent::Hold,
+            StoredIntent::Maintenance => Intent::Maintenance,
+            StoredIntent::Drain {
+                boot,
+                moment,
+                wall,
+                within,
+                message,
+            } => Intent::Drain(Drain {
+                deadline: StoredIntent::deadline(boot, *moment, *wall, *within, &self.boot, now),
+                within: *within,
+                message: message.clone(),
+            }),
+        }
+    }
+
+    /// The state of this server, made if it was never heard of.
+    fn know(
+        &mut self,
+        name: &ServerName,
+        config: ServerConfig,
+        health: Health,
+        now: Now,
+    ) -> &mut ServerState {
+        let key = ServerKey(self.servers.len() as u32);
+        let workers = self.workers;
+        self.servers.entry(name.clone()).or_insert_with(|| {
+            self.names.insert(key, name.clone());
+            ServerState {
+                key,
+                config,
+                present: true,
+                live: None,
+                set: ServerOverride::default(),
+                intent: Intent::Ready,
+                intent_record: None,
+                epoch: 0,
+                health: HealthState::new(health, now),
+                standing: Standing::closed(),
+                load: Arc::default(),
+                counters: Arc::new(ServerCounters::new(workers)),
+                closed_in: 0,
+                counting_until: now.moment,
+                revision: 0,
+            }
+        })
+    }
+
+    /// Makes `config` what exists. Servers that are new begin with `new_health`.
+    pub fn adopt_config(&mut self, config: Arc<Config>, new_health: Health, now: Now) {
+        for server in self.servers.values_mut() {
+            server.present = false;
+        }
+        let mut pools = std::mem::take(&mut self.pools);
+        for pool in &config.pools {
+            let state = pools.remove(&pool.name);
+            let state = self.adopt_pool(pool, state, new_health, now);
+            self.pools.insert(pool.name.clone(), state);
+            self.changed.insert(pool.name.clone());
+        }
+        for server in self.servers.values_mut().filter(|server| !server.present) {
+            server.leave();
+        }
+        self.config = config;
+    }
+
+    fn adopt_pool(
+        &mut self,
+        config: &PoolConfig,
+        before: Option<PoolState>,
+        new_health: Health,
+        now: Now,
+    ) -> PoolState {
+        let mut order = Vec::with_capacity(config.servers.len());
+        for server in &config.servers {
+            let name = ServerName::new(&config.name, &server.name);
+            self.place(&name, server.clone(), config, new_health, now);
+            order.push(name);
+        }
+        let live: Vec<(ServerName, ServerConfig)> = self
+            .servers
+            .range(ServerName::new(&config.name, "")..)
+            .take_while(|(name, _)| name.pool == config.name)
+            .filter(|(_, server)| !server.present)
+            .filter_map(|(name, server)| Some((name.clone(), server.live.clone()?)))
+            .collect();
+        for (name, server) in live {
+            self.place(&name, server, config, new_health, now);
+            order.push(name);
+        }
+        let (key, counters, durations) = match before {
+            Some(pool) => (pool.key, pool.counters, pool.durations),
+            None => {
+                self.last_pool_key += 1;
+                let counters = Arc::new(PoolCounters::new(self.workers));
+                (PoolKey(self.last_pool_key), counters, Default::default())
+            }
+        };
+        PoolState {
+            key,
+            config: Arc::new(config.clone()),
+            order,
+            counters,
+            durations,
+        }
+    }
+
+    /// Makes a server present under this configuration. Its health starts anew when it was not
+    /// there before or moved to another address.
+    pub fn place(
+        &mut self,
+        name: &ServerName,
+        config: ServerConfig,
+        pool: &PoolConfig,
+        new_health: Health,
+        now: Now,
+    ) {
+        let health = match pool.health {
+            Some(_) => new_health,
+            None => Health::Unchecked,
+        };
+        let was_there = self
+            .snapshot
+            .pool_named(&name.pool)
+            .zip(self.servers.get(name))
+            .and_then(|(pool, server)| pool.server(server.key))
+            .is_some_and(|view| view.address == config.address);
+        let server = self.know(name, config.clone(), health, now);
+        server.present = true;
+        server.config = config;
+        let checked = server.health.health != Health::Unchecked;
+        if !was_there || checked != pool.health.is_some() {
+            server.health = HealthState::new(health, now);
+        }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.snapshot.generation
+    }
+
+    pub fn name_of(&self, key: ServerKey) -> Option<&ServerName> {
+        self.names.get(&key)
+    }
+
+    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, now: Now) {
+        let rule: Option<&HealthSettings> = self
+            .pools
+            .get(&name.pool)
+            .and_then(|pool| pool.config.health.as_ref());
+        let server = self.servers.get_mut(name).filter(|server| server.present);
+        if let (Some(rule), Some(server)) = (rule, server)
+            && server.health.probed(outcome, rule, now)
+        {
+            self.changed.insert(name.pool.clone());
+        }
+    }
+
+    /// A worker could not connect: returns the server's name if a probe should confirm that.
+    pub fn suspect(&mut self, pool: PoolKey, server: ServerKey) -> Option<ServerName> {
+        let name = self.names.get(&server)?;
+        let in_pool = self.pools.get(&name.pool)?.key == pool;
+        let state = self.servers.get_mut(name)?;
+        (in_pool && state.present && state.health.suspect()).then(|| name.clone())
+    }
+
+    pub fn sessions_changed(&mut self, changes: &[SessionChange], outputs: &mut Vec<Output>) {
+        for change in changes {
+            let Some(name) = self.names.get(&change.server) else {
+                continue;
+            };
+            let kind = match change.kind {
+                SessionChangeKind::Began { from } => EventKind::SessionBegan {
+                    id: change.id,
+                    client: change.client,
+                    moved_from: from.and_then(|key| self.names.get(&key).cloned()),
+                },
+                SessionChangeKind::Ended { reason, lasted } => {
+                    if let Some(pool) = self.pools.get_mut(&name.pool) {
+                        pool.note_end(reason, lasted);
+                    }
+                    EventKind::SessionEnded {
+                        id: change.id,
+                        reason,
+                        lasted,
+                    }
+                }
+            };
+            outputs.push(Output::Event(Event {
+                at: change.at,
+                server: Some(name.clone()),
+                kind,
+            }));
+        }
+    }
+
+    /// Publishes a new generation, if anything changed since the last one.
+    pub fn publish(&mut self, now: Now, outputs: &mut Vec<Output>) {
+        let config_changed = !Arc::ptr_eq(&self.snapshot.config, &self.config);
+        let secrets_changed = self.snapshot.token_secrets != self.token_secrets;
+        if self.changed.is_empty() && !config_changed && !secrets_changed {
+            return;
+        }
+        let generation = self.generation() + 1;
+        let mut views: BTreeMap<PoolKey, Arc<PoolView>> = self
+            .pools
+            .iter()
+            .filter(|(name, _)| !self.changed.contains(*name))
+            .filter_map(|(_, pool)| Some((pool.key, Arc::clone(self.snapshot.pool(pool.key)?))))
+            .collect();
+        for name in std::mem::take(&mut self.changed) {
+            if let Some(view) = self.view(&name, generation, now.wall, outputs) {
+                views.insert(view.key, Arc::new(view));
+            }
+        }
+        self.snapshot = Arc::new(Snapshot {
+            generation,
+            config: Arc::clone(&self.config),
+            pools: views.into_values().collect(),
+            token_secrets: self.token_secrets.clone(),
+        });
+        outputs.push(Output::Publish(Arc::clone(&self.snapshot)));
+    }
+
+    /// Judges a pool's servers anew and makes its view for `generation`.
+    fn view(
+        &mut self,
+        name: &str,
+        generation: u64,
+        at: WallTime,
+        outputs: &mut Vec<Output>,
+    ) -> Option<PoolView> {
+        let pool = self.pools.get(name)?;
+        let judged = standings(&self.grounds(&pool.order), self.last_resort(&pool.order));
+        let mut servers = Vec::with_capacity(pool.order.len());
+        for (name, standing) in pool.order.iter().zip(judged) {
+            let Some(server) = self.servers.get_mut(name) else {
+                continue;
+            };
+            if server.standing.reason != standing.reason {
+                outputs.push(Output::Event(Event {
+                    at,
+                    server: Some(name.clone()),
+                    kind: EventKind::Standing {
+                        from: server.standing.reason,
+                        to: standing.reason,
+                        why: server.health.why.clone(),
+                    },
+                }));
+            }
+            if server.standing.admits_new && !standing.admits_new {
+                server.closed_in = generation;
+            }
+            server.standing = standing;
+            servers.push(server.view(&name.server));
+        }
+        servers.sort_by_key(|server| server.key);
+        let pool = self.pools.get(name)?;
+        Some(PoolView {
+            key: pool.key,
+            config: Arc::clone(&pool.config),
+            servers,
+            counters: Arc::clone(&pool.counters),
+        })
+    }
+
+    fn grounds(&self, order: &[ServerName]) -> Vec<Grounds<'_>> {
+        order
+            .iter()
+            .filter_map(|name| self.servers.get(name).map(ServerState::grounds))
+            .collect()
+    }
+
+    /// Among the servers that are wanted, the one that was well most recently.
+    fn last_resort(&self, order: &[ServerName]) -> Option<usize> {
+        order
+            .iter()
+            .enumerate()
+            .filter_map(|(index, name)| Some((index, self.servers.get(name)?)))
+            .filter(|(_, server)| server.intent == Intent::Ready)
+            .max_by_key(|(index, server)| (server.health.since, std::cmp::Reverse(*index)))
+            .map(|(index, _)| index)
+    }
+}
+
+impl ServerState {
+    fn view(&self, name: &str) -> ServerView {
+        ServerView {
+            key: self.key,
+            name: name.into(),
+            address: self.config.address,
+            weight: self.weight(),
+            max_sessions: self.max_sessions(),
+            epoch: self.epoch,
+            standing: self.standing,
+            deadline: self.intent.deadline(),
+            load: Arc::clone(&self.load),
+            counters: Arc::clone(&self.counters),
+        }
+    }
+}
+
+impl PoolState {
+    /// Keeps how long a session counted on its server. Ends that came from outside (an operator,
+    /// a server that went down) say nothing about how long people stay.
+    fn note_end(&mut self, reason: EndReason, lasted: Millis) {
+        match reason {
+            EndReason::LoggedOut => self.durations.record(lasted),
+            EndReason::Expired => {
+                let counted = lasted.0.saturating_add(self.config.sticky.reuse.0);
+                self.durations.record(Millis(counted));
+            }
+            EndReason::EndedByOperator
+            | EndReason::Forgotten
+            | EndReason::ServerGone
+            | EndReason::ServerRemoved => {}
+        }
+    }
+}
