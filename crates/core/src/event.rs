@@ -41,8 +41,8 @@ pub enum EventKind {
     },
     /// A drain is over: the server is in maintenance.
     Drained {
-        /// Sessions that were ended by the deadline; 0 if all left by themselves.
-        ended: u32,
+        /// Sessions that the deadline ended; `None` if all left before it.
+        ended: Option<u32>,
     },
     /// Every binding to the server was forgotten.
     Forgotten {
@@ -103,9 +103,11 @@ impl fmt::Display for EventKind {
                 write!(f, "standing {} -> {}", from.label(), to.label())?;
                 why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
             }
-            Self::Drained { ended: 0 } => f.write_str("drained: every session left by itself"),
-            Self::Drained { ended } => write!(f, "drained: {ended} sessions ended at the deadline"),
-            Self::Forgotten { sessions } => write!(f, "forgot {sessions} sessions"),
+            Self::Drained { ended: None } => f.write_str("drained: every session left by itself"),
+            Self::Drained { ended: Some(left) } => {
+                write!(f, "drained: the deadline ended {}", count(*left, "session"))
+            }
+            Self::Forgotten { sessions } => write!(f, "forgot {}", count(*sessions, "session")),
             Self::SessionBegan {
                 id,
                 client,
@@ -124,4 +126,10 @@ impl fmt::Display for EventKind {
             Self::Store { failed: None } => f.write_str("the store works again"),
         }
     }
+}
+
+/// A number with its noun: `1 session`, `2 sessions`.
+pub(crate) fn count(number: u32, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
 }

@@ -1,6 +1,7 @@
 //! The capacity guard: no command takes out the last server that admits sessions, or goes under
 //! the pool's minimum, unless it is forced.
 
+use crate::event::count;
 use crate::name::ServerName;
 use std::fmt;
 
@@ -28,8 +29,9 @@ impl fmt::Display for GuardRefusal {
         if *sessions > 0 {
             return write!(
                 f,
-                "{server} still has {sessions} sessions; drain it first (ebbtide drain {server} \
-                 --within 30m), or use --force to end them now"
+                "{server} still has {}; drain it first (ebbtide drain {server} \
+                 --within 30m), or use --force to remove it all the same: its users are placed anew",
+                count(*sessions, "session")
             );
         }
         let left = match would_leave.as_slice() {

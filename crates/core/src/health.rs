@@ -173,14 +173,13 @@ mod tests {
         let mut state = HealthState::new(start, Now::default());
         let mut seen = String::new();
         for letter in script.chars() {
-            match letter {
-                '+' => {
-                    drop(state.probed(ProbeOutcome::Good { places: None }, &rule, Now::default()))
-                }
-                '-' => drop(state.probed(ProbeOutcome::Bad("no".into()), &rule, Now::default())),
-                '!' => drop(state.suspect()),
+            let good = ProbeOutcome::Good { places: None };
+            let _news = match letter {
+                '+' => state.probed(good, &rule, Now::default()),
+                '-' => state.probed(ProbeOutcome::Bad("no".into()), &rule, Now::default()),
+                '!' => state.suspect(),
                 _ => unreachable!("scripts are made of + - !"),
-            }
+            };
             seen.push(match state.health {
                 Health::Up => 'U',
                 Health::Down => 'd',

@@ -30,7 +30,8 @@ pub enum Reason {
     ReportsFull,
     /// Its own health page says that it is on hold.
     ReportsHold,
-    /// New in a running program; awaits its first good probe.
+    /// New in a running program; takes no new sessions before its first good probe, unless no
+    /// other server does.
     Starting,
     /// An operator holds it.
     Held,
@@ -90,6 +91,12 @@ pub(crate) struct Grounds<'a> {
 /// `last_resort` (an index; the most recently healthy) goes on admitting.
 pub(crate) fn standings(servers: &[Grounds<'_>], last_resort: Option<usize>) -> Vec<Standing> {
     let mut standings: Vec<Standing> = servers.iter().map(standing).collect();
+    if !standings.iter().any(|standing| standing.admits_new) {
+        // Better a server that has not been probed yet than none.
+        for standing in &mut standings {
+            standing.admits_new |= standing.reason == Reason::Starting;
+        }
+    }
     let wanted = |grounds: &Grounds<'_>| *grounds.intent == Intent::Ready;
     let mut of_wanted = servers.iter().zip(&standings).filter(|(g, _)| wanted(g));
     if of_wanted.any(|(_, standing)| standing.serves_own) {

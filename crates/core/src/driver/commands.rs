@@ -4,11 +4,13 @@ use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, ServerChange}
 use crate::config::ServerConfig;
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
 use crate::driver::state::{ServerState, State};
+use crate::event::count;
 use crate::guard::GuardRefusal;
 use crate::intent::{Drain, Intent};
 use crate::name::{ServerName, SessionId, is_name};
 use crate::record::{AuditEntry, IntentRecord, StoredIntent, Write};
 use crate::snapshot::{Snapshot, TokenSecrets};
+use crate::standing::Reason;
 use crate::table::Found;
 use crate::time::{Millis, Now, WallTime};
 
@@ -79,10 +81,11 @@ impl State {
         let admits = |name: &ServerName| {
             self.servers.get(name).is_some_and(|server| {
                 let sessions = server.load.sessions();
-                let standing = server.standing;
-                standing
-                    .with_sessions(sessions, server.max_sessions())
-                    .admits_new
+                let standing = server
+                    .standing
+                    .with_sessions(sessions, server.max_sessions());
+                // A last resort only shows the service's own error: that is no capacity.
+                standing.admits_new && standing.reason != Reason::LastResort
             })
         };
         let would_leave: Vec<String> = pool
@@ -118,7 +121,7 @@ impl Planner<'_> {
         let from = self.state.present(&name)?.intent.label();
         let text = match from {
             "ready" => format!("{name} was ready already"),
-            _ => format!("{name} is ready again (it was in {from})"),
+            _ => format!("{name} is ready again (before: {from})"),
         };
         self.intent("ready", name, Intent::Ready, text, false)
     }
@@ -127,7 +130,10 @@ impl Planner<'_> {
         let server = self.state.present(&name)?;
         let forced = self.state.guard(&name, force)?;
         let sessions = server.load.sessions();
-        let text = format!("{name} is on hold: no new sessions; {sessions} go on");
+        let text = format!(
+            "{name} is on hold: no new sessions; {} on it",
+            count(sessions, "session")
+        );
         self.intent("hold", name, Intent::Hold, text, forced)
     }
 
@@ -162,9 +168,9 @@ impl Planner<'_> {
         let sessions = server.load.sessions();
         let before = server.intent.deadline().map(|_| "a new deadline, ");
         let text = format!(
-            "{name} is being drained: {}{within} from now; {sessions} sessions to go, then \
-             maintenance",
-            before.unwrap_or_default()
+            "{name} is being drained: {}{within} from now; {} to go, then maintenance",
+            before.unwrap_or_default(),
+            count(sessions, "session")
         );
         // A deadline that is only moved keeps what users were told, unless they are told anew.
         let kept = match &server.intent {
@@ -183,7 +189,10 @@ impl Planner<'_> {
         let server = self.state.present(&name)?;
         let forced = self.state.guard(&name, force)?;
         let sessions = server.load.sessions();
-        let text = format!("{name} is in maintenance; {sessions} sessions were ended");
+        let text = format!(
+            "{name} is in maintenance; {} ended",
+            count(sessions, "session")
+        );
         self.intent("maintenance", name, Intent::Maintenance, text, forced)
     }
 
@@ -234,7 +243,10 @@ impl Planner<'_> {
         let sessions = server.load.sessions();
         let epoch = server.epoch + 1;
         let writes = vec![Write::Epoch(name.clone(), epoch)];
-        let text = format!("forgot {sessions} sessions of {name}; their users are placed anew");
+        let text = format!(
+            "forgot {} of {name}; their users are placed anew",
+            count(sessions, "session")
+        );
         let edit = ServerEdit::Epoch(epoch);
         Ok(self.of_server("forget", name, edit, writes, text, false))
     }
@@ -311,7 +323,10 @@ impl Planner<'_> {
             }));
         }
         let forced = self.state.guard(&name, force)? || sessions > 0;
-        let text = format!("{name} was removed; {sessions} sessions are placed anew");
+        let text = format!(
+            "{name} was removed; {} to be placed anew",
+            count(sessions, "session")
+        );
         let writes = vec![Write::LiveServer(name.clone(), None)];
         Ok(self.of_server(
             "server remove",

@@ -46,10 +46,12 @@ impl State {
         };
         server.revision += 1;
         let epoch = server.epoch + 1;
-        let (ended, outcome) = match end {
-            End::Empty => (0, "drained: every session left by itself".to_owned()),
-            End::Deadline(left) => (left, format!("deadline: {left} sessions were ended")),
+        let ended = match end {
+            End::Empty => None,
+            End::Deadline(left) => Some(left),
         };
+        let drained = EventKind::Drained { ended };
+        let outcome = drained.to_string();
         let actor = Actor::ebbtide();
         let record = IntentRecord {
             intent: StoredIntent::Maintenance,
@@ -67,7 +69,7 @@ impl State {
             outcome,
             forced: false,
         }));
-        outputs.push(event(Some(name), EventKind::Drained { ended }, now));
+        outputs.push(event(Some(name), drained, now));
         let intent = Intent::Maintenance;
         self.want(name, intent, record, Some(epoch), now, outputs);
     }

@@ -1,0 +1,258 @@
+//! Properties of the balancing policies and of the session table.
+
+use ebbtide_core::{
+    Balance, EndReason, Found, Millis, Moment, Now, PoolConfig, PoolCounters, PoolKey, PoolView,
+    Reason, Rotation, ServerCounters, ServerKey, ServerView, SessionId, SessionTable, Snapshot,
+    Standing, WallTime, choose,
+};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+const NOW: Now = Now {
+    moment: Moment(10_000_000),
+    wall: WallTime(1_700_000_000_000),
+};
+
+fn server(key: u32, weight: u32, admits_new: bool) -> ServerView {
+    ServerView {
+        key: ServerKey(key),
+        name: format!("web{key}").into(),
+        address: ([127, 0, 0, 1], 9000).into(),
+        weight,
+        max_sessions: None,
+        epoch: 1,
+        standing: Standing {
+            admits_new,
+            serves_own: true,
+            reason: Reason::Ready,
+        },
+        deadline: None,
+        load: Arc::default(),
+        counters: Arc::new(ServerCounters::new(1)),
+    }
+}
+
+fn pool(balance: Balance, servers: Vec<ServerView>) -> PoolView {
+    let mut config = PoolConfig::new("app");
+    config.balance = balance;
+    PoolView {
+        key: PoolKey(1),
+        config: Arc::new(config),
+        servers,
+        counters: Arc::new(PoolCounters::new(1)),
+    }
+}
+
+fn snapshot(view: PoolView) -> Snapshot {
+    Snapshot {
+        pools: vec![Arc::new(view)],
+        ..Snapshot::default()
+    }
+}
+
+fn client(number: u32) -> IpAddr {
+    IpAddr::from(number.to_be_bytes())
+}
+
+/// How many of `sessions` each server gets, each choice begun as a session.
+fn spread(pool: &PoolView, sessions: u32) -> BTreeMap<ServerKey, u32> {
+    let table = SessionTable::default();
+    let mut rotation = Rotation::default();
+    let mut placed = BTreeMap::new();
+    for number in 0..sessions {
+        let dice = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let chosen =
+            choose(pool, |_| true, client(number), dice, &mut rotation).expect("a server admits");
+        let id = SessionId(u64::from(number));
+        table.begin(id, pool.key, chosen, client(number), None, NOW);
+        *placed.entry(chosen.key).or_default() += 1;
+    }
+    placed
+}
+
+fn weights() -> impl Strategy<Value = Vec<u32>> {
+    prop::collection::vec(1_u32..6, 1..8)
+}
+
+fn views(weights: &[u32]) -> Vec<ServerView> {
+    (0..)
+        .zip(weights)
+        .map(|(key, weight)| server(key, *weight, true))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn round_robin_is_exact_over_each_round(weights in weights(), rounds in 1_u32..5) {
+        let pool = pool(Balance::RoundRobin, views(&weights));
+        let placed = spread(&pool, weights.iter().sum::<u32>() * rounds);
+        for (server, weight) in pool.servers.iter().zip(&weights) {
+            prop_assert_eq!(placed[&server.key], weight * rounds);
+        }
+    }
+
+    #[test]
+    fn least_sessions_keeps_every_server_within_one_session_of_its_share(weights in weights()) {
+        let pool = pool(Balance::LeastSessions, views(&weights));
+        let total: u32 = weights.iter().sum::<u32>() * 10;
+        let placed = spread(&pool, total);
+        for (server, weight) in pool.servers.iter().zip(&weights) {
+            let share = weight * 10;
+            prop_assert!(placed[&server.key].abs_diff(share) <= 1, "{placed:?} of {weights:?}");
+        }
+    }
+
+    #[test]
+    fn source_hash_moves_only_the_clients_of_the_server_that_left(
+        weights in prop::collection::vec(1_u32..6, 2..8),
+        gone in any::<prop::sample::Index>(),
+    ) {
+        let pool = pool(Balance::SourceHash, views(&weights));
+        let gone = ServerKey(gone.index(weights.len()) as u32);
+        let mut rotation = Rotation::default();
+        for number in 0..200 {
+            let before = choose(&pool, |_| true, client(number), 0, &mut rotation).unwrap().key;
+            let stays = |server: &ServerView| server.key != gone;
+            let after = choose(&pool, stays, client(number), 7, &mut rotation).unwrap().key;
+            prop_assert!(before == gone || before == after);
+            prop_assert!(after != gone);
+        }
+    }
+
+    #[test]
+    fn nobody_is_placed_where_new_sessions_are_not_admitted(
+        admits in prop::collection::vec(any::<bool>(), 1..8),
+        balance in prop::sample::select(vec![
+            Balance::RoundRobin,
+            Balance::LeastSessions,
+            Balance::SourceHash,
+        ]),
+        dice in any::<u64>(),
+    ) {
+        let servers = (0..).zip(&admits).map(|(key, admits)| server(key, 1, *admits)).collect();
+        let pool = pool(balance, servers);
+        let chosen = choose(&pool, |_| true, client(1), dice, &mut Rotation::default());
+        prop_assert_eq!(chosen.is_some(), admits.contains(&true));
+        prop_assert!(chosen.is_none_or(|server| server.standing.admits_new));
+    }
+}
+
+#[test]
+fn source_hash_spreads_by_weight() {
+    let pool = pool(Balance::SourceHash, views(&[1, 3]));
+    let placed = spread(&pool, 8000);
+    let heavy = placed[&ServerKey(1)];
+    assert!((5700..6300).contains(&heavy), "{placed:?}");
+}
+
+#[test]
+fn a_limit_is_exact_however_many_workers_ask_at_once() {
+    let mut limited = server(0, 1, true);
+    limited.max_sessions = Some(100);
+    let table = SessionTable::default();
+    let begun: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4_u64)
+            .map(|worker| {
+                let (table, limited) = (&table, &limited);
+                scope.spawn(move || {
+                    let ids = (0..100).map(|number| SessionId(worker * 1000 + number));
+                    ids.filter(|id| {
+                        let begun = table.begin(*id, PoolKey(1), limited, client(1), None, NOW);
+                        begun.is_some()
+                    })
+                    .count()
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .sum()
+    });
+    assert_eq!((begun, limited.load.sessions()), (100, 100));
+}
+
+#[test]
+fn a_session_ends_once_and_its_token_stays_dead_until_it_expires() {
+    let pool = pool(Balance::LeastSessions, views(&[1]));
+    let reuse = pool.config.sticky.reuse;
+    let snapshot = snapshot(pool);
+    let pool = &snapshot.pools[0];
+    let table = SessionTable::default();
+    let id = SessionId(7);
+    let session = table
+        .begin(id, pool.key, &pool.servers[0], client(1), None, NOW)
+        .unwrap();
+    assert!(table.end(&session, EndReason::LoggedOut, NOW));
+    assert!(!table.end(&session, EndReason::Expired, NOW));
+    assert_eq!(pool.servers[0].load.sessions(), 0);
+    assert!(
+        table
+            .adopt(id, pool.key, &pool.servers[0], client(1), NOW.wall, NOW)
+            .is_none()
+    );
+
+    let sweep_after = |span: Millis| {
+        let later = Now {
+            moment: NOW.moment.plus(span),
+            ..NOW
+        };
+        table.sweep(0..SessionTable::SHARDS, &snapshot, later);
+    };
+    sweep_after(reuse);
+    assert!(matches!(table.find(id), Found::Ended));
+    sweep_after(Millis(Snapshot::token_life(reuse).0 + 1));
+    assert!(matches!(table.find(id), Found::Unknown));
+}
+
+#[test]
+fn an_open_request_keeps_its_session_however_long_it_takes() {
+    let pool = pool(Balance::LeastSessions, views(&[1]));
+    let snapshot = snapshot(pool);
+    let pool = &snapshot.pools[0];
+    let table = SessionTable::default();
+    let session = table
+        .begin(
+            SessionId(1),
+            pool.key,
+            &pool.servers[0],
+            client(1),
+            None,
+            NOW,
+        )
+        .unwrap();
+    let stay = session.enter(NOW.moment);
+    let tomorrow = Now {
+        moment: NOW.moment.plus(Millis::from_secs(86_400)),
+        ..NOW
+    };
+    assert_eq!(table.sweep(0..SessionTable::SHARDS, &snapshot, tomorrow), 1);
+    let tally = table.tally(&snapshot, tomorrow.moment)[&ServerKey(0)];
+    assert_eq!((tally.active, tally.idle), (1, 0));
+    drop(stay);
+    assert_eq!(table.sweep(0..SessionTable::SHARDS, &snapshot, tomorrow), 0);
+}
+
+#[test]
+fn pages_of_the_list_are_whole_and_in_order() {
+    let pool = pool(Balance::LeastSessions, views(&[1]));
+    let snapshot = snapshot(pool);
+    let pool = &snapshot.pools[0];
+    let table = SessionTable::default();
+    for number in 0..250_u64 {
+        let id = SessionId(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        table.begin(id, pool.key, &pool.servers[0], client(1), None, NOW);
+    }
+    let mut seen = Vec::new();
+    loop {
+        let page = table.list(&snapshot, seen.last().copied(), 100, |_| true);
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.iter().map(|session| session.id));
+    }
+    assert_eq!(seen.len(), 250);
+    assert!(seen.is_sorted());
+}

@@ -1,0 +1,461 @@
+//! A world for the driver: a store that keeps what it is given, workers that acknowledge when they
+//! are told to, sessions and probes by script.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+use ebbtide_core::{
+    Actor, Command, Config, Driver, EventKind, Fact, Found, Input, ListenerConfig, Millis, Moment,
+    Now, Output, PoolConfig, ProbeOutcome, RequestId, Restored, RestoredServer, ServerChange,
+    ServerConfig, ServerName, SessionId, SessionTable, Snapshot, WallTime, Write,
+};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The world of one transcript.
+pub struct World {
+    driver: Driver,
+    sessions: Arc<SessionTable>,
+    now: Now,
+    workers: usize,
+    names: Vec<String>,
+    health: bool,
+    minimum: u32,
+    published: Arc<Snapshot>,
+    stored: Vec<Write>,
+    on_its_way: Option<(u64, Vec<Write>)>,
+    last_request: u64,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let now = Now {
+            moment: Moment(1_000_000),
+            wall: WallTime(1_700_000_000_000),
+        };
+        let sessions = Arc::<SessionTable>::default();
+        let config = Arc::<Config>::default();
+        let driver = Driver::new(
+            config,
+            Restored::default(),
+            Arc::clone(&sessions),
+            "boot-1".into(),
+            0,
+            now,
+        );
+        Self {
+            driver,
+            sessions,
+            now,
+            workers: 2,
+            names: Vec::new(),
+            health: true,
+            minimum: 1,
+            published: Arc::default(),
+            stored: Vec::new(),
+            on_its_way: None,
+            last_request: 0,
+        }
+    }
+}
+
+impl World {
+    /// Plays one line of a script; returns what was said to it.
+    pub fn play(&mut self, script: &str) -> Vec<String> {
+        let words: Vec<&str> = script.split_whitespace().collect();
+        match words.as_slice() {
+            ["start", options @ ..] => self.start(options),
+            ["restart", "boot", boot] => self.restart(boot),
+            ["stored"] => self.persisted(Ok(())),
+            ["not", "stored", why @ ..] => self.persisted(Err(why.join(" "))),
+            ["ack", worker] => self.acknowledge(worker),
+            ["probe", server, outcome @ ..] => self.probe(server, outcome),
+            ["refused", server] => self.refused(server),
+            ["begin", id, server] => self.begin(id, server),
+            ["use", id] => vec![self.use_session(id)],
+            ["logout", id] => self.logout(id),
+            ["wait", span] => self.wait(millis(span)),
+            ["wall", step] => self.step_wall(step),
+            ["status"] => self.status(),
+            _ => self.command(&words),
+        }
+    }
+
+    fn start(&mut self, options: &[&str]) -> Vec<String> {
+        for option in options {
+            match option.split_once('=') {
+                Some(("workers", count)) => self.workers = count.parse().unwrap(),
+                Some(("minimum", count)) => self.minimum = count.parse().unwrap(),
+                Some(("health", "off")) => self.health = false,
+                _ => self.names.push((*option).to_owned()),
+            }
+        }
+        self.restart("boot-1")
+    }
+
+    fn config(&self, names: &[String]) -> Arc<Config> {
+        let mut pool = PoolConfig::new("app");
+        pool.minimum = self.minimum;
+        if !self.health {
+            pool.health = None;
+        }
+        pool.servers = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| {
+                let address = ([127, 0, 0, 1], 9001 + index as u16).into();
+                let (name, max) = name.split_once(':').unwrap_or((name, ""));
+                let mut server = ServerConfig::new(name, address);
+                server.max_sessions = max.parse().ok();
+                server
+            })
+            .collect();
+        let listener = ListenerConfig {
+            name: "web".into(),
+            bind: ([127, 0, 0, 1], 8080).into(),
+            pool: "app".into(),
+        };
+        Arc::new(Config {
+            listeners: vec![listener],
+            pools: vec![pool],
+        })
+    }
+
+    fn restart(&mut self, boot: &str) -> Vec<String> {
+        self.sessions = Arc::default();
+        self.on_its_way = None;
+        self.driver = Driver::new(
+            self.config(&self.names),
+            self.restored(),
+            Arc::clone(&self.sessions),
+            boot.to_owned(),
+            self.workers,
+            self.now,
+        );
+        self.published = self.driver.snapshot();
+        vec![format!("generation {}", self.published.generation)]
+    }
+
+    /// What a store would give back of all that was written.
+    fn restored(&self) -> Restored {
+        let mut servers = BTreeMap::<ServerName, RestoredServer>::new();
+        let mut restored = Restored::default();
+        for write in &self.stored {
+            let mut edit = |name: &ServerName, change: &dyn Fn(&mut RestoredServer)| {
+                let known = servers
+                    .entry(name.clone())
+                    .or_insert_with(|| RestoredServer {
+                        name: name.clone(),
+                        intent: None,
+                        epoch: 0,
+                        live: None,
+                        set: Default::default(),
+                    });
+                change(known);
+            };
+            match write {
+                Write::Intent(name, record) => {
+                    edit(name, &|server| server.intent = Some(record.clone()));
+                }
+                Write::Epoch(name, epoch) => edit(name, &|server| server.epoch = *epoch),
+                Write::LiveServer(name, config) => {
+                    edit(name, &|server| server.live.clone_from(config));
+                }
+                Write::Override(name, set) => edit(name, &|server| server.set = *set),
+                Write::EndedSession { id, server, .. } => {
+                    restored.ended_sessions.push((*id, server.clone()));
+                }
+                Write::TokenSecrets(secrets) => restored.token_secrets = secrets.clone(),
+                Write::Audit(_) => {}
+            }
+        }
+        restored.servers = servers.into_values().collect();
+        restored
+    }
+
+    fn command(&mut self, words: &[&str]) -> Vec<String> {
+        let force = words.contains(&"force");
+        let server = |text: &str| ServerName::parse(text).unwrap();
+        let command = match words {
+            ["ready", name] => Command::Ready {
+                server: server(name),
+            },
+            ["hold", name, ..] => Command::Hold {
+                server: server(name),
+                force,
+            },
+            ["drain", name, within, ..] => Command::Drain {
+                server: server(name),
+                within: millis(within),
+                message: None,
+                force,
+            },
+            ["maintenance", name, ..] => Command::Maintenance {
+                server: server(name),
+                force,
+            },
+            ["forget", name] => Command::Forget {
+                server: server(name),
+            },
+            ["end", id] => Command::EndSession { id: session(id) },
+            ["add", name, port] => {
+                let name = server(name);
+                let address = ([127, 0, 0, 1], port.parse().unwrap()).into();
+                Command::AddServer {
+                    pool: name.pool,
+                    server: ServerConfig::new(name.server, address),
+                }
+            }
+            ["remove", name, ..] => Command::RemoveServer {
+                server: server(name),
+                force,
+            },
+            ["set", name, weight, max] => Command::SetServer {
+                server: server(name),
+                change: ServerChange {
+                    weight: weight.parse().ok(),
+                    max_sessions: max.parse().ok().map(Some),
+                },
+            },
+            ["reload", names @ ..] => {
+                let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+                Command::Reload {
+                    config: self.config(&names),
+                }
+            }
+            other => panic!("the script says {other:?}, which means nothing"),
+        };
+        self.last_request += 1;
+        let actor = Actor {
+            who: "olga".into(),
+            from: "test".into(),
+            reason: None,
+        };
+        let id = RequestId(self.last_request);
+        self.step(Input::Command { id, actor, command })
+    }
+
+    fn persisted(&mut self, result: Result<(), String>) -> Vec<String> {
+        let Some((ticket, writes)) = self.on_its_way.take() else {
+            return vec!["nothing is on its way".into()];
+        };
+        if result.is_ok() {
+            self.stored.extend(writes);
+        }
+        self.step(Input::Persisted { ticket, result })
+    }
+
+    fn acknowledge(&mut self, worker: &str) -> Vec<String> {
+        let workers = match worker {
+            "all" => 0..self.workers,
+            one => one.parse().map(|one: usize| one..one + 1).unwrap(),
+        };
+        let generation = self.published.generation;
+        workers
+            .flat_map(|worker| self.step(Input::Fact(Fact::Acknowledged { worker, generation })))
+            .collect()
+    }
+
+    fn probe(&mut self, server: &str, outcome: &[&str]) -> Vec<String> {
+        let outcome = match outcome {
+            ["good"] => ProbeOutcome::Good { places: None },
+            ["hold"] => ProbeOutcome::OnHold,
+            ["full"] => ProbeOutcome::AllInUse,
+            why => ProbeOutcome::Bad(why.join(" ")),
+        };
+        let server = ServerName::parse(server).unwrap();
+        let mut said = self.step(Input::Probed { server, outcome });
+        said.extend(self.step(Input::Tick));
+        said
+    }
+
+    fn refused(&mut self, server: &str) -> Vec<String> {
+        let pool = self.published.pool_named("app").unwrap();
+        let (_, name) = server.split_once('/').unwrap();
+        let server = pool
+            .servers
+            .iter()
+            .find(|view| &*view.name == name)
+            .unwrap();
+        let (pool, server) = (pool.key, server.key);
+        self.step(Input::Fact(Fact::ConnectFailed { pool, server }))
+    }
+
+    fn begin(&mut self, id: &str, server: &str) -> Vec<String> {
+        let pool = self.published.pool_named("app").unwrap();
+        let (_, name) = server.split_once('/').unwrap();
+        let view = pool
+            .servers
+            .iter()
+            .find(|view| &*view.name == name)
+            .unwrap();
+        if !view.standing.admits_new {
+            return vec!["not admitted".into()];
+        }
+        let client = IpAddr::from([192, 0, 2, 7]);
+        let begun = self
+            .sessions
+            .begin(session(id), pool.key, view, client, None, self.now);
+        vec![if begun.is_some() { "begun" } else { "full" }.into()]
+    }
+
+    fn use_session(&mut self, id: &str) -> String {
+        match self.sessions.find(session(id)) {
+            Found::Live(found) => {
+                drop(found.enter(self.now.moment));
+                "live".into()
+            }
+            Found::Ended => "ended".into(),
+            Found::Unknown => "unknown".into(),
+        }
+    }
+
+    fn logout(&mut self, id: &str) -> Vec<String> {
+        let reason = ebbtide_core::EndReason::LoggedOut;
+        self.sessions.end_by_id(session(id), reason, self.now);
+        self.step(Input::Tick)
+    }
+
+    fn wait(&mut self, span: Millis) -> Vec<String> {
+        let mut said = Vec::new();
+        let end = self.now.moment.plus(span);
+        while self.now.moment < end {
+            self.now.moment = self.now.moment.plus(Millis(100));
+            self.now.wall.0 += 100;
+            self.sessions
+                .sweep(0..SessionTable::SHARDS, &self.published.clone(), self.now);
+            let (changes, _) = self.sessions.take_changes();
+            said.extend(self.step(Input::Sessions(changes)));
+            let ticked = self.step(Input::Tick);
+            if !ticked.is_empty() {
+                let left = end.since(self.now.moment);
+                said.push(format!("({left} before the end of the wait)"));
+            }
+            said.extend(ticked);
+        }
+        said
+    }
+
+    fn step_wall(&mut self, step: &str) -> Vec<String> {
+        let (sign, span) = step.split_at(1);
+        let span = millis(span).0;
+        self.now.wall.0 = match sign {
+            "+" => self.now.wall.0 + span,
+            _ => self.now.wall.0 - span,
+        };
+        self.step(Input::Tick)
+    }
+
+    fn status(&self) -> Vec<String> {
+        let status = self.driver.status(self.now);
+        let servers = status.pools.iter().flat_map(|pool| &pool.servers);
+        servers
+            .map(|server| {
+                let left = server.intent.left;
+                format!(
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}",
+                    server.name,
+                    server.intent.label,
+                    left.map_or(String::new(), |left| format!(" ({left} left)")),
+                    server.health.label(),
+                    server.standing.reason.label(),
+                    if server.standing.admits_new {
+                        " +new"
+                    } else {
+                        ""
+                    },
+                    if server.standing.serves_own {
+                        " +own"
+                    } else {
+                        ""
+                    },
+                    server.active,
+                    server.idle,
+                    server.epoch
+                )
+            })
+            .collect()
+    }
+
+    fn step(&mut self, input: Input) -> Vec<String> {
+        let outputs = self.driver.step(self.now, input);
+        outputs
+            .into_iter()
+            .filter_map(|output| self.tell(output))
+            .collect()
+    }
+
+    fn tell(&mut self, output: Output) -> Option<String> {
+        Some(match output {
+            Output::Persist { ticket, writes } => {
+                let text: Vec<String> = writes.iter().map(describe).collect();
+                assert!(self.on_its_way.is_none(), "two tickets at once");
+                self.on_its_way = Some((ticket, writes));
+                format!("persist: {}", text.join("; "))
+            }
+            Output::Publish(snapshot) => {
+                assert!(snapshot.generation > self.published.generation);
+                self.published = snapshot;
+                "publish".into()
+            }
+            Output::Answer { id, result } => match result {
+                Ok(answer) => {
+                    let changes = answer.changes.join(" | ");
+                    format!("answer {}: done: {} {changes}", id.0, answer.text)
+                        .trim_end()
+                        .into()
+                }
+                Err(refusal) => {
+                    let kind = format!("{:?}", refusal.kind);
+                    let kind = kind.split('(').next().unwrap_or_default();
+                    format!("answer {}: refused ({kind}): {}", id.0, refusal.text)
+                }
+            },
+            Output::Event(event) => match event.kind {
+                EventKind::SessionBegan { .. } => return None,
+                kind => {
+                    let server = event.server.map_or("-".into(), |name| name.to_string());
+                    format!("event {server}: {kind}")
+                }
+            },
+            Output::ProbeNow(server) => format!("probe {server} now"),
+        })
+    }
+}
+
+fn describe(write: &Write) -> String {
+    match write {
+        Write::Intent(name, record) => {
+            let intent = format!("{:?}", record.intent);
+            let word = intent.split([' ', '{']).next().unwrap_or_default();
+            format!("{name} wants {word}")
+        }
+        Write::Epoch(name, epoch) => format!("{name} epoch {epoch}"),
+        Write::LiveServer(name, Some(_)) => format!("{name} is live"),
+        Write::LiveServer(name, None) => format!("{name} is gone"),
+        Write::Override(name, set) => format!("{name} set {:?} {:?}", set.weight, set.max_sessions),
+        Write::EndedSession { id, .. } => format!("ended {id}"),
+        Write::TokenSecrets(_) => "secrets".into(),
+        Write::Audit(entry) => format!(
+            "audit {} {} {}{}",
+            entry.actor.who,
+            entry.action,
+            entry.target,
+            if entry.forced { " FORCED" } else { "" }
+        ),
+    }
+}
+
+fn session(id: &str) -> SessionId {
+    SessionId(id.trim_start_matches('s').parse().unwrap())
+}
+
+fn millis(text: &str) -> Millis {
+    let (number, unit) = text.split_at(text.len() - 1);
+    let number: u64 = number.parse().unwrap();
+    Millis::from_secs(match unit {
+        "s" => number,
+        "m" => number * 60,
+        "h" => number * 3600,
+        _ => panic!("{text:?} has no unit"),
+    })
+}
