@@ -24,6 +24,8 @@ const LIMITS: Limits = Limits {
     fields: 6,
 };
 
+const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 7);
+
 #[test]
 fn requests() {
     check("requests.txt", |case, step| {
@@ -36,10 +38,18 @@ fn forwarded_requests() {
     check("forwarded_requests.txt", |case, step| {
         read_requests(case, step, |log, buf, head| {
             let forwarding = Forwarding {
-                client: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)),
+                client: if case.has("mapped client") {
+                    IpAddr::V6(CLIENT.to_ipv6_mapped())
+                } else {
+                    IpAddr::V4(CLIENT)
+                },
                 proto: "http",
                 via: "ebbtide",
-                token_cookie: b"ebbtide",
+                token_cookie: if case.has("no token") {
+                    b""
+                } else {
+                    b"ebbtide"
+                },
                 keep_alive_upstream: !case.has("close to server"),
                 tunnel: case.has("tunnel"),
                 expect_continue: head.expect_continue,
