@@ -1,0 +1,372 @@
+//! Makes the configuration out of a file that the table has checked value by value, and checks what
+//! concerns several values at once.
+
+use super::problem::Problem;
+use super::read::{Read, Reader, Section};
+use super::value::nearest;
+use super::{AccessLog, Loaded, NodeConfig};
+use ebbtide_core::{
+    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, Millis, PoolConfig,
+    ServerConfig, StickySettings,
+};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use toml::de::DeTable;
+
+/// All of the file, or all of its mistakes.
+pub(super) fn build(table: &DeTable<'_>) -> Result<Loaded, Vec<Problem>> {
+    let reader = Reader::default();
+    let root = Section::root(&reader, table);
+    let (node, admin_span) = node(&root);
+    let pools = pools(&root);
+    let listeners = listeners(&root, &pools, node.admin, &admin_span);
+    let problems = reader.into_problems();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Loaded {
+        config: Arc::new(Config {
+            listeners,
+            pools: pools.into_iter().map(|(pool, _)| pool).collect(),
+        }),
+        node,
+    })
+}
+
+/// The value of a setting that has a default; a wrong one has been reported, so that what is made
+/// of it is never used.
+fn value<T: Default>(read: Option<Read<T>>) -> T {
+    read.map(|read| read.value).unwrap_or_default()
+}
+
+/// The value of a setting that may be absent.
+fn maybe<T>(read: Option<Read<T>>) -> Option<T> {
+    read.map(|read| read.value)
+}
+
+/// A count, which the table's bounds keep within the type.
+fn number<T: TryFrom<u64> + Default>(read: Option<Read<u64>>) -> T {
+    T::try_from(value(read)).unwrap_or_default()
+}
+
+fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let admin = root.section("admin").address("listen");
+    let log = root.section("access_log");
+    let format = value(log.word("format"));
+    let path = log.text("path");
+    if let Some(path) = path.as_ref().filter(|_| format == "off") {
+        log.report(
+            &path.span,
+            "access_log.path: the access log is off".into(),
+            "nothing would be written here",
+            Some("add `format = \"json\"` or `format = \"combined\"`".into()),
+        );
+    }
+    let span = admin.as_ref().map_or(0..0, |(_, read)| read.span.clone());
+    let unspecified = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let node = NodeConfig {
+        state_dir: value(root.text("state_dir")).into(),
+        admin: admin.map_or(unspecified, |(address, _)| address),
+        workers: root
+            .count("workers")
+            .map_or_else(cores, |workers| number(Some(workers))),
+        stop_grace: value(root.duration("stop_grace")),
+        access_log: (format != "off").then(|| AccessLog {
+            json: format == "json",
+            path: maybe(path).map(Into::into),
+        }),
+    };
+    (node, span)
+}
+
+fn listeners(
+    root: &Section<'_, '_>,
+    pools: &[(PoolConfig, Range<usize>)],
+    admin: SocketAddr,
+    admin_span: &Range<usize>,
+) -> Vec<ListenerConfig> {
+    let mut listeners = Vec::new();
+    let section = root.section("listeners");
+    let mut taken: Vec<(SocketAddr, String, Range<usize>)> =
+        vec![(admin, "admin.listen".into(), admin_span.clone())];
+    for (name, listener) in section.named() {
+        let bind = listener.address("bind");
+        let pool = listener.text("pool");
+        if let Some(pool) = &pool {
+            check_pool(&listener, pool, pools);
+        }
+        let (Some((bind, read)), Some(pool)) = (bind, pool) else {
+            continue;
+        };
+        if let Some((_, other, _)) = taken.iter().find(|(address, ..)| overlap(*address, bind)) {
+            listener.report(
+                &read.span,
+                format!(
+                    "{}.bind: `{other}` has this address already",
+                    listener.shown()
+                ),
+                "taken",
+                Some("two listeners need two ports, or two addresses of this machine".into()),
+            );
+        }
+        taken.push((bind, format!("{}.bind", listener.shown()), read.span));
+        listeners.push(ListenerConfig {
+            name,
+            bind,
+            pool: pool.value,
+        });
+    }
+    if !section.written {
+        section.report(
+            &(0..0),
+            "no listeners: nobody could connect".into(),
+            "needs a listener",
+            Some("add `[listeners.web]` with `bind = \"0.0.0.0:8080\"` and `pool = …`".into()),
+        );
+    }
+    listeners
+}
+
+fn check_pool(
+    listener: &Section<'_, '_>,
+    pool: &Read<String>,
+    pools: &[(PoolConfig, Range<usize>)],
+) {
+    let names = || pools.iter().map(|(pool, _)| pool.name.as_str());
+    if names().any(|name| name == pool.value) {
+        return;
+    }
+    let help = match nearest(&pool.value, names()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("define it: `[pools.{}]`", pool.value.escape_debug()),
+    };
+    listener.report(
+        &pool.span,
+        format!(
+            "{}.pool: no pool is named `{}`",
+            listener.shown(),
+            pool.value.escape_debug()
+        ),
+        "not a pool",
+        Some(help),
+    );
+}
+
+/// Whether both cannot be listened on at once. `[::]` also takes the IPv4 addresses.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
+        IpAddr::V4(wide) => wide.is_unspecified() && narrow.is_ipv4(),
+        IpAddr::V6(wide) => wide.is_unspecified(),
+    };
+    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port() && (a == b || covers(a, b) || covers(b, a))
+}
+
+fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
+    let section = root.section("pools");
+    let mut cookies: BTreeMap<String, String> = BTreeMap::new();
+    let mut pools = Vec::new();
+    for (name, pool) in section.named() {
+        let sticky = sticky(&pool, &name, &mut cookies);
+        value(pool.word("protocol"));
+        let servers = servers(&pool);
+        let minimum = pool.count("minimum");
+        if let Some(minimum) = minimum.as_ref().filter(|read| read.written) {
+            check_minimum(&pool, minimum, servers.len());
+        }
+        let config = PoolConfig {
+            balance: balance(value(pool.word("balance"))),
+            sticky,
+            minimum: number(minimum),
+            health: (!pool.is_off("health")).then(|| health(&pool.section("health"))),
+            contact: maybe(pool.text("contact")),
+            http: http(&pool),
+            servers,
+            name,
+        };
+        pools.push((config, pool.span));
+    }
+    if !section.written {
+        section.report(
+            &(0..0),
+            "no pools: there is nothing to lead clients to".into(),
+            "needs a pool",
+            Some("add `[pools.app.servers]` with `web1 = \"10.0.0.11:8080\"`".into()),
+        );
+    }
+    pools
+}
+
+fn check_minimum(pool: &Section<'_, '_>, minimum: &Read<u64>, servers: usize) {
+    if minimum.value <= servers as u64 || servers == 0 {
+        return;
+    }
+    let plural = if servers == 1 { "" } else { "s" };
+    pool.report(
+        &minimum.span,
+        format!(
+            "{}.minimum: the pool has only {servers} server{plural}",
+            pool.shown()
+        ),
+        "more than there are",
+        Some(format!("expected 1 to {servers}")),
+    );
+}
+
+fn balance(word: &str) -> Balance {
+    match word {
+        "round-robin" => Balance::RoundRobin,
+        "source-hash" => Balance::SourceHash,
+        _ => Balance::LeastSessions,
+    }
+}
+
+/// `cookies` holds the names that are taken, each with its pool.
+fn sticky(
+    pool: &Section<'_, '_>,
+    name: &str,
+    cookies: &mut BTreeMap<String, String>,
+) -> StickySettings {
+    let sticky = pool.section("sticky");
+    let reuse: Millis = value(sticky.duration("reuse"));
+    let mut active = value(sticky.duration("active"));
+    if active > reuse
+        && let Some(read) = sticky.duration("active").filter(|read| read.written)
+    {
+        sticky.report(
+            &read.span,
+            format!(
+                "{}.active: longer than `reuse`, which is {reuse}",
+                sticky.shown()
+            ),
+            "longer than `reuse`",
+            Some(format!("write at most \"{reuse}\", or raise `reuse`")),
+        );
+    }
+    active = active.min(reuse);
+    let written = sticky.text("cookie");
+    let span = written
+        .as_ref()
+        .map_or(pool.span.clone(), |read| read.span.clone());
+    let cookie = maybe(written).unwrap_or_else(|| format!("ebbtide_{name}"));
+    if let Some(other) = cookies.insert(cookie.clone(), name.to_owned()) {
+        pool.report(
+            &span,
+            format!("pool `{other}` has the cookie `{cookie}` already"),
+            "two pools with one cookie",
+            Some("browsers do not tell ports apart: give `sticky.cookie` another name".into()),
+        );
+    }
+    StickySettings {
+        reuse,
+        active,
+        cookie,
+    }
+}
+
+fn health(health: &Section<'_, '_>) -> HealthSettings {
+    let path = maybe(health.text("path"));
+    let kind = health.word("kind");
+    let is_http = kind
+        .as_ref()
+        .map_or(path.is_some(), |read| read.value == "http");
+    let check = if is_http {
+        HealthCheck::Http {
+            path: path.unwrap_or_else(|| "/".into()),
+            host: maybe(health.text("host")),
+            status: value(health.statuses("status")),
+            expect: maybe(health.text("expect")),
+        }
+    } else {
+        for name in ["path", "host", "expect"] {
+            only_http(health, name, health.text(name).map(|read| read.span));
+        }
+        let status = health.statuses("status").filter(|read| read.written);
+        only_http(health, "status", status.map(|read| read.span));
+        HealthCheck::Tcp
+    };
+    HealthSettings {
+        check,
+        every: value(health.duration("every")),
+        timeout: value(health.duration("timeout")),
+        fall: number(health.count("fall")),
+        rise: number(health.count("rise")),
+        port: health.count("port").map(|read| number(Some(read))),
+    }
+}
+
+/// A setting of a page's check means that a page was to be asked for.
+fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>) {
+    if let Some(span) = span {
+        health.report(
+            &span,
+            format!("{}.{name}: this check only connects", health.shown()),
+            "would not be looked at",
+            Some("add `path = \"/health\"` to ask for a page".into()),
+        );
+    }
+}
+
+fn http(pool: &Section<'_, '_>) -> HttpSettings {
+    let (timeouts, limits) = (pool.section("timeouts"), pool.section("limits"));
+    let prefix = pool.text("prefix");
+    if let Some(read) = prefix.as_ref().filter(|read| read.value.ends_with('/')) {
+        pool.report(
+            &read.span,
+            format!("{}.prefix: ends with `/`", pool.shown()),
+            "no `/` at the end",
+            Some("write a path such as \"/.ebbtide\"".into()),
+        );
+    }
+    HttpSettings {
+        prefix: value(prefix),
+        health_alias: maybe(pool.text("health_alias")),
+        logout: value(pool.texts("logout")),
+        head_bytes_max: number(limits.count("head_bytes")),
+        fields_max: number(limits.count("fields")),
+        head_timeout: value(timeouts.duration("head")),
+        idle_timeout: value(timeouts.duration("idle")),
+        connect_timeout: value(timeouts.duration("connect")),
+        response_timeout: value(timeouts.duration("response")),
+        body_timeout: value(timeouts.duration("body")),
+        tunnel_timeout: value(timeouts.duration("tunnel")),
+        connections_max: number(limits.count("connections")),
+        upstream_idle_max: number(limits.count("upstream_idle")),
+        upstream_idle_timeout: value(timeouts.duration("upstream_idle")),
+        retry_percent: number(pool.count("retry_percent")),
+    }
+}
+
+fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
+    let section = pool.section("servers");
+    let named = section.named();
+    if named.is_empty() {
+        pool.report(
+            &section.span,
+            format!("`{}` has no servers", pool.shown()),
+            "needs a server",
+            Some(format!(
+                "add `[{}.servers]` with `web1 = \"10.0.0.11:8080\"`",
+                pool.shown()
+            )),
+        );
+    }
+    let mut servers = Vec::with_capacity(named.len());
+    for (name, server) in named {
+        let weight = number(server.count("weight"));
+        let max_sessions = server.count("max_sessions").map(|read| number(Some(read)));
+        if let Some((address, read)) = server.address("address") {
+            servers.push(ServerConfig {
+                name,
+                address,
+                address_text: read.value,
+                weight,
+                max_sessions,
+            });
+        }
+    }
+    servers
+}

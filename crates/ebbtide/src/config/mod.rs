@@ -1,0 +1,153 @@
+//! The configuration file: read, checked by the settings table, and made into what the rest of the
+//! program works from. Every mistake of a file is found in one reading and shown at its place.
+
+mod build;
+mod problem;
+mod read;
+mod reference;
+mod schema;
+mod settings;
+mod value;
+
+pub use problem::ConfigErrors;
+pub use reference::settings_page;
+pub use schema::schema;
+pub use value::{Mistake, address, duration};
+
+use ebbtide_core::{Config, Millis};
+use problem::Problem;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a file says, all of it checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Listeners and pools.
+    pub config: Arc<Config>,
+    /// The node itself.
+    pub node: NodeConfig,
+}
+
+/// The settings of the node itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Where the store and the admin socket live.
+    pub state_dir: PathBuf,
+    /// Where the control API listens.
+    pub admin: SocketAddr,
+    /// Threads that serve clients, at least 1.
+    pub workers: usize,
+    /// How long requests may still run after the order to stop.
+    pub stop_grace: Millis,
+    /// The access log; `None`: off.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where a line for each request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// JSON lines, or else the combined format.
+    pub json: bool,
+    /// The file; `None`: standard output.
+    pub path: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The file cannot be read at all.
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It can be read, but not used.
+    Mistaken(ConfigErrors),
+}
+
+impl LoadError {
+    /// As [`fmt::Display`], in colour where standard error is a terminal that wants it.
+    pub fn for_terminal(&self) -> String {
+        match self {
+            Self::Unreadable { .. } => format!("error: {self}"),
+            Self::Mistaken(errors) => errors.for_terminal(),
+        }
+    }
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(
+                f,
+                "cannot read {}: {error}; name a file that exists and that this user may read",
+                path.display()
+            ),
+            Self::Mistaken(errors) => errors.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+/// Reads and checks a file. Host names in it are looked up, so this can take as long as DNS does.
+pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    let bytes = std::fs::read(path).map_err(|error| LoadError::Unreadable {
+        path: path.into(),
+        error,
+    })?;
+    let shown = path.display().to_string();
+    parse(&shown, &bytes).map_err(LoadError::Mistaken)
+}
+
+/// Checks the bytes of a file; `path` is for the messages.
+pub fn parse(path: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
+    let source = std::str::from_utf8(bytes).map_err(|error| not_utf8(path, bytes, error))?;
+    let (table, syntax) = toml::de::DeTable::parse_recoverable(source);
+    if !syntax.is_empty() {
+        let problems = syntax
+            .iter()
+            .map(|error| syntax_problem(source, error))
+            .collect();
+        return Err(ConfigErrors::new(path, source, problems));
+    }
+    build::build(table.get_ref()).map_err(|problems| ConfigErrors::new(path, source, problems))
+}
+
+fn syntax_problem(source: &str, error: &toml::de::Error) -> Problem {
+    let mut lines = error.message().lines();
+    let title = lines.next().unwrap_or("not TOML").to_owned();
+    let rest: Vec<&str> = lines.collect();
+    let span = error.span().unwrap_or(source.len()..source.len());
+    let is_duplicate = title.contains("duplicate key");
+    let name = source.get(span.clone()).unwrap_or_default();
+    Problem {
+        title: if is_duplicate {
+            format!("`{name}` is written twice")
+        } else {
+            title
+        },
+        label: if is_duplicate { "again here" } else { "here" }.into(),
+        span,
+        help: (!rest.is_empty()).then(|| rest.join("; ")),
+    }
+}
+
+/// The text up to the first byte that is not UTF-8 is shown as it is, that byte as `�`.
+fn not_utf8(path: &str, bytes: &[u8], error: std::str::Utf8Error) -> ConfigErrors {
+    let good = error.valid_up_to();
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let problem = Problem {
+        title: format!(
+            "not UTF-8: byte {:#04x}",
+            bytes.get(good).copied().unwrap_or(0)
+        ),
+        span: good..good + '\u{fffd}'.len_utf8(),
+        label: "not UTF-8 from here".into(),
+        help: Some("save the file as UTF-8".into()),
+    };
+    ConfigErrors::new(path, &text, vec![problem])
+}

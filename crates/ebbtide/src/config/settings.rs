@@ -1,0 +1,472 @@
+//! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
+//! reference page and the JSON schema are made from it.
+
+use ebbtide_core::Millis;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Where it stands in the file; `*` is a name that the operator chooses.
+    pub path: &'static str,
+    /// What may be written there.
+    pub kind: Kind,
+    /// What counts when it is not written.
+    pub default: Default,
+    /// What it is for, in sentences.
+    pub help: &'static str,
+}
+
+/// What may be written for a setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number within bounds.
+    Count(u64, u64),
+    /// Bytes: a whole number, or text such as `"32KiB"`; the bounds are in bytes.
+    Bytes(u64, u64),
+    /// Text such as `"250ms"`, `"20m"` or `"1h30m"`, within bounds.
+    Duration(Millis, Millis),
+    /// One line of text.
+    Text,
+    /// The path of a URL.
+    UrlPath,
+    /// Several paths of URLs.
+    UrlPaths,
+    /// The name of a cookie.
+    CookieName,
+    /// `"host:port"` of a server.
+    ServerAddress,
+    /// `"host:port"` to listen on.
+    ListenAddress,
+    /// Ranges of HTTP statuses: `"200-399"` or `"200-299, 401"`.
+    Statuses,
+    /// One of these words; the second list is understood but comes with a later version.
+    OneOf(&'static [&'static str], &'static [&'static str]),
+    /// The name of a pool of this file.
+    Pool,
+    /// A path in the file system.
+    FilePath,
+}
+
+/// What counts when a setting is not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Default {
+    /// It must be written.
+    Required,
+    /// This value, as it would be written.
+    Value(&'static str),
+    /// Something that the text describes.
+    Else(&'static str),
+}
+
+/// A table of the file.
+#[derive(Debug)]
+pub struct Section {
+    /// Where it stands; `*` is a name that the operator chooses.
+    pub path: &'static str,
+    /// A value that may be written in place of the table, and what it means.
+    pub short: Short,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// What may be written in place of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// Nothing else.
+    None,
+    /// `false`: there is none.
+    False,
+    /// The value of the setting of this name; the others keep their defaults.
+    Setting(&'static str),
+}
+
+const fn seconds(least: u64, most: u64) -> Kind {
+    Kind::Duration(Millis::from_secs(least), Millis::from_secs(most))
+}
+
+const fn milliseconds(least: u64, most_seconds: u64) -> Kind {
+    Kind::Duration(Millis(least), Millis::from_secs(most_seconds))
+}
+
+const fn setting(path: &'static str, kind: Kind, default: Default, help: &'static str) -> Setting {
+    Setting {
+        path,
+        kind,
+        default,
+        help,
+    }
+}
+
+const fn section(path: &'static str, short: Short, help: &'static str) -> Section {
+    Section { path, short, help }
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+/// Every table of the file, outer ones first.
+pub const SECTIONS: &[Section] = &[
+    section("", Short::None, "The node itself."),
+    section(
+        "admin",
+        Short::None,
+        "The control API, `/metrics`, `/livez` and `/readyz`. On its own machine the command line \
+         uses the UNIX socket `admin.sock` in `state_dir` instead.",
+    ),
+    section(
+        "access_log",
+        Short::None,
+        "One line for each request. SIGHUP opens the file anew, as log rotation expects.",
+    ),
+    section(
+        "listeners",
+        Short::None,
+        "Addresses that clients connect to, by name.",
+    ),
+    section(
+        "listeners.*",
+        Short::None,
+        "One address that clients connect to.",
+    ),
+    section("pools", Short::None, "Pools of servers, by name."),
+    section(
+        "pools.*",
+        Short::None,
+        "Servers that can stand in for one another, and how their users are treated.",
+    ),
+    section(
+        "pools.*.sticky",
+        Short::None,
+        "How long a session binds its user to its server.",
+    ),
+    section(
+        "pools.*.health",
+        Short::False,
+        "How the servers are probed. Without a `path`, being able to connect is enough. \
+         `health = false` probes nothing and takes every server to be well.",
+    ),
+    section(
+        "pools.*.timeouts",
+        Short::None,
+        "How long each wait may last.",
+    ),
+    section(
+        "pools.*.limits",
+        Short::None,
+        "How much of everything there may be.",
+    ),
+    section(
+        "pools.*.servers",
+        Short::None,
+        "The servers of the pool, by name. A server is named `pool/server` everywhere.",
+    ),
+    section(
+        "pools.*.servers.*",
+        Short::Setting("address"),
+        "One server: its address, or a table when more is to be said.",
+    ),
+];
+
+/// Every setting, in the order of the reference page.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "state_dir",
+        Kind::FilePath,
+        Default::Value("\"/var/lib/ebbtide\""),
+        "Where intents, the audit log and the admin socket live. Made if it is missing. A change \
+         needs a restart.",
+    ),
+    setting(
+        "workers",
+        Kind::Count(1, 1024),
+        Default::Else("one for each processor core"),
+        "Threads that serve clients. A change needs a restart.",
+    ),
+    setting(
+        "stop_grace",
+        seconds(0, HOUR),
+        Default::Value("\"30s\""),
+        "How long requests may still run after SIGTERM.",
+    ),
+    setting(
+        "admin.listen",
+        Kind::ListenAddress,
+        Default::Value("\"127.0.0.1:7070\""),
+        "Where the control API listens. Anything but a loopback address lets others try their \
+         tokens. A change needs a restart.",
+    ),
+    setting(
+        "access_log.format",
+        Kind::OneOf(&["off", "json", "combined"], &[]),
+        Default::Value("\"off\""),
+        "JSON lines, or the combined format that nginx and Apache write. A change needs a restart.",
+    ),
+    setting(
+        "access_log.path",
+        Kind::FilePath,
+        Default::Else("standard output"),
+        "The file that the lines are added to. A change needs a restart.",
+    ),
+    setting(
+        "listeners.*.bind",
+        Kind::ListenAddress,
+        Default::Required,
+        "Where to listen: `0.0.0.0:8080` for every IPv4 address of the machine.",
+    ),
+    setting(
+        "listeners.*.pool",
+        Kind::Pool,
+        Default::Required,
+        "The pool that clients are led to.",
+    ),
+    setting(
+        "pools.*.protocol",
+        Kind::OneOf(&["http"], &["tcp", "nbd"]),
+        Default::Value("\"http\""),
+        "What the servers speak.",
+    ),
+    setting(
+        "pools.*.balance",
+        Kind::OneOf(
+            &["round-robin", "least-sessions", "source-hash"],
+            &["least-load", "most-available"],
+        ),
+        Default::Value("\"least-sessions\""),
+        "How a server is chosen for a new session. `round-robin`: each in turn, by weight. \
+         `least-sessions`: the one with the fewest sessions for its weight. `source-hash`: by the \
+         client's address. A session that is there already stays where it is.",
+    ),
+    setting(
+        "pools.*.minimum",
+        Kind::Count(1, 100_000),
+        Default::Value("1"),
+        "Servers that must go on admitting new sessions. A command that would leave fewer is \
+         refused unless it is forced.",
+    ),
+    setting(
+        "pools.*.contact",
+        Kind::Text,
+        Default::Else("nobody"),
+        "Whom users turn to; shown on Ebbtide's own pages.",
+    ),
+    setting(
+        "pools.*.prefix",
+        Kind::UrlPath,
+        Default::Value("\"/.ebbtide\""),
+        "Where Ebbtide's own pages for users live, so that they cannot hide a page of the servers.",
+    ),
+    setting(
+        "pools.*.health_alias",
+        Kind::UrlPath,
+        Default::Else("none"),
+        "A second path for the pool's own health page (`PREFIX/health`), for a balancer in front \
+         that asks for a path of its own.",
+    ),
+    setting(
+        "pools.*.logout",
+        Kind::UrlPaths,
+        Default::Value("[]"),
+        "Paths that end the session once the server has answered with success or a redirect.",
+    ),
+    setting(
+        "pools.*.retry_percent",
+        Kind::Count(0, 100),
+        Default::Value("20"),
+        "Second tries allowed, in percent of requests (a few are always allowed).",
+    ),
+    setting(
+        "pools.*.sticky.reuse",
+        seconds(1, 30 * DAY),
+        Default::Value("\"20m\""),
+        "How long after its last activity a session still binds its user to its server. Take the \
+         session timeout of the application.",
+    ),
+    setting(
+        "pools.*.sticky.active",
+        seconds(1, DAY),
+        Default::Value("\"1m\""),
+        "How long after its last activity a session counts as active. At most `reuse`; where \
+         `reuse` is shorter than the default, `reuse` counts.",
+    ),
+    setting(
+        "pools.*.sticky.cookie",
+        Kind::CookieName,
+        Default::Else("`ebbtide_` and the pool's name"),
+        "The name of the token cookie. Browsers do not tell ports of one host apart, so two pools \
+         need two names.",
+    ),
+    setting(
+        "pools.*.health.kind",
+        Kind::OneOf(&["http", "tcp"], &[]),
+        Default::Else("`http` where a `path` is given, otherwise `tcp`"),
+        "`http` asks for a page, `tcp` only connects.",
+    ),
+    setting(
+        "pools.*.health.path",
+        Kind::UrlPath,
+        Default::Else("none"),
+        "The page to ask for.",
+    ),
+    setting(
+        "pools.*.health.host",
+        Kind::Text,
+        Default::Else("the server's address"),
+        "The `Host` field of the request.",
+    ),
+    setting(
+        "pools.*.health.status",
+        Kind::Statuses,
+        Default::Value("\"200-399\""),
+        "Statuses that count as good.",
+    ),
+    setting(
+        "pools.*.health.expect",
+        Kind::Text,
+        Default::Else("any page will do"),
+        "Text that the page must hold. With `ACTIVE`, a page may also say `ON HOLD` (wants no new \
+         sessions), `ALL SESSIONS IN USE` (full) or `ACTIVE - 12 Sessions Available`.",
+    ),
+    setting(
+        "pools.*.health.every",
+        milliseconds(100, HOUR),
+        Default::Value("\"2s\""),
+        "Time between two probes of one server, give or take a tenth.",
+    ),
+    setting(
+        "pools.*.health.timeout",
+        milliseconds(10, 300),
+        Default::Value("\"2s\""),
+        "How long a probe may take.",
+    ),
+    setting(
+        "pools.*.health.fall",
+        Kind::Count(1, 100),
+        Default::Value("3"),
+        "Failures in a row that take a server down.",
+    ),
+    setting(
+        "pools.*.health.rise",
+        Kind::Count(1, 100),
+        Default::Value("2"),
+        "Successes in a row that bring it back.",
+    ),
+    setting(
+        "pools.*.health.port",
+        Kind::Count(1, 65_535),
+        Default::Else("the server's own"),
+        "Another port to probe.",
+    ),
+    setting(
+        "pools.*.timeouts.head",
+        milliseconds(100, HOUR),
+        Default::Value("\"10s\""),
+        "A request's head must be whole within this, from its first byte.",
+    ),
+    setting(
+        "pools.*.timeouts.idle",
+        milliseconds(100, DAY),
+        Default::Value("\"1m\""),
+        "A client's connection may rest this long between requests.",
+    ),
+    setting(
+        "pools.*.timeouts.connect",
+        milliseconds(10, 300),
+        Default::Value("\"5s\""),
+        "A connection to a server must stand within this.",
+    ),
+    setting(
+        "pools.*.timeouts.response",
+        milliseconds(100, DAY),
+        Default::Value("\"1m\""),
+        "A server must begin its answer within this.",
+    ),
+    setting(
+        "pools.*.timeouts.body",
+        milliseconds(100, DAY),
+        Default::Value("\"1m\""),
+        "The longest pause within a body, in either direction.",
+    ),
+    setting(
+        "pools.*.timeouts.tunnel",
+        milliseconds(100, 30 * DAY),
+        Default::Value("\"1h\""),
+        "The longest silence in a WebSocket or another upgraded connection.",
+    ),
+    setting(
+        "pools.*.timeouts.upstream_idle",
+        milliseconds(100, DAY),
+        Default::Value("\"4s\""),
+        "How long an idle connection to a server is kept. Shorter than the servers' own limit, or \
+         requests meet closing connections.",
+    ),
+    setting(
+        "pools.*.limits.head_bytes",
+        Kind::Bytes(1024, 1024 * 1024),
+        Default::Value("\"32KiB\""),
+        "Longest head of a request or an answer.",
+    ),
+    setting(
+        "pools.*.limits.fields",
+        Kind::Count(8, 1000),
+        Default::Value("100"),
+        "Most fields in a head.",
+    ),
+    setting(
+        "pools.*.limits.connections",
+        Kind::Count(1, 1_000_000),
+        Default::Value("10000"),
+        "Most connections to one server, over all workers.",
+    ),
+    setting(
+        "pools.*.limits.upstream_idle",
+        Kind::Count(0, 1_000_000),
+        Default::Value("1000"),
+        "Most idle connections kept to one server, over all workers.",
+    ),
+    setting(
+        "pools.*.servers.*.address",
+        Kind::ServerAddress,
+        Default::Required,
+        "Where it is: `host:port`. A name is looked up when the file is read.",
+    ),
+    setting(
+        "pools.*.servers.*.weight",
+        Kind::Count(1, 1000),
+        Default::Value("1"),
+        "Its share of new sessions.",
+    ),
+    setting(
+        "pools.*.servers.*.max_sessions",
+        Kind::Count(1, 10_000_000),
+        Default::Else("no limit"),
+        "Most sessions it may have.",
+    ),
+];
+
+/// The setting of this name in the table at this path.
+pub fn find(section: &str, name: &str) -> Option<&'static Setting> {
+    children(section).find(|setting| last(setting.path) == name)
+}
+
+/// The settings that stand in the table at this path itself.
+pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
+    SETTINGS
+        .iter()
+        .filter(move |setting| parent(setting.path) == section)
+}
+
+/// The tables that stand in the table at this path.
+pub fn subsections(section: &str) -> impl Iterator<Item = &'static Section> {
+    SECTIONS
+        .iter()
+        .filter(move |inner| !inner.path.is_empty() && parent(inner.path) == section)
+}
+
+/// The last part of a path.
+pub fn last(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(_, last)| last)
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(parent, _)| parent)
+}

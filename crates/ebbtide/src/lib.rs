@@ -1,0 +1,3 @@
+//! The program: command line, configuration, composition, demo.
+
+pub mod config;

@@ -1,0 +1,25 @@
+//! The whole program, from outside: the real binary, real servers, real sockets, and an account of
+//! every request. What is asserted is what operators and users are promised.
+
+mod faults;
+mod harness;
+mod intents;
+mod real_servers;
+mod reload;
+mod restart;
+mod smuggling;
+mod startup;
+mod stickiness;
+mod tunnels;
+
+/// Becomes a model server, when one of the other tests starts this program again; otherwise shows
+/// that such a process is there, dies by `kill -9` and takes its memory with it.
+#[test]
+fn model_process() {
+    ebbtide_testkit::serve_if_asked();
+    let scratch = ebbtide_testkit::Scratch::new();
+    let mut model = ebbtide_testkit::Model::start("web1", &scratch.join("ledger"));
+    assert!(model.is_alive());
+    model.kill();
+    assert!(!model.is_alive());
+}
