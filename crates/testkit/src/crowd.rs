@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Who comes, and how often they click.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct Move {
     pub from: String,
     /// The server now.
     pub to: String,
+    /// When the answer was there.
+    pub at: SystemTime,
 }
 
 #[derive(Debug)]
@@ -275,6 +277,7 @@ impl<'a> User<'a> {
                 request: id.into(),
                 from: before.server.clone(),
                 to: page.server.clone(),
+                at: SystemTime::now(),
             });
         }
         ledger.places.insert(self.number, page.server.clone());

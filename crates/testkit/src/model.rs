@@ -4,6 +4,8 @@
 //! | path | what it does |
 //! |---|---|
 //! | `/` | the page: who answers, the login session and its count of requests |
+//! | `/cookies` | the cookies that arrived |
+//! | `/fields` | the fields that arrived, one a line, names in lower case |
 //! | `/health` | what it was told to say, `ACTIVE` at first; never the truth on its own account |
 //! | `/slow?ms=N` | the page, after a while |
 //! | `/hang` | nothing, ever |
@@ -173,6 +175,13 @@ impl Server {
                 let text = self.state().health.clone();
                 reply(wire, head, "", text.as_bytes())
             }
+            "/cookies" => reply(
+                wire,
+                head,
+                "",
+                head.field("cookie").unwrap_or("").as_bytes(),
+            ),
+            "/fields" => reply(wire, head, "", head.lines().as_bytes()),
             "/model/health" => {
                 self.state().health = String::from_utf8_lossy(&body).into_owned();
                 reply(wire, head, "", b"")

@@ -67,6 +67,15 @@ impl Head {
         length.parse().ok().map(Framing::Length)
     }
 
+    /// The fields, one a line.
+    pub(crate) fn lines(&self) -> String {
+        let lines = self
+            .fields
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\n"));
+        lines.collect()
+    }
+
     fn parse(bytes: &[u8]) -> io::Result<Self> {
         let text = std::str::from_utf8(bytes).map_err(|_| malformed("a head that is not UTF-8"))?;
         let mut lines = text.split("\r\n");

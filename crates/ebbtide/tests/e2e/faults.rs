@@ -76,9 +76,17 @@ fn a_server_killed_under_load_fails_no_get_and_sends_no_post_twice() {
     crowd.go_on_for(4);
     let ledger = crowd.stop();
     for anomaly in &ledger.anomalies {
-        assert_eq!((anomaly.method, anomaly.status), ("POST", Some(502)), "{anomaly:?}");
+        assert_eq!(
+            (anomaly.method, anomaly.status),
+            ("POST", Some(502)),
+            "{anomaly:?}"
+        );
     }
-    assert!(ledger.moves.iter().all(|moved| moved.from == "web2"), "{:?}", ledger.moves);
+    assert!(
+        ledger.moves.iter().all(|moved| moved.from == "web2"),
+        "{:?}",
+        ledger.moves
+    );
     for (id, times) in post_deliveries(&scratch) {
         assert_eq!(times, 1, "{id} was processed {times} times");
     }
@@ -91,7 +99,10 @@ fn an_answer_that_breaks_off_never_looks_complete() {
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     for target in ["/cut", "/cut?chunked=1"] {
         let outcome = Client::new(ebbtide.address, LIMIT).send(&Request::get(target));
-        assert!(matches!(outcome, Outcome::Truncated(_)), "{target}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Truncated(_)),
+            "{target}: {outcome:?}"
+        );
     }
     let post = Request::post("/close", b"once").with("X-Request", "closed");
     let answer = Client::new(ebbtide.address, LIMIT).send(&post).answer();
@@ -114,7 +125,10 @@ fn a_request_that_kills_its_servers_is_tried_twice_at_most() {
     let tries = processed(&scratch.join("ledger"));
     let tries = tries.iter().filter(|[_, id, ..]| id == "poison").count();
     assert!((1..=2).contains(&tries), "{tries} tries");
-    let alive = servers.iter_mut().filter_map(|server| server.is_alive().then_some(())).count();
+    let alive = servers
+        .iter_mut()
+        .filter_map(|server| server.is_alive().then_some(()))
+        .count();
     assert_eq!(alive, 4 - tries);
     let ledger = crowd.stop();
     assert!(ledger.anomalies.is_empty(), "{:?}", ledger.anomalies);
@@ -206,11 +220,16 @@ fn without_descriptors_it_neither_dies_nor_loses_its_operator() {
     let mut ebbtide = Ebbtide::prepare(&Setup::new(&servers));
     let run = ebbtide.command();
     let mut limited = Command::new("prlimit");
-    limited.arg("--nofile=160:160").arg(run.get_program()).args(run.get_args());
+    limited
+        .arg("--nofile=160:160")
+        .arg(run.get_program())
+        .args(run.get_args());
     ebbtide.run(&mut limited);
     ebbtide.wait_until_probed();
     let (mut client, before) = ebbtide.user();
-    let hoard: Vec<TcpStream> = (0..400).filter_map(|_| TcpStream::connect(ebbtide.address).ok()).collect();
+    let hoard: Vec<TcpStream> = (0..400)
+        .filter_map(|_| TcpStream::connect(ebbtide.address).ok())
+        .collect();
     assert!(hoard.len() > 200, "only {} connections", hoard.len());
     ebbtide.cli(&["hold", "app/web1"]).exits(0);
     assert_eq!(ebbtide.intent("web1"), "hold");
@@ -229,7 +248,8 @@ fn without_descriptors_it_neither_dies_nor_loses_its_operator() {
 fn slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
     let scratch = Scratch::new();
     let servers = models(2, &scratch);
-    let setup = Setup::new(&servers).with("timeouts = { head = \"500ms\", body = \"500ms\", idle = \"30s\" }");
+    let setup = Setup::new(&servers)
+        .with("timeouts = { head = \"500ms\", body = \"500ms\", idle = \"30s\" }");
     let ebbtide = Ebbtide::start(&setup);
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, 10));
     let slow = |bytes: &[u8]| {
@@ -239,7 +259,9 @@ fn slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
     };
     let half_head = b"GET / HTTP/1.1\r\nHost:";
     let half_body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
-    let wires: Vec<Wire> = (0..50).flat_map(|_| [slow(half_head), slow(half_body)]).collect();
+    let wires: Vec<Wire> = (0..50)
+        .flat_map(|_| [slow(half_head), slow(half_body)])
+        .collect();
     for mut wire in wires {
         let head = wire.read_head().expect("an answer, not a reset");
         assert_eq!(head.expect("an answer, not silence").status(), 408);

@@ -192,11 +192,17 @@ impl Ebbtide {
     pub fn wait_until_probed(&self) {
         until("every server is probed", LIMIT, || {
             let pools = self.status();
-            let mut servers = pools["pools"].as_array()?.iter().flat_map(|pool| {
-                pool["servers"].as_array().cloned().unwrap_or_default()
-            });
+            let mut servers = pools["pools"]
+                .as_array()?
+                .iter()
+                .flat_map(|pool| pool["servers"].as_array().cloned().unwrap_or_default());
             servers
-                .all(|server| !matches!(server["health"]["state"].as_str(), Some("unproven" | "starting")))
+                .all(|server| {
+                    !matches!(
+                        server["health"]["state"].as_str(),
+                        Some("unproven" | "starting")
+                    )
+                })
                 .then_some(())
         });
     }
@@ -270,10 +276,15 @@ impl Ebbtide {
     pub fn server(&self, name: &str) -> Value {
         let status = self.status();
         let pools = status["pools"].as_array().expect("pools");
-        let pool = pools.iter().find(|pool| pool["name"] == "app").expect("app");
+        let pool = pools
+            .iter()
+            .find(|pool| pool["name"] == "app")
+            .expect("app");
         let servers = pool["servers"].as_array().expect("servers");
         let found = servers.iter().find(|server| server["name"] == name);
-        found.unwrap_or_else(|| panic!("no {name} in {status}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no {name} in {status}"))
+            .clone()
     }
 
     /// The intent of `app/name`.
@@ -317,7 +328,8 @@ impl Ebbtide {
     /// So many users, each with a session, and those of `server` apart from the others.
     pub fn users(&self, count: usize, server: &str) -> [Vec<(Client, Page)>; 2] {
         let users = (0..count).map(|_| self.user());
-        let (here, elsewhere): (Vec<_>, Vec<_>) = users.partition(|(_, page)| page.server == server);
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            users.partition(|(_, page)| page.server == server);
         assert!(!here.is_empty(), "nobody was sent to {server}");
         [here, elsewhere]
     }
@@ -354,7 +366,10 @@ pub fn page(client: &mut Client) -> Page {
 /// A JSON string.
 #[track_caller]
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("no text: {value}"))
+        .to_owned()
 }
 
 /// A point in time in JSON.
@@ -376,7 +391,10 @@ impl Events {
     pub fn follow(ebbtide: &Ebbtide) -> Self {
         let file = ebbtide.scratch.join("events");
         let out = File::create(&file).expect("a file for the events");
-        let child = ebbtide.cli_command(&["events", "--json"]).stdout(out).spawn();
+        let child = ebbtide
+            .cli_command(&["events", "--json"])
+            .stdout(out)
+            .spawn();
         Self {
             child: child.expect("the program starts"),
             file,
@@ -386,19 +404,25 @@ impl Events {
     /// Waits for the first event of that kind, of that server, that has all those fields.
     #[track_caller]
     pub fn wait_for(&self, server: &str, kind: &str, fields: &[(&str, &str)]) -> Value {
-        until(&format!("event {kind} {fields:?} of {server}"), LIMIT, || {
-            self.all().into_iter().find(|event| {
-                event["server"] == server
-                    && event["kind"] == kind
-                    && fields.iter().all(|(name, value)| event[*name] == *value)
-            })
-        })
+        until(
+            &format!("event {kind} {fields:?} of {server}"),
+            LIMIT,
+            || {
+                self.all().into_iter().find(|event| {
+                    event["server"] == server
+                        && event["kind"] == kind
+                        && fields.iter().all(|(name, value)| event[*name] == *value)
+                })
+            },
+        )
     }
 
     /// All that was heard so far.
     pub fn all(&self) -> Vec<Value> {
         let text = fs::read_to_string(&self.file).unwrap_or_default();
-        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let lines = text
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok());
         lines.collect()
     }
 }

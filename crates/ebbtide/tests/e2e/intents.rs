@@ -39,11 +39,15 @@ fn a_drain_ends_at_its_deadline_and_becomes_maintenance() {
     assert_eq!(ebbtide.sessions("web1"), users as u64);
     let epoch = ebbtide.server("web1")["epoch"].as_u64().unwrap();
 
-    ebbtide.cli(&["drain", "app/web1", "--within", "3s"]).exits(0);
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "3s"])
+        .exits(0);
     let deadline = ebbtide.deadline("web1");
     assert_eq!(ebbtide.intent("web1"), "drain");
     assert_eq!(ebbtide.sessions("web1"), users as u64);
-    ebbtide.cli(&["wait", "app/web1", "--for", "drained", "--timeout", "10s"]).exits(0);
+    ebbtide
+        .cli(&["wait", "app/web1", "--for", "drained", "--timeout", "10s"])
+        .exits(0);
     assert_eq!(ebbtide.intent("web1"), "maintenance");
     assert_eq!(ebbtide.server("web1")["epoch"], epoch + 1);
     assert_eq!(ebbtide.sessions("web1"), 0);
@@ -60,7 +64,10 @@ fn a_drain_ends_at_its_deadline_and_becomes_maintenance() {
     let drained = events.wait_for("app/web1", "drained", &[]);
     assert_eq!(drained["ended"], users as u64);
     let late = timestamp(&drained["at"]).duration_since(deadline);
-    assert!(late.expect("not before the deadline") <= Duration::from_secs(1), "{late:?}");
+    assert!(
+        late.expect("not before the deadline") <= Duration::from_secs(1),
+        "{late:?}"
+    );
 }
 
 #[test]
@@ -69,20 +76,26 @@ fn a_drain_whose_users_leave_is_over_before_its_deadline() {
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers).with("logout = [\"/logout\"]"));
     let [mut at_web1, mut elsewhere] = ebbtide.users(6, "web1");
-    ebbtide.cli(&["drain", "app/web1", "--within", "1h"]).exits(0);
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "1h"])
+        .exits(0);
     let wait = ["wait", "app/web1", "--for", "drained", "--timeout", "500ms"];
     ebbtide.cli(&wait).exits(3);
     for (client, before) in &mut at_web1 {
         assert_eq!(page(client).login, before.login);
         client.send(&Request::get("/logout")).answer();
     }
-    ebbtide.cli(&["wait", "app/web1", "--for", "drained", "--timeout", "15s"]).exits(0);
+    ebbtide
+        .cli(&["wait", "app/web1", "--for", "drained", "--timeout", "15s"])
+        .exits(0);
     assert_eq!(ebbtide.intent("web1"), "maintenance");
     for (client, before) in &mut elsewhere {
         assert_eq!(page(client).login, before.login);
     }
     ebbtide.cli(&["ready", "app/web1"]).exits(0);
-    ebbtide.cli(&["wait", "app/web1", "--for", "ready", "--timeout", "15s"]).exits(0);
+    ebbtide
+        .cli(&["wait", "app/web1", "--for", "ready", "--timeout", "15s"])
+        .exits(0);
 }
 
 #[test]
@@ -91,19 +104,30 @@ fn the_deadline_of_a_drain_can_be_moved() {
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let [mut at_web1, _] = ebbtide.users(6, "web1");
-    ebbtide.cli(&["drain", "app/web1", "--within", "2s"]).exits(0);
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "2s"])
+        .exits(0);
     let first = ebbtide.deadline("web1");
-    ebbtide.cli(&["drain", "app/web1", "--within", "1h"]).exits(0);
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "1h"])
+        .exits(0);
     let second = ebbtide.deadline("web1");
-    assert!(second > first + Duration::from_secs(3000), "{first:?} {second:?}");
+    assert!(
+        second > first + Duration::from_secs(3000),
+        "{first:?} {second:?}"
+    );
     until("the first deadline is past", LIMIT, || {
         (SystemTime::now() > first + Duration::from_millis(500)).then_some(())
     });
     for (client, before) in &mut at_web1 {
         assert_eq!(page(client).login, before.login);
     }
-    ebbtide.cli(&["drain", "app/web1", "--within", "1s"]).exits(0);
-    ebbtide.cli(&["wait", "app/web1", "--for", "drained", "--timeout", "10s"]).exits(0);
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "1s"])
+        .exits(0);
+    ebbtide
+        .cli(&["wait", "app/web1", "--for", "drained", "--timeout", "10s"])
+        .exits(0);
     for (client, _) in &mut at_web1 {
         assert_eq!(page(client).server, "web2");
     }
@@ -115,9 +139,16 @@ fn maintenance_ends_the_sessions_at_once_and_nobody_comes_back() {
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, 10));
-    ebbtide.cli(&["maintenance", "app/web1", "--reason", "new disk"]).exits(0);
-    until("nobody is at web1", LIMIT, || (crowd.users_at("web1") == 0).then_some(()));
-    assert_eq!(text(&ebbtide.server("web1")["intent"]["reason"]), "new disk");
+    ebbtide
+        .cli(&["maintenance", "app/web1", "--reason", "new disk"])
+        .exits(0);
+    until("nobody is at web1", LIMIT, || {
+        (crowd.users_at("web1") == 0).then_some(())
+    });
+    assert_eq!(
+        text(&ebbtide.server("web1")["intent"]["reason"]),
+        "new disk"
+    );
     let moves = crowd.ledger().moves.len();
     ebbtide.cli(&["ready", "app/web1"]).exits(0);
     crowd.go_on_for(5);
@@ -138,7 +169,10 @@ fn the_last_admitting_server_is_guarded() {
         &["maintenance", "app/web2"],
     ] {
         let refused = ebbtide.cli(command).exits(4);
-        assert!(refused.err.contains("no server") && refused.err.contains("--force"), "{refused:?}");
+        assert!(
+            refused.err.contains("no server") && refused.err.contains("--force"),
+            "{refused:?}"
+        );
         assert_eq!(ebbtide.intent("web2"), "ready");
     }
     ebbtide.cli(&["hold", "app/web2", "--force"]).exits(0);
@@ -146,8 +180,13 @@ fn the_last_admitting_server_is_guarded() {
     let audit = ebbtide.cli(&["audit", "--json"]).exits(0).json();
     let entries = audit["entries"].as_array().expect("entries").clone();
     let of = |target: &str| {
-        let mut found = entries.iter().filter(|entry| entry["target"] == target && entry["action"] == "hold");
-        found.next().unwrap_or_else(|| panic!("no hold of {target} in {entries:?}")).clone()
+        let mut found = entries
+            .iter()
+            .filter(|entry| entry["target"] == target && entry["action"] == "hold");
+        found
+            .next()
+            .unwrap_or_else(|| panic!("no hold of {target} in {entries:?}"))
+            .clone()
     };
     assert_eq!(of("app/web2")["forced"], true);
     assert_eq!(of("app/web1")["forced"], false);
@@ -173,6 +212,9 @@ fn commands_that_make_no_sense_say_why() {
     let unknown = ebbtide.cli(&["hold", "app/web9"]).exits(1);
     assert!(unknown.err.contains("web1"), "{unknown:?}");
     assert_eq!(ebbtide.cli(&["drain", "app/web1"]).code, 2);
-    assert_eq!(ebbtide.cli(&["drain", "app/web1", "--within", "10"]).code, 2);
+    assert_eq!(
+        ebbtide.cli(&["drain", "app/web1", "--within", "10"]).code,
+        2
+    );
     assert_eq!(ebbtide.cli(&["wait", "app/web1", "--for", "godot"]).code, 2);
 }

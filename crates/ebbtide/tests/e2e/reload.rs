@@ -30,7 +30,9 @@ fn three_reloads_close_no_connection_and_return_no_server() {
 
     ebbtide.configure(&first.clone().with("contact = \"ext. 4455\""));
     ebbtide.signal(Signal::HUP);
-    until("the added listener is gone", LIMIT, || TcpStream::connect(door).is_err().then_some(()));
+    until("the added listener is gone", LIMIT, || {
+        TcpStream::connect(door).is_err().then_some(())
+    });
     crowd.go_on_for(3);
     ebbtide.configure(&first);
     ebbtide.cli(&["reload"]).exits(0);
@@ -52,10 +54,16 @@ fn users_of_a_removed_server_are_placed_anew_and_no_connection_breaks() {
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, 30));
     ebbtide.configure(&Setup::new(&servers[..2]));
     ebbtide.cli(&["reload"]).exits(0);
-    until("nobody is at web3", LIMIT, || (crowd.users_at("web3") == 0).then_some(()));
+    until("nobody is at web3", LIMIT, || {
+        (crowd.users_at("web3") == 0).then_some(())
+    });
     let ledger = crowd.stop();
     assert!(ledger.anomalies.is_empty(), "{:?}", ledger.anomalies);
-    assert!(ledger.moves.iter().all(|moved| moved.from == "web3"), "{:?}", ledger.moves);
+    assert!(
+        ledger.moves.iter().all(|moved| moved.from == "web3"),
+        "{:?}",
+        ledger.moves
+    );
     assert_eq!(ledger.reconnects, 0, "connections were closed");
 }
 
@@ -84,7 +92,12 @@ fn a_file_with_a_mistake_changes_nothing() {
     ebbtide.cli(&["reload"]).exits(1);
     fs::remove_file(ebbtide.file()).unwrap();
     ebbtide.cli(&["reload"]).exits(1);
-    assert_eq!(ebbtide.status()["node"]["generation"], generation, "{}", status(&ebbtide));
+    assert_eq!(
+        ebbtide.status()["node"]["generation"],
+        generation,
+        "{}",
+        status(&ebbtide)
+    );
     assert_eq!(ebbtide.intent("web1"), "hold");
     let after = page(&mut client);
     assert_eq!((after.login, after.count), (before.login, 2));
@@ -103,9 +116,14 @@ fn a_listener_that_cannot_be_bound_changes_nothing() {
     ebbtide.configure(&wrong);
     let failed = ebbtide.cli(&["reload"]).exits(1);
     assert!(failed.err.contains(&address.to_string()), "{failed:?}");
-    let servers = ebbtide.status()["pools"][0]["servers"].as_array().unwrap().len();
+    let servers = ebbtide.status()["pools"][0]["servers"]
+        .as_array()
+        .unwrap()
+        .len();
     assert_eq!(servers, 1, "half of the file was taken");
-    Client::new(ebbtide.address, LIMIT).send(&Request::get("/")).answer();
+    Client::new(ebbtide.address, LIMIT)
+        .send(&Request::get("/"))
+        .answer();
 }
 
 #[test]
@@ -115,12 +133,24 @@ fn a_server_added_live_outlasts_reloads_and_can_be_removed() {
     let setup = Setup::new(&servers[..1]);
     let ebbtide = Ebbtide::start(&setup);
     let address = servers[1].address.to_string();
-    ebbtide.cli(&["server", "add", "app/extra", &address]).exits(0);
+    ebbtide
+        .cli(&["server", "add", "app/extra", &address])
+        .exits(0);
     ebbtide.wait_for_reason("extra", "ready");
     ebbtide.cli(&["reload"]).exits(0);
     assert_eq!(ebbtide.server("extra")["live"], true);
-    ebbtide.cli(&["server", "set", "app/extra", "--weight", "3"]).exits(0);
+    ebbtide
+        .cli(&["server", "set", "app/extra", "--weight", "3"])
+        .exits(0);
     assert_eq!(ebbtide.server("extra")["weight"], 3);
-    ebbtide.cli(&["server", "remove", "app/extra", "--force"]).exits(0);
-    assert_eq!(ebbtide.status()["pools"][0]["servers"].as_array().unwrap().len(), 1);
+    ebbtide
+        .cli(&["server", "remove", "app/extra", "--force"])
+        .exits(0);
+    assert_eq!(
+        ebbtide.status()["pools"][0]["servers"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }

@@ -22,15 +22,25 @@ fn what_is_no_token_never_reaches_a_held_server_and_is_never_an_error() {
     let [at_web1, _] = ebbtide.users(4, "web1");
     let token = at_web1[0].0.jar["ebbtide_app"].clone();
     ebbtide.cli(&["hold", "app/web1"]).exits(0);
-    assert_eq!(page_with_cookie(&ebbtide, "ebbtide_app", &token).0.server, "web1");
+    assert_eq!(
+        page_with_cookie(&ebbtide, "ebbtide_app", &token).0.server,
+        "web1"
+    );
     let flipped = |at: usize| {
         let mut bytes = token.clone().into_bytes();
         bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
         String::from_utf8(bytes).unwrap()
     };
     let mut forged: Vec<String> = (0..token.len()).step_by(7).map(flipped).collect();
-    forged.extend([1, 8, token.len() / 2, token.len() - 1].map(|length| token[..length].to_owned()));
-    forged.extend(["web1".into(), "\"\"".into(), format!("{token}A"), format!("A{token}"), "A".repeat(4000)]);
+    forged
+        .extend([1, 8, token.len() / 2, token.len() - 1].map(|length| token[..length].to_owned()));
+    forged.extend([
+        "web1".into(),
+        "\"\"".into(),
+        format!("{token}A"),
+        format!("A{token}"),
+        "A".repeat(4000),
+    ]);
     for value in forged {
         let (page, renewed) = page_with_cookie(&ebbtide, "ebbtide_app", &value);
         assert_eq!(page.server, "web2", "{value}");
@@ -87,10 +97,15 @@ fn a_session_that_an_operator_ends_is_over() {
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let [mut at_web1, _] = ebbtide.users(2, "web1");
     ebbtide.cli(&["hold", "app/web1"]).exits(0);
-    let listed = ebbtide.cli(&["sessions", "app/web1", "--json"]).exits(0).json();
+    let listed = ebbtide
+        .cli(&["sessions", "app/web1", "--json"])
+        .exits(0)
+        .json();
     let sessions = listed["sessions"].as_array().expect("sessions").clone();
     assert_eq!(sessions.len(), at_web1.len());
-    ebbtide.cli(&["sessions", "end", &text(&sessions[0]["id"])]).exits(0);
+    ebbtide
+        .cli(&["sessions", "end", &text(&sessions[0]["id"])])
+        .exits(0);
     assert_eq!(page(&mut at_web1[0].0).server, "web2");
 }
 
@@ -100,11 +115,19 @@ fn a_session_expires_when_nothing_is_heard_of_its_user() {
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers).with("sticky = { reuse = \"1s\" }"));
     let [at_web1, _] = ebbtide.users(4, "web1");
-    let tokens: Vec<_> = at_web1.iter().map(|(client, _)| client.jar["ebbtide_app"].clone()).collect();
+    let tokens: Vec<_> = at_web1
+        .iter()
+        .map(|(client, _)| client.jar["ebbtide_app"].clone())
+        .collect();
     ebbtide.cli(&["hold", "app/web1"]).exits(0);
-    until("the sessions have expired", LIMIT, || (ebbtide.sessions("web1") == 0).then_some(()));
+    until("the sessions have expired", LIMIT, || {
+        (ebbtide.sessions("web1") == 0).then_some(())
+    });
     for token in tokens {
-        assert_eq!(page_with_cookie(&ebbtide, "ebbtide_app", &token).0.server, "web2");
+        assert_eq!(
+            page_with_cookie(&ebbtide, "ebbtide_app", &token).0.server,
+            "web2"
+        );
     }
 }
 
@@ -148,10 +171,15 @@ fn when_every_server_is_down_users_see_the_service_and_not_us() {
     let scratch = Scratch::new();
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
-    servers.iter().for_each(|server| server.say("database lost"));
+    servers
+        .iter()
+        .for_each(|server| server.say("database lost"));
     until("both are down", LIMIT, || {
         let reasons = [ebbtide.reason("web1"), ebbtide.reason("web2")];
-        reasons.iter().all(|reason| reason == "down" || reason == "last-resort").then_some(())
+        reasons
+            .iter()
+            .all(|reason| reason == "down" || reason == "last-resort")
+            .then_some(())
     });
     let (_, page) = ebbtide.user();
     assert!(page.server.starts_with("web"));

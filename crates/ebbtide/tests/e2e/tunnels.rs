@@ -11,7 +11,11 @@ use std::time::{Duration, SystemTime};
 const LARGE: usize = 64 * 1024 * 1024;
 
 fn cookies(client: &Client) -> String {
-    let pairs: Vec<_> = client.jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pairs: Vec<_> = client
+        .jar
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     pairs.join("; ")
 }
 
@@ -26,14 +30,25 @@ fn a_drain_cuts_tunnels_at_its_deadline_and_not_before() {
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let [at_web1, elsewhere] = ebbtide.users(8, "web1");
-    let mut drained: Vec<_> = at_web1.iter().map(|(client, _)| tunnel(&ebbtide, client)).collect();
-    let mut staying: Vec<_> = elsewhere.iter().map(|(client, _)| tunnel(&ebbtide, client)).collect();
-    ebbtide.cli(&["drain", "app/web1", "--within", "3s"]).exits(0);
+    let mut drained: Vec<_> = at_web1
+        .iter()
+        .map(|(client, _)| tunnel(&ebbtide, client))
+        .collect();
+    let mut staying: Vec<_> = elsewhere
+        .iter()
+        .map(|(client, _)| tunnel(&ebbtide, client))
+        .collect();
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "3s"])
+        .exits(0);
     let deadline = ebbtide.deadline("web1");
     until("the deadline is near", LIMIT, || {
         for tunnel in &mut drained {
             if let Err(error) = tunnel.echo(b"still there?") {
-                assert!(SystemTime::now() >= deadline, "cut before the deadline: {error}");
+                assert!(
+                    SystemTime::now() >= deadline,
+                    "cut before the deadline: {error}"
+                );
             }
         }
         (SystemTime::now() + Duration::from_millis(100) >= deadline).then_some(())
@@ -43,14 +58,22 @@ fn a_drain_cuts_tunnels_at_its_deadline_and_not_before() {
             .into_iter()
             .map(|tunnel| scope.spawn(|| tunnel.wait_for_end()))
             .collect();
-        waiting.into_iter().map(|end| end.join().expect("it ends")).collect()
+        waiting
+            .into_iter()
+            .map(|end| end.join().expect("it ends"))
+            .collect()
     });
     for end in ends {
         assert!(end.at >= deadline, "before the deadline: {end:?}");
-        assert!(end.at <= deadline + Duration::from_secs(1), "outlived the deadline: {end:?}");
+        assert!(
+            end.at <= deadline + Duration::from_secs(1),
+            "outlived the deadline: {end:?}"
+        );
     }
     for tunnel in &mut staying {
-        tunnel.echo(b"we stay").expect("other servers' tunnels go on");
+        tunnel
+            .echo(b"we stay")
+            .expect("other servers' tunnels go on");
     }
     assert_eq!(ebbtide.intent("web1"), "maintenance");
 }
@@ -64,7 +87,9 @@ fn a_tunnel_carries_bytes_both_ways_and_ends_with_its_server() {
     let mut tunnel = tunnel(&ebbtide, &client);
     assert_eq!(tunnel.head.field("upgrade"), Some("websocket"));
     for offset in 0..50 {
-        tunnel.echo(pattern(offset * 1000, 20_000)).expect("an echo");
+        tunnel
+            .echo(pattern(offset * 1000, 20_000))
+            .expect("an echo");
     }
     let status = ebbtide.server("web1");
     assert_eq!(status["sessions"]["active"], 1, "{status}");
@@ -82,7 +107,8 @@ fn a_server_that_refuses_to_upgrade_is_heard() {
     wire.send(ask.as_bytes()).unwrap();
     let head = wire.read_head().unwrap().unwrap();
     assert_eq!(head.status(), 200);
-    wire.read_body(head.framing().unwrap(), &mut Vec::new()).unwrap();
+    wire.read_body(head.framing().unwrap(), &mut Vec::new())
+        .unwrap();
     // No tunnel has begun: what follows is the next request.
     wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(wire.read_head().unwrap().unwrap().status(), 200);
@@ -96,11 +122,16 @@ fn large_bodies_pass_both_ways_in_a_bounded_memory() {
     for chunked in ["0", "1"] {
         let target = format!("/download?bytes={LARGE}&chunked={chunked}");
         let mut wire = Wire::connect(ebbtide.address, LIMIT).unwrap();
-        wire.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
+        wire.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .unwrap();
         let head = wire.read_head().unwrap().unwrap();
         let mut check = PatternCheck::default();
         wire.read_body(head.framing().unwrap(), &mut check).unwrap();
-        assert_eq!((check.bytes, check.wrong_near), (LARGE, None), "chunked={chunked}");
+        assert_eq!(
+            (check.bytes, check.wrong_near),
+            (LARGE, None),
+            "chunked={chunked}"
+        );
     }
     let length = format!("Content-Length: {LARGE}");
     for framing in [length.as_str(), "Transfer-Encoding: chunked"] {
@@ -108,22 +139,36 @@ fn large_bodies_pass_both_ways_in_a_bounded_memory() {
         upload(&mut wire, framing);
         let head = wire.read_head().unwrap().unwrap();
         let mut answer = Vec::new();
-        wire.read_body(head.framing().unwrap(), &mut answer).unwrap();
+        wire.read_body(head.framing().unwrap(), &mut answer)
+            .unwrap();
         let answer = String::from_utf8(answer).unwrap();
-        assert_eq!(answer, format!("bytes={LARGE} wrong_near=None\n"), "{framing}");
+        assert_eq!(
+            answer,
+            format!("bytes={LARGE} wrong_near=None\n"),
+            "{framing}"
+        );
     }
     // A reader who does not read must not fill Ebbtide's memory either.
     let mut idler = Wire::connect(ebbtide.address, LIMIT).unwrap();
     let target = format!("/download?bytes={LARGE}");
-    idler.send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).unwrap();
-    assert_eq!(idler.read_head().unwrap().unwrap().framing(), Some(Framing::Length(LARGE)));
+    idler
+        .send(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+        .unwrap();
+    assert_eq!(
+        idler.read_head().unwrap().unwrap().framing(),
+        Some(Framing::Length(LARGE))
+    );
     ebbtide.user();
     let peak_kb = peak_memory_kb(&ebbtide);
-    assert!(peak_kb < 48 * 1024, "{peak_kb} KiB for bodies of {LARGE} bytes");
+    assert!(
+        peak_kb < 48 * 1024,
+        "{peak_kb} KiB for bodies of {LARGE} bytes"
+    );
 }
 
 fn upload(wire: &mut Wire, framing: &str) {
-    wire.send(format!("POST /upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n").as_bytes()).unwrap();
+    wire.send(format!("POST /upload HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n").as_bytes())
+        .unwrap();
     let chunked = framing.contains("chunked");
     let mut sent = 0;
     while sent < LARGE {
@@ -164,7 +209,9 @@ fn a_slow_download_outlives_a_hold() {
     let ask = format!("GET {target} HTTP/1.1\r\nHost: a\r\nCookie: {cookies}\r\n\r\n");
     wire.send(ask.as_bytes()).unwrap();
     let head = wire.read_head().unwrap().unwrap();
-    ebbtide.cli(&["hold", &format!("app/{}", page.server)]).exits(0);
+    ebbtide
+        .cli(&["hold", &format!("app/{}", page.server)])
+        .exits(0);
     let mut check = PatternCheck::default();
     wire.read_body(head.framing().unwrap(), &mut check).unwrap();
     assert_eq!((check.bytes, check.wrong_near), (600_000, None));
