@@ -1,5 +1,5 @@
 //! The rules as transcripts: each file in `transcripts/` is a script (lines that begin with `> `)
-//! and what the driver said to it. To record what it says now, run with `RECORD_TRANSCRIPTS=1` and
+//! and what the driver said to it. To record what it says now, run with `UPDATE_TRANSCRIPTS=1` and
 //! read the difference.
 
 mod world;
@@ -28,7 +28,7 @@ fn replay(recorded: &str) -> String {
 fn transcripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     #[expect(clippy::disallowed_methods, reason = "a test asks its runner, core does not")]
-    let record = std::env::var_os("RECORD_TRANSCRIPTS").is_some();
+    let record = std::env::var_os("UPDATE_TRANSCRIPTS").is_some();
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
