@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The control plane: the driver's shell, probes, the store, the admin API.
+//!
+//! One thread runs the driver and the admin API; the store and the prober have one each, so that
+//! neither a slow disk nor ten thousand servers to probe delay a deadline.
+
+mod admin;
+mod clock;
+mod control;
+mod event_log;
+mod inbox;
+mod probe;
+mod prober;
+mod shell;
+mod show;
+mod store;
+
+pub use admin::{Admin, AdminError, metrics_reference, openapi};
+pub use clock::{boot_id, clock};
+pub use control::{Control, Options, Publish, Reload, Reloaded};
+pub use inbox::{Inbox, InboxReceiver, inbox};
+pub use store::{Store, StoreError, StoreErrorKind};

@@ -1,0 +1,50 @@
+//! What every handler can reach.
+
+use crate::event_log::EventLog;
+use crate::inbox::Inbox;
+use crate::shell::StoreTally;
+use crate::store::{Operator, StoreThread};
+use ebbtide_core::{NodeCounters, Now, SessionTable, Snapshot};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+
+pub(crate) struct AppParts {
+    pub inbox: Inbox,
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub sessions: Arc<SessionTable>,
+    pub node: Arc<NodeCounters>,
+    pub store: StoreThread,
+    pub store_tally: Arc<StoreTally>,
+    pub events: Arc<EventLog>,
+    pub version: &'static str,
+    pub started: Now,
+    pub operators: Mutex<Vec<Operator>>,
+}
+
+#[derive(Clone)]
+pub(crate) struct App(Arc<AppParts>);
+
+impl App {
+    pub fn new(parts: AppParts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// Reads or changes the bearer tokens in memory.
+    pub fn with_operators<T>(&self, work: impl FnOnce(&mut Vec<Operator>) -> T) -> T {
+        let operators = self.operators.lock();
+        work(&mut operators.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Deref for App {
+    type Target = AppParts;
+
+    fn deref(&self) -> &AppParts {
+        &self.0
+    }
+}

@@ -1,0 +1,229 @@
+//! What is changed.
+
+use super::access::Caller;
+use super::answer::{ApiError, Body, Params};
+use super::app::App;
+use crate::show;
+use axum::extract::{Path, State};
+use axum::{Extension, Json};
+use ebbtide_api::{
+    AddServer, Changed, DrainRequest, ErrorBody, ErrorKind, HoldRequest, ReasonQuery,
+    ReasonRequest, RemoveQuery, SetServer,
+};
+use ebbtide_core::{Command, Millis, ServerChange, ServerConfig, ServerName, SessionId};
+use std::net::SocketAddr;
+
+type Answer = Result<Json<Changed>, ApiError>;
+
+async fn carry_out(app: &App, caller: &Caller, reason: Option<String>, command: Command) -> Answer {
+    let done = app.inbox.command(caller.actor(reason), command).await;
+    done.map(|answer| Json(show::changed(answer)))
+        .map_err(|refusal| ApiError::refused(app, refusal))
+}
+
+/// Back into traffic.
+#[utoipa::path(post, path = "/servers/{pool}/{server}/ready", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = ReasonRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn ready(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Body(body): Body<ReasonRequest>,
+) -> Answer {
+    let server = ServerName::new(pool, server);
+    carry_out(&app, &caller, body.reason, Command::Ready { server }).await
+}
+
+/// No new sessions.
+#[utoipa::path(post, path = "/servers/{pool}/{server}/hold", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = HoldRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn hold(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Body(body): Body<HoldRequest>,
+) -> Answer {
+    let (server, force) = (ServerName::new(pool, server), body.force);
+    carry_out(&app, &caller, body.reason, Command::Hold { server, force }).await
+}
+
+/// No new sessions; the rest end at the deadline; then maintenance.
+#[utoipa::path(post, path = "/servers/{pool}/{server}/drain", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = DrainRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn drain(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Body(body): Body<DrainRequest>,
+) -> Answer {
+    let command = Command::Drain {
+        server: ServerName::new(pool, server),
+        within: Millis(body.within_ms),
+        message: body.message,
+        force: body.force,
+    };
+    carry_out(&app, &caller, body.reason, command).await
+}
+
+/// Serves nobody, at once.
+#[utoipa::path(post, path = "/servers/{pool}/{server}/maintenance", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = HoldRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn maintenance(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Body(body): Body<HoldRequest>,
+) -> Answer {
+    let (server, force) = (ServerName::new(pool, server), body.force);
+    let command = Command::Maintenance { server, force };
+    carry_out(&app, &caller, body.reason, command).await
+}
+
+/// Forgets every binding to the server; its users are placed anew.
+#[utoipa::path(post, path = "/servers/{pool}/{server}/forget", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = ReasonRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn forget(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Body(body): Body<ReasonRequest>,
+) -> Answer {
+    let server = ServerName::new(pool, server);
+    carry_out(&app, &caller, body.reason, Command::Forget { server }).await
+}
+
+/// Adds a server beside those of the file.
+#[utoipa::path(put, path = "/servers/{pool}/{server}", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = AddServer,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn add_server(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, name)): Path<(String, String)>,
+    Body(body): Body<AddServer>,
+) -> Answer {
+    let server = ServerConfig {
+        name,
+        address: resolve(&body.address).await?,
+        address_text: body.address,
+        weight: body.weight.unwrap_or(1),
+        max_sessions: body.max_sessions,
+    };
+    let command = Command::AddServer { pool, server };
+    carry_out(&app, &caller, body.reason, command).await
+}
+
+async fn resolve(text: &str) -> Result<SocketAddr, ApiError> {
+    let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    if !matches!(port, Some(Ok(1..))) {
+        return Err(ApiError::invalid(format!(
+            "address: {text:?} has no port; write it as 10.0.0.13:8080"
+        )));
+    }
+    let found = tokio::net::lookup_host(text).await;
+    let first = found.map(|mut addresses| addresses.next());
+    match first {
+        Ok(Some(address)) => Ok(address),
+        Ok(None) => Err(ApiError::invalid(format!(
+            "address: {text:?} has no address"
+        ))),
+        Err(error) => Err(ApiError::invalid(format!(
+            "address: {text:?} cannot be resolved ({error}); write it as 10.0.0.13:8080"
+        ))),
+    }
+}
+
+/// Changes settings of a server; they outlast reloads.
+#[utoipa::path(patch, path = "/servers/{pool}/{server}", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = SetServer,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn set_server(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Body(body): Body<SetServer>,
+) -> Answer {
+    let command = Command::SetServer {
+        server: ServerName::new(pool, server),
+        change: ServerChange {
+            weight: body.weight,
+            max_sessions: body.max_sessions,
+        },
+    };
+    carry_out(&app, &caller, body.reason, command).await
+}
+
+/// Removes a server that was added live.
+#[utoipa::path(delete, path = "/servers/{pool}/{server}", tag = "change",
+    params(("pool" = String, Path), ("server" = String, Path), RemoveQuery),
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn remove_server(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path((pool, server)): Path<(String, String)>,
+    Params(query): Params<RemoveQuery>,
+) -> Answer {
+    let (server, force) = (ServerName::new(pool, server), query.force);
+    let command = Command::RemoveServer { server, force };
+    carry_out(&app, &caller, query.reason, command).await
+}
+
+/// Ends one session.
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "change",
+    params(("id" = String, Path), ReasonQuery),
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn end_session(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Params(query): Params<ReasonQuery>,
+) -> Answer {
+    let Some(id) = SessionId::parse(&id) else {
+        return Err(ApiError::not_found(format!(
+            "there is no session {id}; a session's number has sixteen digits, and `ebbtide \
+             sessions` lists them"
+        )));
+    };
+    carry_out(&app, &caller, query.reason, Command::EndSession { id }).await
+}
+
+/// Reads the configuration again.
+#[utoipa::path(post, path = "/reload", tag = "admin", request_body = ReasonRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn reload(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body<ReasonRequest>,
+) -> Answer {
+    let done = app.inbox.reload(caller.actor(body.reason)).await;
+    done.map(|answer| Json(show::changed(answer)))
+        .map_err(|refusal| ApiError::refused(&app, refusal))
+}
+
+/// Makes new session tokens with a new secret; the present one stays good beside it.
+#[utoipa::path(post, path = "/token-secret/rotate", tag = "admin", request_body = ReasonRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn rotate_token_secret(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body<ReasonRequest>,
+) -> Answer {
+    let secret = random()?;
+    let command = Command::RotateTokenSecret { secret };
+    carry_out(&app, &caller, body.reason, command).await
+}
+
+/// Thirty-two bytes that nobody can guess.
+pub(super) fn random() -> Result<[u8; 32], ApiError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        let text = format!("the system gives no random bytes: {error}");
+        ApiError::new(503, ErrorKind::Internal, text)
+    })?;
+    Ok(bytes)
+}

@@ -1,0 +1,309 @@
+//! `/metrics`: what is counted, in the OpenMetrics text that Prometheus reads. The table below is
+//! the one place where a metric is named; no label ever holds anything of a user's.
+
+use super::answer::ApiError;
+use super::app::App;
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use ebbtide_core::{
+    Counter, Health, NodeCounters, NodeStatus, PoolSlot, PoolStatus, ServerSlot, ServerStatus,
+    Snapshot,
+};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+
+const PREFIX: &str = "ebbtide";
+const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a scrape is made from.
+struct Scrape {
+    status: Arc<NodeStatus>,
+    snapshot: Arc<Snapshot>,
+    node: Arc<NodeCounters>,
+    store_failures: u64,
+    version: &'static str,
+    start_seconds: f64,
+}
+
+type Labels = Vec<(&'static str, String)>;
+type PoolFigure = (&'static str, fn(&PoolSlot) -> &Counter);
+type Samples = Vec<(Labels, f64)>;
+
+/// One metric: every sample of it comes from `read`.
+#[derive(Clone, Copy)]
+struct Family {
+    name: &'static str,
+    unit: Option<&'static Unit>,
+    kind: MetricType,
+    labels: &'static str,
+    help: &'static str,
+    read: fn(&Scrape) -> Samples,
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static str,
+    help: &'static str,
+    read: fn(&Scrape) -> Samples,
+) -> Family {
+    Family {
+        name,
+        unit: None,
+        kind: MetricType::Counter,
+        labels,
+        help,
+        read,
+    }
+}
+
+const fn gauge(
+    name: &'static str,
+    labels: &'static str,
+    help: &'static str,
+    read: fn(&Scrape) -> Samples,
+) -> Family {
+    let kind = MetricType::Gauge;
+    Family {
+        kind,
+        ..counter(name, labels, help, read)
+    }
+}
+
+const fn in_unit(unit: &'static Unit, family: Family) -> Family {
+    Family {
+        unit: Some(unit),
+        ..family
+    }
+}
+
+const SERVER: &str = "pool, server";
+
+#[rustfmt::skip] // one metric on each line reads as the table that it is
+static FAMILIES: &[Family] = &[
+    counter("server_requests", SERVER, "Requests sent to the server; a retry counts again", |s| s.of_servers(|slot| &slot.requests)),
+    counter("server_responses", "pool, server, class", "Responses of the server, by their first digit", Scrape::responses),
+    counter("server_connect_failures", SERVER, "Connections to the server that could not be made", |s| s.of_servers(|slot| &slot.connect_failures)),
+    counter("server_exchanges_broken", SERVER, "Exchanges that broke after bytes had left for the server", |s| s.of_servers(|slot| &slot.broken)),
+    counter("server_timeouts", SERVER, "Exchanges that ran into a time limit of the server's side", |s| s.of_servers(|slot| &slot.timeouts)),
+    counter("server_retries", SERVER, "Requests tried a second time after failing on this server", |s| s.of_servers(|slot| &slot.retries)),
+    in_unit(&Unit::Bytes, counter("server_sent", SERVER, "Body and tunnel bytes towards the server", |s| s.of_servers(|slot| &slot.bytes_up))),
+    in_unit(&Unit::Bytes, counter("server_received", SERVER, "Body and tunnel bytes from the server, towards clients", |s| s.of_servers(|slot| &slot.bytes_down))),
+    gauge("server_connections", SERVER, "Connections to the server that are open, idle ones included", |s| s.of_servers(|slot| &slot.connections)),
+    gauge("server_tunnels", SERVER, "Tunnels (WebSockets and other upgrades) that are open", |s| s.of_servers(|slot| &slot.tunnels)),
+    gauge("server_sessions", "pool, server, state", "Sessions, active and idle", Scrape::sessions),
+    gauge("server_up", SERVER, "1 if the server is healthy, or taken to be", |s| s.of_status(|server| up(server.health))),
+    gauge("server_admits_new", SERVER, "1 if new sessions may begin on the server", |s| s.of_status(|server| server.standing.admits_new)),
+    gauge("server_serves_own", SERVER, "1 if the server serves the sessions it has", |s| s.of_status(|server| server.standing.serves_own)),
+    gauge("server_intent", "pool, server, intent", "1 for what the operator wants of the server", |s| s.of_labels("intent", |server| server.intent.label)),
+    gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
+    counter("pool_requests", "pool", "Requests that came in", |s| s.of_pools(&[("", |slot| &slot.requests)])),
+    counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, or none admits any", |s| s.of_pools(&[
+        ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
+    ])),
+    counter("pool_gateway_errors", "pool", "Answers that Ebbtide gave for a server that failed (502 and 504)", |s| s.of_pools(&[("", |slot| &slot.gateway_errors)])),
+    counter("pool_tokens_refused", "pool, reason", "Session tokens that were not honoured, by reason", |s| s.of_pools(&[
+        ("malformed", |slot| &slot.tokens_malformed), ("forged", |slot| &slot.tokens_forged),
+        ("other-pool", |slot| &slot.tokens_other_pool), ("expired", |slot| &slot.tokens_expired),
+        ("old-epoch", |slot| &slot.tokens_old_epoch), ("ended", |slot| &slot.tokens_ended),
+    ])),
+    counter("pool_sessions_moved", "pool", "Sessions that moved because their server was gone", |s| s.of_pools(&[("", |slot| &slot.sessions_moved)])),
+    gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
+    gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
+    gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation as f64)),
+    gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged as f64)),
+    gauge("client_connections", "", "Client connections that are open", |s| one(s.node.sum(|slot| &slot.connections) as f64)),
+    counter("client_connections_accepted", "", "Client connections accepted", |s| one(s.node.sum(|slot| &slot.accepted) as f64)),
+    counter("requests_rejected", "reason", "Requests refused as malformed or ambiguous, by reason", Scrape::rejected),
+    counter("access_log_dropped", "", "Access log lines dropped because the log could not keep up", |s| one(s.node.sum(|slot| &slot.log_dropped) as f64)),
+    counter("store_failures", "", "Commits that the store could not make", |s| one(s.store_failures as f64)),
+    gauge("build_info", "version", "1, labelled with the program's version", |s| vec![(vec![("version", s.version.to_owned())], 1.0)]),
+    in_unit(&Unit::Seconds, gauge("start_time", "", "When the program started, since 1970", |s| one(s.start_seconds))),
+];
+
+fn one(value: f64) -> Samples {
+    vec![(Vec::new(), value)]
+}
+
+fn up(health: Health) -> bool {
+    !matches!(health, Health::Down | Health::Starting)
+}
+
+fn name_server(pool: &str, server: &str) -> Labels {
+    vec![("pool", pool.to_owned()), ("server", server.to_owned())]
+}
+
+impl Scrape {
+    fn of_servers(&self, figure: fn(&ServerSlot) -> &Counter) -> Samples {
+        let pools = self.snapshot.pools.iter();
+        let samples = pools.flat_map(|pool| {
+            pool.servers.iter().map(move |server| {
+                let labels = name_server(&pool.config.name, &server.name);
+                (labels, server.counters.sum(figure) as f64)
+            })
+        });
+        samples.collect()
+    }
+
+    fn responses(&self) -> Samples {
+        let mut samples = Samples::new();
+        for (index, class) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().enumerate() {
+            for pool in &self.snapshot.pools {
+                for server in &pool.servers {
+                    let mut labels = name_server(&pool.config.name, &server.name);
+                    labels.push(("class", (*class).to_owned()));
+                    let count = server.counters.sum(|slot| &slot.responses[index]);
+                    samples.push((labels, count as f64));
+                }
+            }
+        }
+        samples
+    }
+
+    fn servers(&self) -> impl Iterator<Item = (&PoolStatus, &ServerStatus)> {
+        let pools = self.status.pools.iter();
+        pools.flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)))
+    }
+
+    fn sessions(&self) -> Samples {
+        let samples = self.servers().flat_map(|(pool, server)| {
+            [("active", server.active), ("idle", server.idle)].map(|(state, count)| {
+                let mut labels = name_server(&pool.name, &server.name);
+                labels.push(("state", state.to_owned()));
+                (labels, f64::from(count))
+            })
+        });
+        samples.collect()
+    }
+
+    fn of_status(&self, figure: fn(&ServerStatus) -> bool) -> Samples {
+        let samples = self.servers().map(|(pool, server)| {
+            let labels = name_server(&pool.name, &server.name);
+            (labels, f64::from(u8::from(figure(server))))
+        });
+        samples.collect()
+    }
+
+    fn of_labels(&self, label: &'static str, text: fn(&ServerStatus) -> &'static str) -> Samples {
+        let samples = self.servers().map(|(pool, server)| {
+            let mut labels = name_server(&pool.name, &server.name);
+            labels.push((label, text(server).to_owned()));
+            (labels, 1.0)
+        });
+        samples.collect()
+    }
+
+    /// Figures of every pool, each with its reason (none where that is empty).
+    fn of_pools(&self, figures: &[PoolFigure]) -> Samples {
+        let mut samples = Samples::new();
+        for pool in &self.snapshot.pools {
+            for (reason, figure) in figures {
+                let mut labels = vec![("pool", pool.config.name.clone())];
+                if !reason.is_empty() {
+                    labels.push(("reason", (*reason).to_owned()));
+                }
+                samples.push((labels, pool.counters.sum(figure) as f64));
+            }
+        }
+        samples
+    }
+
+    fn of_pool_status(&self, figure: fn(&PoolStatus) -> u32) -> Samples {
+        let pools = self.status.pools.iter();
+        let samples = pools.map(|pool| {
+            let labels = vec![("pool", pool.name.clone())];
+            (labels, f64::from(figure(pool)))
+        });
+        samples.collect()
+    }
+
+    fn rejected(&self) -> Samples {
+        let mut sums = BTreeMap::<&'static str, u64>::new();
+        for slot in self.node.slots() {
+            let rejected = slot.rejected.lock();
+            for (reason, count) in &*rejected.unwrap_or_else(PoisonError::into_inner) {
+                *sums.entry(reason).or_default() += count;
+            }
+        }
+        let samples = sums
+            .into_iter()
+            .map(|(reason, count)| (vec![("reason", reason.to_owned())], count as f64));
+        samples.collect()
+    }
+}
+
+impl fmt::Debug for Scrape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scrape")
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for family in FAMILIES {
+            let mut metric =
+                encoder.encode_descriptor(family.name, family.help, family.unit, family.kind)?;
+            for (labels, value) in (family.read)(self) {
+                let mut sample = metric.encode_family(&labels)?;
+                match family.kind {
+                    MetricType::Counter => {
+                        sample.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+                    }
+                    _ => sample.encode_gauge(&value)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is counted.
+pub(super) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
+    let status = app.inbox.status().await.ok_or_else(ApiError::stopping)?;
+    let scrape = Scrape {
+        status,
+        snapshot: app.snapshot(),
+        node: Arc::clone(&app.node),
+        store_failures: app.store_tally.failures.load(Relaxed),
+        version: app.version,
+        start_seconds: app.started.wall.0 as f64 / 1000.0,
+    };
+    // Ten thousand servers make a long text; deadlines do not wait for it.
+    let text = tokio::task::spawn_blocking(move || {
+        let mut registry = Registry::with_prefix(PREFIX);
+        registry.register_collector(Box::new(scrape));
+        let mut text = String::new();
+        encode(&mut text, &registry).map(|()| text)
+    });
+    match text.await {
+        Ok(Ok(text)) => Ok(([(CONTENT_TYPE, TEXT)], text)),
+        _ => Err(ApiError::stopping()),
+    }
+}
+
+/// The metrics, as a table in Markdown.
+pub fn metrics_reference() -> String {
+    let mut text = String::from("| metric | type | labels | meaning |\n|---|---|---|---|\n");
+    for family in FAMILIES {
+        let unit = family.unit.map(Unit::as_str);
+        let unit = unit.map_or(String::new(), |unit| format!("_{unit}"));
+        let (kind, suffix) = match family.kind {
+            MetricType::Counter => ("counter", "_total"),
+            _ => ("gauge", ""),
+        };
+        let Family {
+            name, labels, help, ..
+        } = family;
+        text.push_str(&format!(
+            "| `{PREFIX}_{name}{unit}{suffix}` | {kind} | {labels} | {help} |\n"
+        ));
+    }
+    text
+}

@@ -1,0 +1,19 @@
+//! The admin API: JSON over HTTP, on a TCP address and on a UNIX socket.
+
+mod access;
+mod answer;
+mod app;
+mod bind;
+mod changes;
+mod metrics;
+mod openapi;
+mod reads;
+mod routes;
+mod serve;
+mod stream;
+mod tokens;
+
+pub(crate) use app::{App, AppParts};
+pub use bind::{Admin, AdminError};
+pub use metrics::metrics_reference;
+pub use openapi::openapi;

@@ -1,0 +1,59 @@
+//! The description of the API.
+
+use super::{changes, reads, stream, tokens};
+use axum::Json;
+use ebbtide_api::PREFIX;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Ebbtide's control API",
+        description = "Takes any server out of traffic without its users losing work, and brings \
+            it back. Over TCP every request needs a bearer token; on the UNIX socket `admin.sock` \
+            in the state directory it does not. Roles: `viewer` (tag `read`), `operator` (also \
+            `change`), `admin` (also `admin`). Beside these, without a token: `/metrics`, \
+            `/livez`, `/readyz`.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    servers((url = PREFIX)),
+    paths(
+        reads::status, reads::pool, reads::server, reads::wait, reads::sessions, reads::audit,
+        stream::events, changes::ready, changes::hold, changes::drain, changes::maintenance,
+        changes::forget, changes::add_server, changes::set_server, changes::remove_server,
+        changes::end_session, changes::reload, changes::rotate_token_secret, tokens::list,
+        tokens::create, tokens::remove, document
+    ),
+    security(("token" = [])),
+    modifiers(&BearerToken),
+    tags(
+        (name = "read", description = "Role viewer"),
+        (name = "change", description = "Role operator"),
+        (name = "admin", description = "Role admin")
+    )
+)]
+struct Document;
+
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let components = document.components.get_or_insert_default();
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+        components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "read",
+    responses((status = 200, description = "OpenAPI", body = Object)))]
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+/// The description of the control API (OpenAPI), as JSON.
+pub fn openapi() -> String {
+    let json = Document::openapi().to_pretty_json();
+    json.expect("the document is made of text and numbers, which JSON can hold")
+}

@@ -1,0 +1,264 @@
+//! What is read.
+
+use super::answer::{ApiError, Params};
+use super::app::App;
+use crate::clock::clock;
+use crate::show;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use ebbtide_api::{
+    AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, SessionPage,
+    SessionQuery, Status, WaitAnswer, WaitFor, WaitQuery,
+};
+use ebbtide_core::{NodeStatus, SessionId, SessionState, Snapshot};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+const PAGE_DEFAULT: u32 = 100;
+const PAGE_MAX: u32 = 1000;
+const WAIT_DEFAULT_MS: u64 = 30_000;
+const WAIT_MAX_MS: u64 = 60_000;
+/// How often a waiting request looks whether the server's sessions have become more or fewer.
+const WAIT_LOOK: Duration = Duration::from_millis(100);
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+async fn ask(app: &App) -> Result<Arc<NodeStatus>, ApiError> {
+    app.inbox.status().await.ok_or_else(ApiError::stopping)
+}
+
+/// The node, its pools and its servers.
+#[utoipa::path(get, path = "/status", tag = "read",
+    responses((status = 200, body = Status), (status = "default", body = ErrorBody)))]
+pub(super) async fn status(State(app): State<App>) -> Answer<Status> {
+    let status = ask(&app).await?;
+    let uptime = clock().moment.since(app.started.moment);
+    Ok(Json(show::status(&status, app.version, uptime)))
+}
+
+/// One pool.
+#[utoipa::path(get, path = "/pools/{pool}", tag = "read", params(("pool" = String, Path)),
+    responses((status = 200, body = PoolStatus), (status = "default", body = ErrorBody)))]
+pub(super) async fn pool(State(app): State<App>, Path(name): Path<String>) -> Answer<PoolStatus> {
+    let status = ask(&app).await?;
+    let pool = status.pools.iter().find(|pool| pool.name == name);
+    let pool = pool.ok_or_else(|| no_pool(&name))?;
+    Ok(Json(show::pool(pool)))
+}
+
+/// One server.
+#[utoipa::path(get, path = "/servers/{pool}/{server}", tag = "read",
+    params(("pool" = String, Path), ("server" = String, Path)),
+    responses((status = 200, body = ServerStatus), (status = "default", body = ErrorBody)))]
+pub(super) async fn server(
+    State(app): State<App>,
+    Path((pool, server)): Path<(String, String)>,
+) -> Answer<ServerStatus> {
+    find_server(&app, &pool, &server).await.map(Json)
+}
+
+async fn find_server(app: &App, pool: &str, server: &str) -> Result<ServerStatus, ApiError> {
+    let status = ask(app).await?;
+    let found = status.pools.iter().find(|found| found.name == pool);
+    let found = found.ok_or_else(|| no_pool(pool))?;
+    let server_found = found.servers.iter().find(|found| found.name == server);
+    server_found.map(show::server).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "there is no server {pool}/{server}; `ebbtide status` lists those there are"
+        ))
+    })
+}
+
+fn no_pool(pool: &str) -> ApiError {
+    ApiError::not_found(format!(
+        "there is no pool {pool}; `ebbtide status` lists those there are"
+    ))
+}
+
+/// Waits until a server is drained or ready, for up to a minute.
+#[utoipa::path(get, path = "/servers/{pool}/{server}/wait", tag = "read",
+    params(("pool" = String, Path), ("server" = String, Path), WaitQuery),
+    responses((status = 200, body = WaitAnswer), (status = "default", body = ErrorBody)))]
+pub(super) async fn wait(
+    State(app): State<App>,
+    Path((pool, name)): Path<(String, String)>,
+    Params(query): Params<WaitQuery>,
+) -> Answer<WaitAnswer> {
+    let span = query.timeout_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS);
+    let deadline = Instant::now() + Duration::from_millis(span);
+    let mut snapshots = app.snapshots.clone();
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let before = live_sessions(&snapshot, &pool, &name);
+        let server = find_server(&app, &pool, &name).await?;
+        let reached = has_reached(&server, query.what);
+        if reached || Instant::now() >= deadline {
+            return Ok(Json(WaitAnswer { reached, server }));
+        }
+        // Asking for a status is dear with a million sessions; these two are not.
+        loop {
+            let look = deadline.min(Instant::now() + WAIT_LOOK);
+            tokio::select! {
+                changed = snapshots.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_) => return Err(ApiError::stopping()),
+                },
+                () = sleep_until(look) => {}
+            }
+            let moved = live_sessions(&snapshot, &pool, &name) != before;
+            if moved || Instant::now() >= deadline {
+                break;
+            }
+        }
+    }
+}
+
+fn live_sessions(snapshot: &Snapshot, pool: &str, server: &str) -> Option<u32> {
+    let servers = &snapshot.pool_named(pool)?.servers;
+    let server = servers.iter().find(|found| &*found.name == server)?;
+    Some(server.load.sessions())
+}
+
+fn has_reached(server: &ServerStatus, what: WaitFor) -> bool {
+    match what {
+        WaitFor::Ready => server.standing.admits_new,
+        WaitFor::Drained => {
+            let closed = ["hold", "drain", "maintenance"].contains(&server.intent.label.as_str());
+            closed && server.sessions.all() == 0
+        }
+    }
+}
+
+/// A page of the sessions, by number.
+#[utoipa::path(get, path = "/sessions", tag = "read", params(SessionQuery),
+    responses((status = 200, body = SessionPage), (status = "default", body = ErrorBody)))]
+pub(super) async fn sessions(
+    State(app): State<App>,
+    Params(query): Params<SessionQuery>,
+) -> Answer<SessionPage> {
+    let limit = page_size(query.limit)?;
+    let after = match &query.after {
+        None => None,
+        Some(text) => Some(SessionId::parse(text).ok_or_else(|| {
+            ApiError::invalid(format!("after: {text:?} is not the number of a session"))
+        })?),
+    };
+    let snapshot = app.snapshot();
+    let wanted = Wanted::find(&query, &snapshot)?;
+    let table = Arc::clone(&app.sessions);
+    // A million sessions take a while to look through; deadlines do not wait for it.
+    let page = tokio::task::spawn_blocking(move || {
+        let now = clock();
+        let mut found = table.list(&snapshot, after, limit + 1, |session| {
+            let idle = || {
+                let active = snapshot.pool(session.pool)?.config.sticky.active;
+                Some(session.state(now.moment, active) != SessionState::Active)
+            };
+            wanted.pool.is_none_or(|pool| session.pool == pool)
+                && wanted.server.is_none_or(|server| session.server == server)
+                && !(wanted.active && idle() != Some(false))
+        });
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more);
+        SessionPage {
+            next: next.map(|session| session.id.to_string()),
+            sessions: found
+                .iter()
+                .filter_map(|session| show::session(session, &snapshot, now))
+                .collect(),
+        }
+    });
+    page.await.map(Json).map_err(|_| ApiError::stopping())
+}
+
+/// Which sessions are wanted.
+struct Wanted {
+    pool: Option<ebbtide_core::PoolKey>,
+    server: Option<ebbtide_core::ServerKey>,
+    active: bool,
+}
+
+impl Wanted {
+    fn find(query: &SessionQuery, snapshot: &Snapshot) -> Result<Self, ApiError> {
+        let pool = match &query.pool {
+            None => None,
+            Some(name) => Some(snapshot.pool_named(name).ok_or_else(|| no_pool(name))?),
+        };
+        let server = match (&query.server, pool) {
+            (None, _) => None,
+            (Some(_), None) => {
+                let text = "server: say of which pool, too";
+                return Err(ApiError::invalid(text.into()));
+            }
+            (Some(name), Some(pool)) => {
+                let mut servers = pool.servers.iter();
+                let found = servers.find(|server| *server.name == **name);
+                Some(found.ok_or_else(|| {
+                    let pool = &pool.config.name;
+                    ApiError::not_found(format!("there is no server {pool}/{name}"))
+                })?)
+            }
+        };
+        Ok(Self {
+            pool: pool.map(|pool| pool.key),
+            server: server.map(|server| server.key),
+            active: query.active,
+        })
+    }
+}
+
+/// A page of the audit log, the newest line first.
+#[utoipa::path(get, path = "/audit", tag = "read", params(AuditQuery),
+    responses((status = 200, body = AuditPage), (status = "default", body = ErrorBody)))]
+pub(super) async fn audit(
+    State(app): State<App>,
+    Params(query): Params<AuditQuery>,
+) -> Answer<AuditPage> {
+    let limit = page_size(query.limit)?;
+    let read = app.store.audit(query.before, limit + 1).await;
+    let mut lines = read
+        .ok_or_else(ApiError::stopping)?
+        .map_err(|error| ApiError::store(&app, error.to_string()))?;
+    let more = lines.len() > limit;
+    lines.truncate(limit);
+    Ok(Json(AuditPage {
+        next: lines.last().filter(|_| more).map(|(id, _)| *id),
+        entries: lines
+            .into_iter()
+            .map(|(id, entry)| show::audit(id, entry))
+            .collect(),
+    }))
+}
+
+fn page_size(limit: Option<u32>) -> Result<usize, ApiError> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    match limit {
+        1..=PAGE_MAX => Ok(limit as usize),
+        _ => Err(ApiError::invalid(format!(
+            "limit: {limit} is not between 1 and {PAGE_MAX}"
+        ))),
+    }
+}
+
+/// The control thread answers.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Every worker works from a snapshot.
+pub(super) async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
+    let status = ask(&app).await?;
+    if status.acknowledged == 0 {
+        let text = "not every worker has taken a snapshot yet";
+        let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        return Err(ApiError::new(status, ErrorKind::Internal, text));
+    }
+    // Without its store a node serves users as before; it only takes no commands.
+    Ok(match &status.store_failure {
+        None => "ready\n".into(),
+        Some(failure) => format!("ready, but takes no commands: {failure}\n"),
+    })
+}

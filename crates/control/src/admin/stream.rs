@@ -1,0 +1,123 @@
+//! The event stream: server-sent events.
+
+use super::app::App;
+use crate::clock::clock;
+use crate::event_log::EventLog;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::IntoResponse;
+use ebbtide_api::{ErrorBody, Event, EventKind, Timestamp};
+use http_body::Frame;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at, timeout};
+
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// A listener that takes nothing for this long is gone.
+const STALLED: Duration = Duration::from_secs(60);
+
+/// What happens from now on; with `Last-Event-ID`, first what has happened since then.
+#[utoipa::path(get, path = "/events", tag = "read",
+    params(("Last-Event-ID" = Option<u64>, Header, description = "the last event that was seen")),
+    responses((status = 200, body = Event, content_type = "text/event-stream"),
+        (status = "default", body = ErrorBody)))]
+pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> impl IntoResponse {
+    let newest = *app.events.watch().borrow();
+    let last_seen = headers
+        .get(HeaderName::from_static("last-event-id"))
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    let after = match last_seen {
+        // A number from before a restart: all of this run is news.
+        Some(seen) if seen > newest => 0,
+        Some(seen) => seen,
+        None => newest,
+    };
+    let (blocks, receiver) = mpsc::channel(1);
+    tokio::spawn(tell(Arc::clone(&app.events), after, blocks));
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-store"),
+    ];
+    (headers, Body::new(Blocks(receiver)))
+}
+
+async fn tell(log: Arc<EventLog>, mut after: u64, blocks: mpsc::Sender<Bytes>) {
+    let mut newest = log.watch();
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    let mut block = Bytes::from_static(b": listening\n\n");
+    loop {
+        if !block.is_empty() && !matches!(timeout(STALLED, blocks.send(block)).await, Ok(Ok(()))) {
+            return;
+        }
+        newest.borrow_and_update();
+        block = take(&log, &mut after);
+        if !block.is_empty() {
+            continue;
+        }
+        tokio::select! {
+            changed = newest.changed() => match changed {
+                Ok(()) => {}
+                Err(_) => return,
+            },
+            _ = heartbeat.tick() => block = Bytes::from_static(b": heartbeat\n\n"),
+            () = blocks.closed() => return,
+        }
+    }
+}
+
+/// All events after `after`, which is moved on.
+fn take(log: &EventLog, after: &mut u64) -> Bytes {
+    let since = log.since(*after);
+    let mut block = String::new();
+    if since.missed > 0 {
+        *after += since.missed;
+        write(&mut block, &missed(*after, since.missed));
+    }
+    for event in &since.events {
+        *after = event.id;
+        write(&mut block, event);
+    }
+    Bytes::from(block)
+}
+
+fn missed(id: u64, count: u64) -> Event {
+    Event {
+        id,
+        at: Timestamp(clock().wall.0),
+        server: None,
+        text: format!("{count} events were missed"),
+        kind: EventKind::Missed { count },
+    }
+}
+
+fn write(block: &mut String, event: &Event) {
+    let data = serde_json::to_string(event)
+        .expect("events are structs of text and numbers, which JSON can hold");
+    let kind = event.kind.label();
+    block.push_str(&format!(
+        "id: {}\nevent: {kind}\ndata: {data}\n\n",
+        event.id
+    ));
+}
+
+/// A body made of the blocks that arrive.
+struct Blocks(mpsc::Receiver<Bytes>);
+
+impl http_body::Body for Blocks {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let block = self.0.poll_recv(context);
+        block.map(|block| block.map(|block| Ok(Frame::data(block))))
+    }
+}

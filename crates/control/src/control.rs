@@ -1,0 +1,146 @@
+//! The control thread: composes the driver's shell, the store, the prober and the admin API.
+
+use crate::admin::{Admin, App, AppParts};
+use crate::clock::clock;
+use crate::event_log::EventLog;
+use crate::inbox::{Inbox, InboxReceiver, Message};
+use crate::prober;
+use crate::shell::{Shell, StoreTally};
+use crate::store::{Store, StoreThread};
+use ebbtide_core::{Actor, Answer, Config, Driver, NodeCounters, Refusal, SessionTable, Snapshot};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+/// Lets every worker work from this snapshot; must not block.
+pub type Publish = Box<dyn Fn(Arc<Snapshot>) + Send>;
+
+/// Reads the configuration file again, checks it and prepares its listeners. An error is for
+/// people and has changed nothing. May block.
+pub type Reload = Box<dyn Fn() -> Result<Reloaded, String> + Send>;
+
+/// What a reload found.
+pub struct Reloaded {
+    /// The new configuration, checked, its listeners bound.
+    pub config: Arc<Config>,
+}
+
+/// What the control thread is made of.
+pub struct Options {
+    /// The store, after [`Store::restore`].
+    pub store: Store,
+    /// The bound admin API.
+    pub admin: Admin,
+    /// The driver.
+    pub driver: Driver,
+    /// The table that the workers hold too.
+    pub sessions: Arc<SessionTable>,
+    /// The counters that the workers write.
+    pub node: Arc<NodeCounters>,
+    /// Where facts and commands arrive.
+    pub inbox: InboxReceiver,
+    /// How snapshots reach the workers.
+    pub publish: Publish,
+    /// How the configuration is read again.
+    pub reload: Reload,
+    /// The program's version.
+    pub version: &'static str,
+}
+
+/// The running control plane.
+pub struct Control {
+    inbox: Inbox,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Publishes the first snapshot and starts the threads of the control plane: its own, the
+    /// store's and the prober's.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .max_blocking_threads(4)
+            .thread_name("ebbtide-control-read")
+            .build()?;
+        let inbox = options.inbox.inbox();
+        let mut store = options.store;
+        let operators = store.operators().map_err(io::Error::other)?;
+        let first = options.driver.snapshot();
+        let (snapshot, snapshots) = watch::channel(Arc::clone(&first));
+        let (probe_now, probes) = mpsc::unbounded_channel();
+        let (store, store_thread) = StoreThread::start(store)?;
+        let prober = prober::start(snapshots.clone(), probes, inbox.clone())?;
+        let events = Arc::new(EventLog::new());
+        let store_tally = Arc::new(StoreTally::default());
+        let app = App::new(AppParts {
+            inbox: inbox.clone(),
+            snapshots,
+            sessions: Arc::clone(&options.sessions),
+            node: options.node,
+            store: store.clone(),
+            store_tally: Arc::clone(&store_tally),
+            events: Arc::clone(&events),
+            version: options.version,
+            started: clock(),
+            operators: Mutex::new(operators),
+        });
+        (options.publish)(first);
+        let shell = Shell {
+            driver: options.driver,
+            sessions: options.sessions,
+            store,
+            store_tally,
+            snapshot,
+            publish: options.publish,
+            probe_now,
+            events,
+            inbox: inbox.clone(),
+            reload: Arc::new(Mutex::new(options.reload)),
+            answers: BTreeMap::new(),
+            last_request: 0,
+            sweep_next: 0,
+        };
+        let (admin, receiver) = (options.admin, options.inbox);
+        let thread = std::thread::Builder::new()
+            .name("ebbtide-control".into())
+            .spawn(move || {
+                run(runtime, shell, receiver, admin, app);
+                for thread in [prober, store_thread] {
+                    if thread.join().is_err() {
+                        tracing::error!("a thread of the control plane had panicked");
+                    }
+                }
+            })?;
+        Ok(Self { inbox, thread })
+    }
+
+    /// Has the configuration read again; blocks until it is in force or refused.
+    pub fn reload(&self, actor: Actor) -> Result<Answer, Refusal> {
+        self.inbox.reload_blocking(actor)
+    }
+
+    /// Stops: what was asked of the store is written, the admin API's socket is removed.
+    pub fn stop(self) {
+        self.inbox.send(Message::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread had panicked");
+        }
+    }
+}
+
+fn run(runtime: Runtime, shell: Shell, receiver: InboxReceiver, admin: Admin, app: App) {
+    runtime.block_on(async {
+        let _serving = match admin.serve(app) {
+            Ok(serving) => serving,
+            Err(error) => return tracing::error!("the admin API cannot be served: {error}"),
+        };
+        shell.run(receiver).await;
+    });
+    // A reload that hangs in a name lookup must not keep the program from stopping.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+}

@@ -1,0 +1,178 @@
+//! The driver's shell: hands the driver its inputs and carries out its outputs, in order.
+
+use crate::clock::clock;
+use crate::control::{Publish, Reload};
+use crate::event_log::EventLog;
+use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
+use crate::store::{StoreErrorKind, StoreThread};
+use ebbtide_core::{
+    Actor, Command, Driver, Input, Now, Output, Refusal, RefusalKind, RequestId, ServerName,
+    SessionTable, Snapshot,
+};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
+
+const TICK: Duration = Duration::from_millis(50);
+/// Shards of the session table swept each tick: all of them within a second.
+const SWEEP: usize = SessionTable::SHARDS.div_ceil(16);
+
+/// How the store has done; written by its answers.
+#[derive(Default)]
+pub(crate) struct StoreTally {
+    /// Commits that failed.
+    pub failures: AtomicU64,
+    /// The last commit failed because the disk is full.
+    pub full: AtomicBool,
+}
+
+pub(crate) struct Shell {
+    pub driver: Driver,
+    pub sessions: Arc<SessionTable>,
+    pub store: StoreThread,
+    pub store_tally: Arc<StoreTally>,
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
+    pub publish: Publish,
+    pub probe_now: mpsc::UnboundedSender<ServerName>,
+    pub events: Arc<EventLog>,
+    pub inbox: Inbox,
+    pub reload: Arc<Mutex<Reload>>,
+    pub answers: BTreeMap<RequestId, Reply>,
+    pub last_request: u64,
+    pub sweep_next: usize,
+}
+
+impl Shell {
+    /// Runs until it is told to stop.
+    pub async fn run(mut self, mut receiver: InboxReceiver) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                () = receiver.take(&mut batch) => {}
+                _ = tick.tick() => self.tick(),
+            }
+            let mut askers = Vec::new();
+            for message in batch.drain(..) {
+                match message {
+                    Message::Fact(fact) => self.step(Input::Fact(fact)),
+                    Message::Probed(server, outcome) => {
+                        self.step(Input::Probed { server, outcome });
+                    }
+                    Message::Persisted(ticket, result) => {
+                        self.step(Input::Persisted { ticket, result });
+                    }
+                    Message::Command(actor, command, reply) => self.command(actor, command, reply),
+                    Message::Reload(actor, reply) => self.reload(actor, reply),
+                    Message::Status(asker) => askers.push(asker),
+                    Message::Stop => return,
+                }
+            }
+            if !askers.is_empty() {
+                let status = Arc::new(self.driver.status(clock()));
+                for asker in askers {
+                    // Whoever has hung up does not need it.
+                    drop(asker.send(Arc::clone(&status)));
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = clock();
+        let end = (self.sweep_next + SWEEP).min(SessionTable::SHARDS);
+        self.sessions
+            .sweep(self.sweep_next..end, &self.driver.snapshot(), now);
+        self.sweep_next = if end == SessionTable::SHARDS { 0 } else { end };
+        let (changes, dropped) = self.sessions.take_changes();
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "sessions begin and end faster than events can tell"
+            );
+        }
+        if !changes.is_empty() {
+            self.step_at(now, Input::Sessions(changes));
+        }
+        self.step_at(now, Input::Tick);
+    }
+
+    fn command(&mut self, actor: Actor, command: Command, reply: Reply) {
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        self.answers.insert(id, reply);
+        self.step(Input::Command { id, actor, command });
+    }
+
+    /// Reads the file on a thread of its own (names may have to be resolved), then goes on with a
+    /// command of its own.
+    fn reload(&mut self, actor: Actor, reply: Reply) {
+        let (reload, inbox) = (Arc::clone(&self.reload), self.inbox.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = reload.lock().unwrap_or_else(PoisonError::into_inner)();
+            match read {
+                Ok(reloaded) => {
+                    let config = reloaded.config;
+                    inbox.send(Message::Command(actor, Command::Reload { config }, reply));
+                }
+                Err(text) => {
+                    let kind = RefusalKind::Invalid;
+                    drop(reply.send(Err(Refusal { kind, text })));
+                }
+            }
+        });
+    }
+
+    fn step(&mut self, input: Input) {
+        self.step_at(clock(), input);
+    }
+
+    fn step_at(&mut self, now: Now, input: Input) {
+        for output in self.driver.step(now, input) {
+            match output {
+                Output::Persist { ticket, writes } => {
+                    let (inbox, tally) = (self.inbox.clone(), Arc::clone(&self.store_tally));
+                    self.store.write(writes, move |result| {
+                        let result = result.map_err(|error| {
+                            tracing::error!("{error}");
+                            tally.failures.fetch_add(1, Relaxed);
+                            let full = matches!(error.kind(), StoreErrorKind::Full);
+                            tally.full.store(full, Relaxed);
+                            error.to_string()
+                        });
+                        inbox.send(Message::Persisted(ticket, result));
+                    });
+                }
+                Output::Publish(snapshot) => {
+                    (self.publish)(Arc::clone(&snapshot));
+                    self.snapshot.send_replace(snapshot);
+                }
+                Output::Answer { id, result } => {
+                    if let Some(reply) = self.answers.remove(&id) {
+                        drop(reply.send(result));
+                    }
+                }
+                Output::Event(event) => {
+                    tell(&event);
+                    self.events.push(&event);
+                }
+                // The prober ends only after this task.
+                Output::ProbeNow(server) => drop(self.probe_now.send(server)),
+            }
+        }
+    }
+}
+
+/// What an operator reads in the program's own log; sessions come and go in the events only.
+fn tell(event: &ebbtide_core::Event) {
+    use ebbtide_core::EventKind::{SessionBegan, SessionEnded};
+    match (&event.kind, &event.server) {
+        (SessionBegan { .. } | SessionEnded { .. }, _) => {}
+        (kind, Some(server)) => tracing::info!("{server}: {kind}"),
+        (kind, None) => tracing::info!("{kind}"),
+    }
+}

@@ -1,0 +1,194 @@
+//! What the rules know, in the words of the API.
+
+use ebbtide_api as api;
+use ebbtide_api::Timestamp;
+use ebbtide_core::{
+    Answer, AuditEntry, Balance, Event, EventKind, IntentStatus, Millis, NodeStatus, Now,
+    PoolStatus, ServerStatus, Session, SessionState, Snapshot, WallTime,
+};
+
+fn time(wall: WallTime) -> Timestamp {
+    Timestamp(wall.0)
+}
+
+pub(crate) fn status(status: &NodeStatus, version: &str, uptime: Millis) -> api::Status {
+    api::Status {
+        node: api::Node {
+            version: version.to_owned(),
+            generation: status.generation,
+            acknowledged: status.acknowledged,
+            uptime_ms: uptime.0,
+            store: api::StoreStatus {
+                ok: status.store_failure.is_none(),
+                failure: status.store_failure.clone(),
+            },
+        },
+        pools: status.pools.iter().map(pool).collect(),
+    }
+}
+
+pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
+    let listeners = pool.listeners.iter().map(|(name, address)| api::Listener {
+        name: name.clone(),
+        address: address.to_string(),
+    });
+    api::PoolStatus {
+        name: pool.name.clone(),
+        balance: balance(pool.balance).to_owned(),
+        minimum: pool.minimum,
+        admitting: pool.admitting,
+        listeners: listeners.collect(),
+        servers: pool.servers.iter().map(server).collect(),
+    }
+}
+
+fn balance(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "round-robin",
+        Balance::LeastSessions => "least-sessions",
+        Balance::SourceHash => "source-hash",
+    }
+}
+
+pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
+    api::ServerStatus {
+        name: server.name.clone(),
+        address: server.address.clone(),
+        weight: server.weight,
+        max_sessions: server.max_sessions,
+        live: server.live,
+        overridden: server.overridden,
+        intent: intent(&server.intent),
+        health: api::Health {
+            state: server.health.label().to_owned(),
+            since: time(server.health_since),
+            why: server.health_why.clone(),
+            places: server.places,
+        },
+        standing: api::Standing {
+            admits_new: server.standing.admits_new,
+            serves_own: server.standing.serves_own,
+            reason: server.standing.reason.label().to_owned(),
+        },
+        sessions: api::SessionCounts {
+            active: server.active,
+            idle: server.idle,
+        },
+        epoch: server.epoch,
+        forecast: server.forecast.map(|forecast| api::Forecast {
+            half_ms: forecast.half.0,
+            all_ms: forecast.all.map(|all| all.0),
+            samples: forecast.samples as u64,
+        }),
+    }
+}
+
+fn intent(intent: &IntentStatus) -> api::Intent {
+    api::Intent {
+        label: intent.label.to_owned(),
+        since: intent.since.map(time),
+        by: intent.by.clone(),
+        reason: intent.reason.clone(),
+        deadline: intent.deadline.map(time),
+        left_ms: intent.left.map(|left| left.0),
+        message: intent.message.clone(),
+    }
+}
+
+/// `None` if the session's pool or server is gone.
+pub(crate) fn session(session: &Session, snapshot: &Snapshot, now: Now) -> Option<api::Session> {
+    let pool = snapshot.pool(session.pool)?;
+    let server = pool.server(session.server)?;
+    let active = pool.config.sticky.active;
+    let state = match session.state(now.moment, active) {
+        SessionState::Active => "active",
+        SessionState::Idle => "idle",
+        SessionState::Ended(_) => return None,
+    };
+    Some(api::Session {
+        id: session.id.to_string(),
+        pool: pool.config.name.clone(),
+        server: server.name.to_string(),
+        state: state.to_owned(),
+        client: session.client.to_string(),
+        started: time(now.wall_at(session.started)),
+        last_activity: time(now.wall_at(session.last_activity())),
+        quiet_ms: now.moment.since(session.last_activity()).0,
+        requests: session.requests(),
+        open: session.open(),
+    })
+}
+
+pub(crate) fn changed(answer: Answer) -> api::Changed {
+    api::Changed {
+        text: answer.text,
+        changes: answer.changes,
+        deadline: answer.deadline.map(time),
+        generation: answer.generation,
+    }
+}
+
+pub(crate) fn audit(id: u64, entry: AuditEntry) -> api::AuditEntry {
+    api::AuditEntry {
+        id,
+        at: time(entry.at),
+        who: entry.actor.who,
+        from: entry.actor.from,
+        reason: entry.actor.reason,
+        action: entry.action,
+        target: entry.target,
+        outcome: entry.outcome,
+        forced: entry.forced,
+    }
+}
+
+pub(crate) fn event(id: u64, event: &Event) -> api::Event {
+    api::Event {
+        id,
+        at: time(event.at),
+        server: event.server.as_ref().map(ToString::to_string),
+        text: event.kind.to_string(),
+        kind: event_kind(&event.kind),
+    }
+}
+
+fn event_kind(kind: &EventKind) -> api::EventKind {
+    match kind {
+        EventKind::Intent { from, to, deadline } => api::EventKind::Intent {
+            from: (*from).to_owned(),
+            to: (*to).to_owned(),
+            deadline: deadline.map(time),
+        },
+        EventKind::Standing { from, to, why } => api::EventKind::Standing {
+            from: from.label().to_owned(),
+            to: to.label().to_owned(),
+            why: why.clone(),
+        },
+        EventKind::Drained { ended } => api::EventKind::Drained {
+            ended: ended.unwrap_or(0),
+        },
+        EventKind::Forgotten { sessions } => api::EventKind::Forgotten {
+            sessions: *sessions,
+        },
+        EventKind::SessionBegan {
+            id,
+            client,
+            moved_from,
+        } => api::EventKind::SessionBegan {
+            session: id.to_string(),
+            client: client.to_string(),
+            moved_from: moved_from.as_ref().map(ToString::to_string),
+        },
+        EventKind::SessionEnded { id, reason, lasted } => api::EventKind::SessionEnded {
+            session: id.to_string(),
+            reason: reason.label().to_owned(),
+            lasted_ms: lasted.0,
+        },
+        EventKind::Configured { change } => api::EventKind::Configured {
+            change: change.clone(),
+        },
+        EventKind::Store { failed } => api::EventKind::Store {
+            failed: failed.clone(),
+        },
+    }
+}

@@ -1,0 +1,260 @@
+//! The JSON that the store holds: readable with the engine's own tools, and independent of how the
+//! rules arrange the same things in memory.
+
+use ebbtide_api::{Role, Timestamp};
+use ebbtide_core::{
+    Actor, AuditEntry, IntentRecord, Millis, Moment, ServerConfig, ServerOverride, StoredIntent,
+    TokenSecrets, WallTime,
+};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::net::SocketAddr;
+
+/// `intent/{pool}/{server}`
+#[derive(Serialize, Deserialize)]
+pub(super) struct IntentRow {
+    since: Timestamp,
+    by: String,
+    reason: Option<String>,
+    #[serde(flatten)]
+    intent: IntentKind,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "kebab-case")]
+enum IntentKind {
+    Ready,
+    Hold,
+    Drain {
+        boot: String,
+        moment_ms: i64,
+        deadline: Timestamp,
+        within_ms: u64,
+        message: Option<String>,
+    },
+    Maintenance,
+}
+
+impl From<&IntentRecord> for IntentRow {
+    fn from(record: &IntentRecord) -> Self {
+        let intent = match &record.intent {
+            StoredIntent::Ready => IntentKind::Ready,
+            StoredIntent::Hold => IntentKind::Hold,
+            StoredIntent::Maintenance => IntentKind::Maintenance,
+            StoredIntent::Drain {
+                boot,
+                moment,
+                wall,
+                within,
+                message,
+            } => IntentKind::Drain {
+                boot: boot.clone(),
+                moment_ms: moment.0,
+                deadline: Timestamp(wall.0),
+                within_ms: within.0,
+                message: message.clone(),
+            },
+        };
+        Self {
+            since: Timestamp(record.since.0),
+            by: record.by.clone(),
+            reason: record.reason.clone(),
+            intent,
+        }
+    }
+}
+
+impl From<IntentRow> for IntentRecord {
+    fn from(row: IntentRow) -> Self {
+        let intent = match row.intent {
+            IntentKind::Ready => StoredIntent::Ready,
+            IntentKind::Hold => StoredIntent::Hold,
+            IntentKind::Maintenance => StoredIntent::Maintenance,
+            IntentKind::Drain {
+                boot,
+                moment_ms,
+                deadline,
+                within_ms,
+                message,
+            } => StoredIntent::Drain {
+                boot,
+                moment: Moment(moment_ms),
+                wall: WallTime(deadline.0),
+                within: Millis(within_ms),
+                message,
+            },
+        };
+        Self {
+            intent,
+            since: WallTime(row.since.0),
+            by: row.by,
+            reason: row.reason,
+        }
+    }
+}
+
+/// `live/{pool}/{server}`
+#[derive(Serialize, Deserialize)]
+pub(super) struct LiveRow {
+    address: SocketAddr,
+    address_text: String,
+    weight: u32,
+    max_sessions: Option<u32>,
+}
+
+impl From<&ServerConfig> for LiveRow {
+    fn from(server: &ServerConfig) -> Self {
+        Self {
+            address: server.address,
+            address_text: server.address_text.clone(),
+            weight: server.weight,
+            max_sessions: server.max_sessions,
+        }
+    }
+}
+
+impl LiveRow {
+    pub fn into_server(self, name: &str) -> ServerConfig {
+        ServerConfig {
+            name: name.to_owned(),
+            address: self.address,
+            address_text: self.address_text,
+            weight: self.weight,
+            max_sessions: self.max_sessions,
+        }
+    }
+}
+
+/// `override/{pool}/{server}`; `max_sessions: null` is a limit taken away.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OverrideRow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    max_sessions: Option<Option<u32>>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+impl From<&ServerOverride> for OverrideRow {
+    fn from(set: &ServerOverride) -> Self {
+        Self {
+            weight: set.weight,
+            max_sessions: set.max_sessions,
+        }
+    }
+}
+
+impl From<OverrideRow> for ServerOverride {
+    fn from(row: OverrideRow) -> Self {
+        Self {
+            weight: row.weight,
+            max_sessions: row.max_sessions,
+        }
+    }
+}
+
+/// `ended/{session}`
+#[derive(Serialize, Deserialize)]
+pub(super) struct EndedRow {
+    pub server: String,
+    pub until: Timestamp,
+}
+
+/// `secret/token`
+#[derive(Serialize, Deserialize)]
+pub(super) struct SecretsRow {
+    current: String,
+    previous: Option<String>,
+}
+
+impl From<&TokenSecrets> for SecretsRow {
+    fn from(secrets: &TokenSecrets) -> Self {
+        Self {
+            current: to_hex(&secrets.current),
+            previous: secrets.previous.as_ref().map(to_hex),
+        }
+    }
+}
+
+impl SecretsRow {
+    /// `None` if these are not 32 hexadecimal bytes each.
+    pub fn into_secrets(self) -> Option<TokenSecrets> {
+        let previous = match self.previous {
+            None => None,
+            Some(text) => Some(from_hex(&text)?),
+        };
+        Some(TokenSecrets {
+            current: from_hex(&self.current)?,
+            previous,
+        })
+    }
+}
+
+/// `audit/{number}`
+#[derive(Serialize, Deserialize)]
+pub(super) struct AuditRow {
+    at: Timestamp,
+    who: String,
+    from: String,
+    reason: Option<String>,
+    action: String,
+    target: String,
+    outcome: String,
+    forced: bool,
+}
+
+impl From<&AuditEntry> for AuditRow {
+    fn from(entry: &AuditEntry) -> Self {
+        Self {
+            at: Timestamp(entry.at.0),
+            who: entry.actor.who.clone(),
+            from: entry.actor.from.clone(),
+            reason: entry.actor.reason.clone(),
+            action: entry.action.clone(),
+            target: entry.target.clone(),
+            outcome: entry.outcome.clone(),
+            forced: entry.forced,
+        }
+    }
+}
+
+impl AuditRow {
+    pub fn into_entry(self) -> AuditEntry {
+        AuditEntry {
+            at: WallTime(self.at.0),
+            actor: Actor {
+                who: self.who,
+                from: self.from,
+                reason: self.reason,
+            },
+            action: self.action,
+            target: self.target,
+            outcome: self.outcome,
+            forced: self.forced,
+        }
+    }
+}
+
+/// `operator/{name}`: a bearer token; only the hash of its secret is kept.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OperatorRow {
+    pub role: Role,
+    pub created: Timestamp,
+    pub hash: String,
+}
+
+pub(super) fn to_hex(bytes: &[u8; 32]) -> String {
+    blake3::Hash::from_bytes(*bytes).to_hex().to_string()
+}
+
+pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
+    blake3::Hash::from_hex(text)
+        .ok()
+        .map(|hash| *hash.as_bytes())
+}
