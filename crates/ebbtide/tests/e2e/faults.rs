@@ -69,6 +69,7 @@ fn a_server_killed_under_load_fails_no_get_and_sends_no_post_twice() {
     settings.post_every = 3;
     let crowd = Crowd::start(settings);
     crowd.go_on_for(4);
+    assert!(crowd.users_at("web2") > 0);
     servers[1].kill();
     until("its users have found another server", LIMIT, || {
         (crowd.users_at("web2") == 0).then_some(())

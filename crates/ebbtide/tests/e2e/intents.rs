@@ -63,11 +63,9 @@ fn a_drain_ends_at_its_deadline_and_becomes_maintenance() {
     }
     let drained = events.wait_for("app/web1", "drained", &[]);
     assert_eq!(drained["ended"], users as u64);
-    let late = timestamp(&drained["at"]).duration_since(deadline);
-    assert!(
-        late.expect("not before the deadline") <= Duration::from_secs(1),
-        "{late:?}"
-    );
+    let at = timestamp(&drained["at"]);
+    assert!(at >= deadline, "{drained}");
+    assert!(at <= deadline + Duration::from_secs(1), "{drained}");
 }
 
 #[test]
@@ -139,6 +137,7 @@ fn maintenance_ends_the_sessions_at_once_and_nobody_comes_back() {
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, 10));
+    assert!(crowd.users_at("web1") > 0);
     ebbtide
         .cli(&["maintenance", "app/web1", "--reason", "new disk"])
         .exits(0);

@@ -131,26 +131,34 @@ fn curl(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-#[test]
-fn curl_and_nginx_understand_each_other_through_it() {
-    let scratch = Scratch::new();
-    let nginx = Foreign::nginx(&scratch);
+/// Ten megabytes that no compression and no shift leaves alike.
+fn large() -> Vec<u8> {
+    let parts = (0..200).flat_map(|part| pattern(part * 50_000, 50_000));
+    parts.copied().collect()
+}
+
+/// Ebbtide before one nginx, whose files are in `files/` of the folder.
+fn before_nginx(scratch: &Scratch) -> (Foreign, Ebbtide) {
+    let nginx = Foreign::nginx(scratch);
     let mut setup = Setup::new(&[]).pool(HEALTH);
     setup.servers = vec![("nginx".into(), nginx.address)];
-    let ebbtide = Ebbtide::start(&setup);
-    let large: Vec<u8> = (0..200)
-        .flat_map(|part| pattern(part * 50_000, 50_000))
-        .copied()
-        .collect();
-    let source = scratch.join("large");
-    fs::write(&source, &large).unwrap();
-    let source = source.to_str().unwrap();
-    let url = |path: &str| format!("http://{}{path}", ebbtide.address);
+    (nginx, Ebbtide::start(&setup))
+}
 
+#[test]
+fn curl_uploads_to_nginx_in_every_framing() {
+    let scratch = Scratch::new();
+    let (_nginx, ebbtide) = before_nginx(&scratch);
+    let source = scratch.join("large");
+    fs::write(&source, large()).unwrap();
+    let source = source.to_str().unwrap();
     for (name, fields) in [
-        ("length", &[][..]),
+        ("length", &["-H", "Expect:"][..]),
         ("continue", &["-H", "Expect: 100-continue"]),
-        ("chunked", &["-H", "Transfer-Encoding: chunked"]),
+        (
+            "chunked",
+            &["-H", "Transfer-Encoding: chunked", "-H", "Expect:"],
+        ),
         (
             "both",
             &[
@@ -161,94 +169,51 @@ fn curl_and_nginx_understand_each_other_through_it() {
             ],
         ),
     ] {
-        let target = url(&format!("/files/{name}"));
-        let status = curl(
-            &[
-                &[
-                    "-o",
-                    "/dev/null",
-                    "-w",
-                    "%{http_code}",
-                    "-T",
-                    source,
-                    &target,
-                ],
-                fields,
-            ]
-            .concat(),
-        );
-        assert_eq!(status, "201", "{name}");
-        assert!(
-            fs::read(scratch.join("files").join(name)).unwrap() == large,
-            "{name} arrived changed"
-        );
+        let url = format!("http://{}/files/{name}", ebbtide.address);
+        let asked = ["-o", "/dev/null", "-w", "%{http_code}", "-T", source, &url];
+        assert_eq!(curl(&[&asked, fields].concat()), "201", "{name}");
+        let arrived = fs::read(scratch.join("files").join(name)).unwrap();
+        assert!(arrived == large(), "{name} arrived changed");
     }
+}
+
+#[test]
+fn curl_asks_nginx_for_heads_ranges_and_changes() {
+    let scratch = Scratch::new();
+    let (_nginx, ebbtide) = before_nginx(&scratch);
+    let large = large();
+    fs::write(scratch.join("files/large"), &large).unwrap();
     let back = scratch.join("back");
     let back_text = back.to_str().unwrap();
-    let target = url("/files/length");
-    curl(&["-o", back_text, &target]);
+    let url = format!("http://{}/files/large", ebbtide.address);
+    curl(&["-o", back_text, &url]);
     assert!(fs::read(&back).unwrap() == large, "changed on the way back");
-    curl(&["-o", back_text, "-r", "1000-1999", &target]);
+    curl(&["-o", back_text, "-r", "1000-1999", &url]);
     assert!(
         fs::read(&back).unwrap() == large[1000..2000],
         "another range"
     );
 
-    let head = curl(&["-I", &target]);
+    let head = curl(&["-I", &url]);
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert!(
-        head.to_lowercase()
-            .contains(&format!("content-length: {}", large.len())),
-        "{head}"
-    );
-    let tag = head
-        .lines()
-        .find_map(|line| line.strip_prefix("ETag: "))
-        .expect("an ETag")
-        .trim();
-    let condition = format!("If-None-Match: {tag}");
-    let both = curl(&[
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code} ",
-        "-H",
-        &condition,
-        &target,
-        "--next",
-        "-sS",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-        &target,
-    ]);
-    assert_eq!(both, "304 200");
-    let two = curl(&[
-        "-o",
-        "/dev/null",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{num_connects} ",
-        &target,
-        &target,
-    ]);
-    assert_eq!(two, "1 0 ", "the connection was not kept");
-    assert!(curl(&["--http1.0", &url("/")]).starts_with("server=nginx"));
-    assert_eq!(
-        curl(&["-o", "/dev/null", "-w", "%{http_code}", &url("/files/none")]),
-        "404"
-    );
+    let length = format!("content-length: {}", large.len());
+    assert!(head.to_lowercase().contains(&length), "{head}");
+    let tag = head.lines().find_map(|line| line.strip_prefix("ETag: "));
+    let condition = format!("If-None-Match: {}", tag.expect("an ETag").trim());
+    let status = ["-o", "/dev/null", "-w", "%{http_code} %{num_connects};"];
+    let first = [&status[..], &["-H", &condition, &url, "--next", "-sS"]].concat();
+    let both = curl(&[&first[..], &status, &[&url]].concat());
+    assert_eq!(both, "304 1;200 0;", "the connection was not kept");
+    let root = format!("http://{}/", ebbtide.address);
+    assert!(curl(&["--http1.0", &root]).starts_with("server=nginx"));
+    let missing = format!("{root}files/none");
+    assert_eq!(curl(&[&status[..], &[&missing]].concat()), "404 1;");
 }
 
 #[test]
 fn nginx_answers_pipelined_requests_of_every_kind_in_order() {
     let scratch = Scratch::new();
-    let nginx = Foreign::nginx(&scratch);
-    let mut setup = Setup::new(&[]).pool(HEALTH);
-    setup.servers = vec![("nginx".into(), nginx.address)];
-    let ebbtide = Ebbtide::start(&setup);
+    let (_nginx, ebbtide) = before_nginx(&scratch);
     let mut wire = Wire::connect(ebbtide.address, LIMIT).unwrap();
     let asks: String = (0..10)
         .map(|number| {

@@ -52,6 +52,7 @@ fn users_of_a_removed_server_are_placed_anew_and_no_connection_breaks() {
     let servers = models(3, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, 30));
+    assert!(crowd.users_at("web3") > 0);
     ebbtide.configure(&Setup::new(&servers[..2]));
     ebbtide.cli(&["reload"]).exits(0);
     until("nobody is at web3", LIMIT, || {
