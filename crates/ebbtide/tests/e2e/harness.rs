@@ -387,18 +387,18 @@ pub struct Events {
 }
 
 impl Events {
-    /// Begins to listen; what has happened before may be among what is heard.
+    /// Begins to listen, and returns when it hears: `app/web1` is made ready until that is heard.
     pub fn follow(ebbtide: &Ebbtide) -> Self {
         let file = ebbtide.scratch.join("events");
         let out = File::create(&file).expect("a file for the events");
-        let child = ebbtide
-            .cli_command(&["events", "--json"])
-            .stdout(out)
-            .spawn();
-        Self {
-            child: child.expect("the program starts"),
-            file,
-        }
+        let mut command = ebbtide.cli_command(&["events", "--json"]);
+        let child = command.stdout(out).spawn().expect("the program starts");
+        let events = Self { child, file };
+        until("the events are heard", LIMIT, || {
+            ebbtide.cli(&["ready", "app/web1"]).exits(0);
+            (!events.all().is_empty()).then_some(())
+        });
+        events
     }
 
     /// Waits for the first event of that kind, of that server, that has all those fields.

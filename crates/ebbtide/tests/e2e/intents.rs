@@ -174,6 +174,9 @@ fn the_last_admitting_server_is_guarded() {
         );
         assert_eq!(ebbtide.intent("web2"), "ready");
     }
+    let refused = ebbtide.cli(&["hold", "app/web2", "--json"]).exits(4).json();
+    assert_eq!(refused["error"]["kind"], "guarded", "{refused}");
+    assert_eq!(refused["error"]["would_leave"], serde_json::json!([]));
     ebbtide.cli(&["hold", "app/web2", "--force"]).exits(0);
     assert_eq!(ebbtide.intent("web2"), "hold");
     let audit = ebbtide.cli(&["audit", "--json"]).exits(0).json();

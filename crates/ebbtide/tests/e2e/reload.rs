@@ -141,7 +141,7 @@ fn a_server_added_live_outlasts_reloads_and_can_be_removed() {
     ebbtide.cli(&["reload"]).exits(0);
     assert_eq!(ebbtide.server("extra")["live"], true);
     ebbtide
-        .cli(&["server", "set", "app/extra", "--weight", "3"])
+        .cli(&["server", "set", "app/extra", "weight=3"])
         .exits(0);
     assert_eq!(ebbtide.server("extra")["weight"], 3);
     ebbtide
