@@ -31,7 +31,9 @@ pub use config::{
     Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, PoolConfig,
     ServerConfig, StickySettings,
 };
-pub use counters::{Counter, NodeCounters, PoolCounters, PoolSlot, ServerCounters, ServerSlot};
+pub use counters::{
+    Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
+};
 pub use driver::{Driver, Input, Output};
 pub use event::{Event, EventKind};
 pub use forecast::{DurationHistory, Forecast};

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The data plane of Ebbtide: listeners, workers, HTTP.
+//!
+//! One thread per worker, each with its own runtime, listening sockets, connections to servers and
+//! view of the published [`Snapshot`](ebbtide_core::Snapshot). Workers share nothing on the way of
+//! a request but the session's own entry. The request's life is listed at the top of `exchange.rs`.
+
+mod accept;
+mod access_log;
+mod buffer;
+mod connection;
+mod exchange;
+mod flight;
+mod forward;
+mod listeners;
+mod pages;
+mod plane;
+mod relay;
+mod reserved;
+mod routing;
+mod timer;
+mod tunnel;
+mod upstream;
+mod view;
+mod wall;
+mod worker;
+
+pub use access_log::{AccessLogOptions, LogFormat};
+pub use listeners::StartError;
+pub use plane::{DataPlane, Options};

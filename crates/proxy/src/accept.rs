@@ -1,0 +1,103 @@
+//! Accepting connections.
+
+use crate::connection::Connection;
+use crate::worker::Worker;
+use ebbtide_core::PoolKey;
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// How long to wait after the system refused to hand out a connection.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often at most the log speaks of that.
+const COMPLAINT_PERIOD: Duration = Duration::from_secs(60);
+
+/// The accepting end of one listener in one worker. Dropping it takes what is in the backlog and
+/// then closes the socket; the connections live on.
+pub(crate) struct Acceptor {
+    pool: Rc<Cell<PoolKey>>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Acceptor {
+    /// Connections from now on go to this pool.
+    pub fn lead_to(&self, pool: PoolKey) {
+        self.pool.set(pool);
+    }
+}
+
+/// Starts to accept on `listener`, for `pool`.
+pub(crate) fn start(
+    worker: &Rc<Worker>,
+    listener: std::net::TcpListener,
+    pool: PoolKey,
+) -> io::Result<Acceptor> {
+    let listener = TcpListener::from_std(listener)?;
+    let pool = Rc::new(Cell::new(pool));
+    let (stop, stopped) = oneshot::channel();
+    worker.acceptor_opened();
+    tokio::task::spawn_local(accept(
+        Rc::clone(worker),
+        listener,
+        Rc::clone(&pool),
+        stopped,
+    ));
+    Ok(Acceptor { pool, _stop: stop })
+}
+
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    pool: Rc<Cell<PoolKey>>,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let mut complained: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut stopped => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, client)) => serve(&worker, stream, client, pool.get()),
+            // The client has given up already.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_PERIOD) {
+                    complained = Some(Instant::now());
+                    tracing::warn!("cannot accept connections: {error}");
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    empty_backlog(&worker, listener, pool.get());
+    worker.acceptor_closed();
+}
+
+/// Takes the connections that the kernel holds already: their clients believe them to stand.
+fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, pool: PoolKey) {
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Ok((stream, client)) = listener.accept() {
+        let stream = stream
+            .set_nonblocking(true)
+            .and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            serve(worker, stream, client, pool);
+        }
+    }
+}
+
+fn serve(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, pool: PoolKey) {
+    // A connection that is gone already shows when it is read.
+    let _ = stream.set_nodelay(true);
+    let connection = Connection::new(worker, stream, client, pool);
+    tokio::task::spawn_local(connection.serve());
+}

@@ -1,0 +1,300 @@
+//! A client's connection: one request after the other, until one side has had enough.
+
+use crate::buffer::{Buffer, Scratch};
+use crate::exchange;
+use crate::flight::Phase;
+use crate::pages::{self, Format, Page};
+use crate::routing::Remembered;
+use crate::timer::{Interrupt, Watch};
+use crate::worker::Worker;
+use ebbtide_core::{HttpSettings, Millis, PoolKey, PoolSlot};
+use ebbtide_protocol::http1::{Limits, Parsed, Reject, parse_request};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+/// How long a client may take to notice that we have finished with it.
+const LINGER: Millis = Millis(1_000);
+/// Bytes that are read and thrown away in that time.
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
+/// A client's connection.
+pub(crate) struct Connection {
+    pub worker: Rc<Worker>,
+    pub stream: TcpStream,
+    pub client: SocketAddr,
+    pub pool: PoolKey,
+    pub watch: Watch,
+    pub remembered: Option<Remembered>,
+}
+
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It takes the next request.
+    KeepAlive,
+    /// It is closed; everything the client has sent was read.
+    Close,
+    /// It is closed once the client has had time to read the answer.
+    Linger,
+    /// It is reset, so that what was sent cannot look complete.
+    Reset,
+}
+
+/// What became of waiting for a request.
+enum Arrival {
+    /// Its head is there.
+    Request,
+    /// None came, or what came cannot be answered.
+    Nothing,
+    /// It is malformed.
+    Rejected(Reject),
+    /// It did not come in time.
+    TooSlow,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.worker.connection_closed(&self.watch.flight);
+    }
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, pool: PoolKey) -> Self {
+        let flight = worker.connection_opened();
+        Self {
+            worker: Rc::clone(worker),
+            stream,
+            client,
+            pool,
+            watch: Watch::new(flight, HttpSettings::defaults().idle_timeout),
+            remembered: None,
+        }
+    }
+
+    /// Serves requests until the connection ends.
+    pub async fn serve(mut self) {
+        let mut scratch = None;
+        loop {
+            let next = match self.await_request(&mut scratch).await {
+                Arrival::Request => {
+                    let scratch = scratch.get_or_insert_with(|| self.worker.scratches.take());
+                    let next = exchange::exchange(&mut self, scratch).await;
+                    scratch.inbound.release();
+                    scratch.outbound.clear();
+                    self.watch.flight.enter_alone(Phase::Between);
+                    next
+                }
+                Arrival::Nothing => Next::Close,
+                Arrival::Rejected(reject) => self.refuse(&mut scratch, Page::Rejected(reject)).await,
+                Arrival::TooSlow => self.refuse(&mut scratch, Page::RequestTimeout).await,
+            };
+            match next {
+                Next::KeepAlive => continue,
+                Next::Close => {}
+                Next::Linger => self.linger(&mut scratch).await,
+                Next::Reset => reset(&self.stream),
+            }
+            break;
+        }
+        if let Some(scratch) = scratch {
+            self.worker.scratches.give_back(scratch);
+        }
+    }
+
+    /// Waits for a request's whole head. While there is nothing of it, no memory is held.
+    async fn await_request(&mut self, scratch: &mut Option<Box<Scratch>>) -> Arrival {
+        let (http, limits) = self.settings();
+        let mut in_head = false;
+        loop {
+            if let Some(held) = scratch.take_if(|held| held.inbound.is_empty()) {
+                self.worker.scratches.give_back(held);
+            }
+            match scratch {
+                Some(scratch) => {
+                    let Scratch {
+                        inbound, request, ..
+                    } = &mut **scratch;
+                    match parse_request(inbound.filled(), &limits, request) {
+                        Ok(Parsed::Complete) => {
+                            inbound.hold(request.head_bytes);
+                            return Arrival::Request;
+                        }
+                        Ok(Parsed::Partial) => {}
+                        Err(reject) => return Arrival::Rejected(reject),
+                    }
+                    if !in_head {
+                        in_head = true;
+                        self.watch.set(http.head_timeout);
+                    }
+                }
+                None => {
+                    self.watch.set(http.idle_timeout);
+                    if !self.await_bytes().await {
+                        return Arrival::Nothing;
+                    }
+                }
+            }
+            let scratch = scratch.get_or_insert_with(|| self.worker.scratches.take());
+            match self.read(&mut scratch.inbound, limits.head_bytes).await {
+                Ok(true) => {}
+                Ok(false) => return Arrival::Nothing,
+                Err(Interrupt::Timeout) if in_head => return Arrival::TooSlow,
+                Err(_) => return Arrival::Nothing,
+            }
+        }
+    }
+
+    /// Waits until the client has sent something; `false` if the connection ends before that.
+    async fn await_bytes(&mut self) -> bool {
+        let Self {
+            stream,
+            watch,
+            worker,
+            ..
+        } = self;
+        poll_fn(|context| {
+            if stream.poll_read_ready(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            match watch.poll(context) {
+                None if !worker.is_stopping() => Poll::Pending,
+                _ => Poll::Ready(false),
+            }
+        })
+        .await
+    }
+
+    /// Reads once; `false` if the client has closed or is gone.
+    async fn read(&mut self, buffer: &mut Buffer, bytes_max: usize) -> Result<bool, Interrupt> {
+        let Self { stream, watch, .. } = self;
+        poll_fn(|context| match buffer.poll_fill(context, stream, bytes_max) {
+            Poll::Ready(read) => Poll::Ready(Ok(read.is_ok_and(|bytes| bytes > 0))),
+            Poll::Pending => match watch.poll(context) {
+                Some(interrupt) => Poll::Ready(Err(interrupt)),
+                None => Poll::Pending,
+            },
+        })
+        .await
+    }
+
+    /// The settings and limits of the connection's pool, as they are now.
+    fn settings(&self) -> (HttpTimes, Limits) {
+        match self.worker.view().routes(self.pool) {
+            Some(routes) => (HttpTimes::of(&routes.pool.config.http), routes.limits),
+            None => (HttpTimes::of(&HttpSettings::defaults()), Limits::default()),
+        }
+    }
+
+    /// Answers what is no request, and ends the connection.
+    async fn refuse(&mut self, scratch: &mut Option<Box<Scratch>>, page: Page) -> Next {
+        if let Page::Rejected(reject) = page {
+            self.worker.slot().reject(reject.reason());
+        }
+        let scratch = scratch.get_or_insert_with(|| self.worker.scratches.take());
+        let view = self.worker.view();
+        let contact = view
+            .routes(self.pool)
+            .and_then(|routes| routes.pool.config.contact.as_deref());
+        scratch.to_client.clear();
+        pages::write(
+            &mut scratch.to_client.bytes,
+            &page,
+            Format::Html,
+            contact,
+            pages::Envelope::LAST,
+        );
+        self.send(scratch).await;
+        Next::Linger
+    }
+
+    /// Writes all that is meant for the client; `false` if that fails.
+    pub async fn send(&mut self, scratch: &mut Scratch) -> bool {
+        let (http, _) = self.settings();
+        let Self { stream, watch, .. } = self;
+        let mut armed = false;
+        poll_fn(|context| {
+            if let Poll::Ready(sent) = scratch.to_client.poll_flush(context, stream) {
+                return Poll::Ready(sent.is_ok());
+            }
+            if !armed {
+                armed = true;
+                watch.set(http.body_timeout);
+            }
+            // What is being cut may still say so: only time ends this.
+            match watch.poll(context) {
+                Some(Interrupt::Timeout) => Poll::Ready(false),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Closes in a way that lets the client read the answer: closing with unread bytes would send
+    /// a reset, and that may overtake the answer (RFC 9112, 9.6).
+    async fn linger(&mut self, scratch: &mut Option<Box<Scratch>>) {
+        let scratch = scratch.get_or_insert_with(|| self.worker.scratches.take());
+        let Self { stream, watch, .. } = self;
+        watch.set(LINGER);
+        let mut is_shut = false;
+        let mut drained = 0;
+        poll_fn(|context| {
+            if !is_shut {
+                is_shut = true;
+                if !matches!(Pin::new(&mut *stream).poll_shutdown(context), Poll::Ready(Ok(()))) {
+                    return Poll::Ready(());
+                }
+            }
+            while drained < LINGER_BYTES_MAX {
+                scratch.inbound.clear();
+                match scratch.inbound.poll_fill(context, stream, 0) {
+                    Poll::Ready(Ok(bytes)) if bytes > 0 => drained += bytes,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => {
+                        return match watch.poll(context) {
+                            Some(Interrupt::Timeout) => Poll::Ready(()),
+                            _ => Poll::Pending,
+                        };
+                    }
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// This worker's counters of a pool.
+    pub fn pool_slot<'a>(&self, routes: &'a crate::view::Routes) -> &'a PoolSlot {
+        routes.pool.counters.slot(self.worker.index)
+    }
+}
+
+/// The times that a connection needs between exchanges.
+#[derive(Clone, Copy)]
+struct HttpTimes {
+    head_timeout: Millis,
+    idle_timeout: Millis,
+    body_timeout: Millis,
+}
+
+impl HttpTimes {
+    fn of(http: &HttpSettings) -> Self {
+        Self {
+            head_timeout: http.head_timeout,
+            idle_timeout: http.idle_timeout,
+            body_timeout: http.body_timeout,
+        }
+    }
+}
+
+/// Makes the close of this connection a reset.
+fn reset(stream: &TcpStream) {
+    // If this fails the connection is closed in the ordinary way, which is all that is left.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}

@@ -1,0 +1,680 @@
+//! The life of a request, once its head has been read. In this order:
+//!
+//! 1. [`Exchange::answer_reserved`]: a path of our own is answered here;
+//! 2. [`Exchange::place`]: the token names the session and its server, or a new session begins;
+//! 3. [`Exchange::connect`]: a connection to that server, kept or fresh;
+//! 4. [`Exchange::await_answer`]: the request goes up, until the answer's head is there;
+//! 5. [`Exchange::send_answer`] or [`Exchange::open_tunnel`]: the answer goes down;
+//! 6. [`Exchange::judge`]: what failed before that is tried once more, where it may be;
+//! 7. [`Exchange::give_page`]: or else the client is told, exactly once;
+//! 8. [`Exchange::finish`]: the session is touched, and the request logged.
+//!
+//! docs/fsm/request.dot draws it.
+
+use crate::access_log::Record;
+use crate::buffer::Scratch;
+use crate::connection::{Connection, Next};
+use crate::flight::Phase;
+use crate::forward::{BodyFailure, Failure, Forward, UploadState};
+use crate::pages::{self, Envelope, Format, Page, field};
+use crate::relay::Half;
+use crate::reserved::{self, path_of};
+use crate::routing::{Asking, Placed, Refused};
+use crate::tunnel::{TunnelEnd, tunnel};
+use crate::upstream::{Lane, NoConnection, Upstream, share};
+use crate::view::{Routes, View};
+use ebbtide_core::{EndReason, Fact, Now, ServerSlot, Stay};
+use ebbtide_protocol::http1::{
+    Forwarding, Framing, ResponseEdit, Version, write_request, write_response,
+};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// What `Via` calls us.
+const VIA: &str = "ebbtide";
+/// Attempts whose bytes may reach a server.
+const TRIES_MAX: u32 = 2;
+
+/// Serves the request whose head is held in the scratch.
+pub(crate) async fn exchange(connection: &mut Connection, scratch: &mut Scratch) -> Next {
+    let view = connection.worker.view();
+    let Some(routes) = view.routes(connection.pool).map(Rc::clone) else {
+        return refuse_without_pool(connection, scratch).await;
+    };
+    let mut exchange = Exchange::new(connection, scratch, view, routes);
+    let next = exchange.run().await;
+    exchange.finish();
+    next
+}
+
+/// The pool was removed while its clients were still connected.
+async fn refuse_without_pool(connection: &mut Connection, scratch: &mut Scratch) -> Next {
+    scratch.to_client.clear();
+    let format = Format::wanted(scratch.inbound.held(), &scratch.request.fields);
+    let out = &mut scratch.to_client.bytes;
+    pages::write(out, &Page::Unavailable, format, None, Envelope::LAST);
+    connection.send(scratch).await;
+    Next::Linger
+}
+
+struct Exchange<'a> {
+    connection: &'a mut Connection,
+    scratch: &'a mut Scratch,
+    view: Rc<View>,
+    routes: Rc<Routes>,
+    request: Request,
+    began: Now,
+    placed: Option<Placed>,
+    stay: Option<Stay>,
+    /// The client has sent all of its body, and we have read it.
+    body_read: bool,
+    report: Report,
+}
+
+/// What matters of the request while it is served.
+struct Request {
+    is_head: bool,
+    is_idempotent: bool,
+    has_body: bool,
+    is_logout: bool,
+    wants_upgrade: bool,
+    expects_continue: bool,
+    keep_alive: bool,
+    framing: Framing,
+    version: Version,
+}
+
+/// What is told of the request afterwards.
+struct Report {
+    status: u16,
+    bytes: u64,
+    tries: u32,
+    moved: bool,
+    complete: bool,
+}
+
+/// What has been tried.
+#[derive(Default)]
+struct Attempts {
+    /// Attempts in which bytes left.
+    sent: u32,
+    /// Kept connections have disappointed: take a fresh one.
+    fresh: bool,
+    /// The attempt was on a kept connection.
+    reused: bool,
+    /// The session has been moved because its server could not be reached.
+    moved: bool,
+    /// The request, as far as it went up.
+    upload: Option<Half>,
+}
+
+/// What to do about a failure.
+enum Verdict {
+    TryAgain,
+    Give(Page),
+    CloseConnection,
+}
+
+impl Request {
+    fn of(scratch: &Scratch, routes: &Routes) -> Self {
+        let (buf, head) = (scratch.inbound.held(), &scratch.request);
+        let method = head.method.of(buf);
+        let path = path_of(head.target.of(buf));
+        let logout = &routes.pool.config.http.logout;
+        Self {
+            is_head: method == b"HEAD",
+            is_idempotent: matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE"),
+            has_body: !matches!(head.framing, Framing::None | Framing::Length(0)),
+            is_logout: logout.iter().any(|logout| logout.as_bytes() == path),
+            wants_upgrade: head.upgrade.is_some(),
+            expects_continue: head.expect_continue,
+            keep_alive: head.keep_alive,
+            framing: head.framing,
+            version: head.version,
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    fn new(
+        connection: &'a mut Connection,
+        scratch: &'a mut Scratch,
+        view: Rc<View>,
+        routes: Rc<Routes>,
+    ) -> Self {
+        let request = Request::of(scratch, &routes);
+        scratch.to_client.clear();
+        connection.pool_slot(&routes).requests.add(1);
+        routes.memory.earn_retry(routes.pool.config.http.retry_percent);
+        Self {
+            began: connection.worker.now(),
+            body_read: !request.has_body,
+            connection,
+            scratch,
+            view,
+            routes,
+            request,
+            placed: None,
+            stay: None,
+            report: Report {
+                status: 0,
+                bytes: 0,
+                tries: 0,
+                moved: false,
+                complete: true,
+            },
+        }
+    }
+
+    async fn run(&mut self) -> Next {
+        if self.answer_reserved() {
+            return self.send_own().await;
+        }
+        if let Err(refused) = self.place() {
+            return self.give_page(self.page_of(refused)).await;
+        }
+        let mut attempts = Attempts::default();
+        loop {
+            let failure = match self.attempt(&mut attempts).await {
+                Ok(next) => return next,
+                Err(failure) => failure,
+            };
+            match self.judge(failure, &mut attempts) {
+                Verdict::TryAgain => {}
+                Verdict::Give(page) => return self.give_page(page).await,
+                Verdict::CloseConnection => {
+                    self.report.complete = false;
+                    return Next::Close;
+                }
+            }
+        }
+    }
+
+    /// One attempt at one server, up to the end of the answer.
+    async fn attempt(&mut self, attempts: &mut Attempts) -> Result<Next, Failure> {
+        let lane = Rc::clone(self.lane());
+        let mut upstream = self.connect(&lane, attempts).await?;
+        self.await_answer(&mut upstream, attempts).await?;
+        match self.scratch.response.status {
+            101 => Ok(self.open_tunnel(upstream).await),
+            _ => Ok(self.send_answer(upstream, attempts).await),
+        }
+    }
+
+    /// Writes the answer to a request for a reserved path, if it is one.
+    fn answer_reserved(&mut self) -> bool {
+        let envelope = self.envelope();
+        let mut remembered = self.connection.remembered.take();
+        let asking = asking(self.connection, &self.routes, &self.view, self.began);
+        let answered = reserved::answer(
+            &asking,
+            self.scratch.inbound.held(),
+            &self.scratch.request,
+            &mut remembered,
+            envelope,
+            &mut self.scratch.to_client.bytes,
+        );
+        self.connection.remembered = remembered;
+        if let Some((status, bytes)) = answered {
+            self.report.status = status;
+            self.report.bytes = bytes as u64;
+        }
+        answered.is_some()
+    }
+
+    /// Finds or begins the session, and enters it.
+    fn place(&mut self) -> Result<(), Refused> {
+        let mut remembered = self.connection.remembered.take();
+        let asking = asking(self.connection, &self.routes, &self.view, self.began);
+        let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
+        let placed = asking.place(buf, head, &mut remembered);
+        self.connection.remembered = remembered;
+        self.settle(placed?, self.began);
+        Ok(())
+    }
+
+    fn settle(&mut self, placed: Placed, now: Now) {
+        self.stay = Some(placed.session.enter(now.moment));
+        let flight = &self.connection.watch.flight;
+        flight.enter(Phase::Exchange, &placed.session);
+        self.report.moved |= placed.moved;
+        self.placed = Some(placed);
+    }
+
+    /// A connection to the server: one that was kept, unless those have disappointed.
+    async fn connect(
+        &mut self,
+        lane: &Rc<Lane>,
+        attempts: &mut Attempts,
+    ) -> Result<Upstream, Failure> {
+        let http = &self.routes.pool.config.http;
+        let careful = !self.request.is_idempotent;
+        let kept = match attempts.fresh {
+            false => lane.take_idle(careful),
+            true => None,
+        };
+        attempts.reused = kept.is_some();
+        if let Some(kept) = kept {
+            return Ok(kept);
+        }
+        let open_max = share(http.connections_max, self.connection.worker.workers);
+        let watch = &mut self.connection.watch;
+        watch.set(http.connect_timeout);
+        let connected = lane.connect(open_max, watch).await;
+        connected.map_err(|none| match none {
+            NoConnection::Refused(error) => {
+                tracing::debug!("{} does not take a connection: {error}", lane.name);
+                Failure::NotConnected
+            }
+            NoConnection::Exhausted(error) => {
+                tracing::warn!("cannot connect to {}: {error}", lane.name);
+                Failure::Busy
+            }
+            NoConnection::Busy => Failure::Busy,
+            NoConnection::Cut => Failure::Cut,
+        })
+    }
+
+    /// Sends the request and waits for the head of the final answer.
+    async fn await_answer(
+        &mut self,
+        upstream: &mut Upstream,
+        attempts: &mut Attempts,
+    ) -> Result<(), Failure> {
+        upstream.lane.slot().requests.add(1);
+        self.report.tries += 1;
+        // What never left is sent as it is; what did is written again from what was parsed.
+        let mut upload = match attempts.upload.take_if(|upload| !upload.begun) {
+            Some(unsent) => unsent,
+            None => self.write_request(),
+        };
+        self.scratch.outbound.clear();
+        let has_body = self.request.has_body;
+        let mut forward = self.forward(upstream, &mut upload, UploadState::Going);
+        let outcome = forward.await_answer(has_body).await;
+        let state = forward.state;
+        self.body_read = state == UploadState::Done;
+        attempts.sent += u32::from(upload.begun);
+        attempts.upload = Some(upload);
+        outcome?;
+        let response = &self.scratch.response;
+        let is_tunnel = response.upgrade && self.request.wants_upgrade;
+        match response.status == 101 && !is_tunnel {
+            true => Err(Failure::BadAnswer),
+            false => Ok(()),
+        }
+    }
+
+    fn write_request(&mut self) -> Half {
+        let Scratch {
+            inbound,
+            request,
+            to_server,
+            ..
+        } = &mut *self.scratch;
+        let forwarding = Forwarding {
+            client: self.connection.client.ip(),
+            proto: "http",
+            via: VIA,
+            token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
+            keep_alive_upstream: true,
+            tunnel: self.request.wants_upgrade,
+            expect_continue: self.request.expects_continue,
+        };
+        to_server.clear();
+        write_request(&mut to_server.bytes, inbound.held(), request, &forwarding);
+        Half::new(self.request.framing, self.request.framing)
+    }
+
+    fn forward<'b>(
+        &'b mut self,
+        upstream: &'b mut Upstream,
+        upload: &'b mut Half,
+        state: UploadState,
+    ) -> Forward<'b> {
+        Forward {
+            client: &mut self.connection.stream,
+            server: &mut upstream.stream,
+            watch: &mut self.connection.watch,
+            scratch: self.scratch,
+            http: &self.routes.pool.config.http,
+            limits: self.routes.limits,
+            upload,
+            state,
+            expecting: self.request.expects_continue,
+            request_is_head: self.request.is_head,
+            client_version: self.request.version,
+        }
+    }
+
+    /// Passes the final answer on.
+    async fn send_answer(&mut self, mut upstream: Upstream, attempts: &mut Attempts) -> Next {
+        let close = self.must_close();
+        let (framing, mut download) = self.write_answer_head(close);
+        let keeps_s = self.scratch.response.keep_alive_timeout_s;
+        let reusable = self.scratch.response.keep_alive;
+        let mut upload = match attempts.upload.take() {
+            Some(upload) => upload,
+            None => Half::new(Framing::None, Framing::None),
+        };
+        let state = match self.body_read {
+            true => UploadState::Done,
+            false => UploadState::Going,
+        };
+        let mut forward = self.forward(&mut upstream, &mut upload, state);
+        let outcome = forward.relay_answer(&mut download).await;
+        self.body_read = forward.state == UploadState::Done;
+        self.report.bytes = download.bytes;
+        let slot = self.slot();
+        slot.bytes_up.add(upload.bytes);
+        slot.bytes_down.add(download.bytes);
+        if let Err(failure) = outcome {
+            return self.break_off(failure, framing);
+        }
+        let http = &self.routes.pool.config.http;
+        if reusable && self.body_read && self.scratch.outbound.is_empty() {
+            upstream.give_back(http, self.connection.worker.workers, keeps_s);
+        }
+        let is_last = close || framing == Framing::UntilClose;
+        let unread = !self.body_read || !self.scratch.inbound.is_empty();
+        match (is_last, unread || self.connection.worker.is_stopping()) {
+            (false, _) => Next::KeepAlive,
+            (true, true) => Next::Linger,
+            (true, false) => Next::Close,
+        }
+    }
+
+    /// Writes the final answer's head for the client; what the body comes as, and how it goes out.
+    fn write_answer_head(&mut self, close: bool) -> (Framing, Half) {
+        let status = self.scratch.response.status;
+        self.report.status = status;
+        self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+        let has_cookie = self.prepare_cookie(status);
+        let Scratch {
+            outbound,
+            response,
+            to_client,
+            cookie,
+            ..
+        } = &mut *self.scratch;
+        let edit = ResponseEdit {
+            client_version: self.request.version,
+            close,
+            set_cookie: has_cookie.then_some(cookie.as_slice()),
+            token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
+            via: VIA,
+            extra: &[],
+            request_is_head: self.request.is_head,
+        };
+        let framing = write_response(&mut to_client.bytes, outbound.filled(), response, &edit);
+        outbound.consume(response.head_bytes);
+        (framing, Half::new(response.framing, framing))
+    }
+
+    /// Lays our own `Set-Cookie` ready, if the client needs one: a token, or none any more.
+    fn prepare_cookie(&mut self, status: u16) -> bool {
+        let Some(placed) = &self.placed else {
+            return false;
+        };
+        let worker = &self.connection.worker;
+        let cookie = &mut self.scratch.cookie;
+        if self.request.is_logout && (200..400).contains(&status) {
+            let now = worker.now();
+            worker.sessions.end(&placed.session, EndReason::LoggedOut, now);
+            cookie.clear();
+            cookie.extend_from_slice(self.routes.pool.config.sticky.cookie.as_bytes());
+            cookie.extend_from_slice(b"=; Max-Age=0; HttpOnly; SameSite=Lax; Path=/");
+            return true;
+        }
+        if placed.renew {
+            let mut remembered = self.connection.remembered.take();
+            let asking = asking(self.connection, &self.routes, &self.view, self.began);
+            asking.issue(placed, &mut remembered, cookie);
+            self.connection.remembered = remembered;
+        }
+        placed.renew
+    }
+
+    /// An answer that broke off must not look complete.
+    fn break_off(&mut self, failure: BodyFailure, framing: Framing) -> Next {
+        self.report.complete = false;
+        let slot = self.slot();
+        match failure {
+            BodyFailure::Server => slot.broken.add(1),
+            BodyFailure::Timeout => slot.timeouts.add(1),
+            BodyFailure::ClientGone | BodyFailure::Cut => {}
+        }
+        match framing {
+            Framing::UntilClose => Next::Reset,
+            _ => Next::Close,
+        }
+    }
+
+    /// Passes the 101 on and runs the tunnel to its end.
+    async fn open_tunnel(&mut self, mut upstream: Upstream) -> Next {
+        self.write_answer_head(false);
+        if let Some(stay) = &self.stay {
+            let flight = &self.connection.watch.flight;
+            flight.enter(Phase::Tunnel, stay.session());
+        }
+        self.slot().tunnels.add(1);
+        let (end, up, down) = tunnel(
+            (&mut self.connection.stream, &mut upstream.stream),
+            &mut self.connection.watch,
+            self.scratch,
+            self.routes.pool.config.http.tunnel_timeout,
+        )
+        .await;
+        let slot = self.slot();
+        slot.tunnels.sub_one();
+        slot.bytes_up.add(up);
+        slot.bytes_down.add(down);
+        self.report.bytes = down;
+        self.report.complete = end == TunnelEnd::Closed;
+        Next::Close
+    }
+
+    /// What to do about a failure before the answer: promise 4 is kept here.
+    fn judge(&mut self, failure: Failure, attempts: &mut Attempts) -> Verdict {
+        let upload = attempts.upload.as_ref();
+        let begun = upload.is_some_and(|upload| upload.begun);
+        let slot = self.slot();
+        match failure {
+            // A kept connection was stale, and no byte has left: that says nothing of the server.
+            Failure::Lost if !begun && attempts.reused => {
+                attempts.fresh = true;
+                Verdict::TryAgain
+            }
+            Failure::Lost if begun => {
+                slot.broken.add(1);
+                let untouched = upload.is_some_and(|upload| !upload.touched);
+                let repeatable = self.request.is_idempotent && untouched;
+                if repeatable && attempts.sent < TRIES_MAX && self.routes.memory.spend_retry() {
+                    self.slot().retries.add(1);
+                    attempts.fresh = true;
+                    return Verdict::TryAgain;
+                }
+                Verdict::Give(Page::BrokenOff)
+            }
+            Failure::Lost | Failure::NotConnected => self.judge_unreachable(attempts),
+            Failure::Busy => Verdict::Give(Page::Busy),
+            Failure::BadAnswer => {
+                slot.broken.add(1);
+                Verdict::Give(Page::BadAnswer)
+            }
+            Failure::ServerTimeout => {
+                slot.timeouts.add(1);
+                Verdict::Give(Page::ServerTimeout)
+            }
+            Failure::ClientTimeout => Verdict::Give(Page::RequestTimeout),
+            Failure::BadBody(reject) => {
+                self.connection.worker.slot().reject(reject.reason());
+                Verdict::Give(Page::Rejected(reject))
+            }
+            Failure::Cut => Verdict::Give(Page::SessionOver),
+            Failure::ClientGone => Verdict::CloseConnection,
+        }
+    }
+
+    /// The server takes no connection: its session moves, once.
+    fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
+        let lane = Rc::clone(self.lane());
+        lane.slot().connect_failures.add(1);
+        self.connection.worker.tell(Fact::ConnectFailed {
+            pool: self.routes.pool.key,
+            server: lane.key,
+        });
+        if !attempts.moved && self.move_elsewhere() {
+            attempts.moved = true;
+            lane.slot().retries.add(1);
+            attempts.fresh = false;
+            return Verdict::TryAgain;
+        }
+        Verdict::Give(match attempts.sent {
+            0 => Page::Unreachable,
+            _ => Page::BrokenOff,
+        })
+    }
+
+    /// Moves the session to another server by the newest snapshot; `false` if there is none.
+    fn move_elsewhere(&mut self) -> bool {
+        let view = self.connection.worker.view();
+        let Some(routes) = view.routes(self.connection.pool).map(Rc::clone) else {
+            return false;
+        };
+        let now = self.connection.worker.now();
+        let Some(placed) = &self.placed else {
+            return false;
+        };
+        let excluded = Some(placed.session.server);
+        let asking = asking(self.connection, &routes, &view, now);
+        let Ok(moved) = asking.move_away(&placed.session, excluded) else {
+            return false;
+        };
+        (self.view, self.routes) = (view, routes);
+        self.settle(moved, now);
+        true
+    }
+
+    fn page_of(&self, refused: Refused) -> Page {
+        let slot = self.connection.pool_slot(&self.routes);
+        match refused {
+            Refused::Full => {
+                slot.refused_full.add(1);
+                Page::Full
+            }
+            Refused::Unavailable => {
+                slot.refused_unavailable.add(1);
+                Page::Unavailable
+            }
+        }
+    }
+
+    /// Answers with a page of our own.
+    async fn give_page(&mut self, page: Page) -> Next {
+        self.report.status = page.status();
+        if matches!(page.status(), 502 | 504) {
+            let slot = self.connection.pool_slot(&self.routes);
+            slot.gateway_errors.add(1);
+        }
+        let envelope = self.envelope();
+        let format = Format::wanted(self.scratch.inbound.held(), &self.scratch.request.fields);
+        let contact = self.routes.pool.config.contact.as_deref();
+        let out = &mut self.scratch.to_client.bytes;
+        self.report.bytes = pages::write(out, &page, format, contact, envelope) as u64;
+        self.send_own().await
+    }
+
+    async fn send_own(&mut self) -> Next {
+        let is_last = self.must_close();
+        self.report.complete = self.connection.send(self.scratch).await;
+        match (self.report.complete, is_last) {
+            (false, _) => Next::Close,
+            (true, true) => Next::Linger,
+            (true, false) => Next::KeepAlive,
+        }
+    }
+
+    fn envelope(&self) -> Envelope {
+        Envelope {
+            close: self.must_close(),
+            head_only: self.request.is_head,
+            keep_alive: self.request.version == Version::Http10,
+        }
+    }
+
+    /// Whether the answer is the last on its connection, as things are now.
+    fn must_close(&self) -> bool {
+        // A client that asked for another protocol may have sent some of it already: what comes
+        // after a refusal is not taken for a request.
+        !self.request.keep_alive
+            || !self.body_read
+            || self.request.wants_upgrade
+            || self.connection.worker.is_stopping()
+            || self.connection.watch.flight.is_cut()
+    }
+
+    fn lane(&self) -> &Rc<Lane> {
+        let index = self.placed.as_ref().map_or(0, |placed| placed.index);
+        &self.routes.lanes[index]
+    }
+
+    fn slot(&self) -> &ServerSlot {
+        self.lane().slot()
+    }
+
+    /// Touches the session and logs the request.
+    fn finish(&mut self) {
+        let now = self.connection.worker.now();
+        if let Some(stay) = self.stay.take() {
+            stay.session().touch(now.moment);
+        }
+        if self.connection.worker.logs() {
+            let record = self.record(now);
+            self.connection.worker.log(record);
+        }
+    }
+
+    fn record(&self, now: Now) -> Record {
+        let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let value = |name: &[u8]| field(buf, &head.fields, name).map(text).unwrap_or_default();
+        Record {
+            time: self.began.wall,
+            client: self.connection.client.ip().to_canonical(),
+            method: text(head.method.of(buf)),
+            target: text(head.target.of(buf)),
+            version: match self.request.version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            },
+            user_agent: value(b"user-agent"),
+            referer: value(b"referer"),
+            status: self.report.status,
+            bytes: self.report.bytes,
+            duration_ms: now.moment.since(self.began.moment).0,
+            pool: Some(Arc::clone(&self.routes.pool.config)),
+            server: self.placed.as_ref().map(|_| Arc::clone(&self.lane().name)),
+            session: self.placed.as_ref().map(|placed| placed.session.id),
+            tries: self.report.tries,
+            moved: self.report.moved,
+            complete: self.report.complete,
+        }
+    }
+}
+
+fn asking<'b>(
+    connection: &'b Connection,
+    routes: &'b Routes,
+    view: &'b View,
+    now: Now,
+) -> Asking<'b> {
+    Asking {
+        worker: &connection.worker,
+        routes,
+        keys: &view.keys,
+        generation: view.snapshot.generation,
+        client: connection.client.ip().to_canonical(),
+        now,
+    }
+}

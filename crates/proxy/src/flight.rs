@@ -1,0 +1,163 @@
+//! The register of a worker's client connections: what each is about, and how to cut it.
+
+use ebbtide_core::{EndReason, Reason, Session, Snapshot};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+
+/// What a client connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waiting for a request, or reading its head.
+    Between,
+    /// A request is being served.
+    Exchange,
+    /// A tunnel is open.
+    Tunnel,
+}
+
+/// One client connection, as the rest of its worker sees it.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    number: u64,
+    phase: Cell<Phase>,
+    session: RefCell<Option<Arc<Session>>>,
+    cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Flight {
+    /// Enters a phase for a session.
+    pub fn enter(&self, phase: Phase, session: &Arc<Session>) {
+        self.phase.set(phase);
+        self.session.replace(Some(Arc::clone(session)));
+    }
+
+    /// Enters a phase for no session in particular.
+    pub fn enter_alone(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.session.take();
+    }
+
+    /// Whether what is in flight may not go on.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// Remembers whom to wake.
+    pub fn register(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn cut(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    /// Whether its session was ended in a way that ends what is in flight too. A user who logs out
+    /// elsewhere, is forgotten, or whose server is down or no longer in the file does not lose an
+    /// answer that is on its way. A tunnel is the binding itself: it ends with it, except that a
+    /// reload closes nothing that it does not have to.
+    fn is_over(&self) -> bool {
+        let session = self.session.borrow();
+        let Some(reason) = session.as_ref().and_then(|session| session.ended()) else {
+            return false;
+        };
+        match reason {
+            EndReason::ServerGone | EndReason::ServerRemoved => false,
+            EndReason::LoggedOut | EndReason::Forgotten => self.phase.get() == Phase::Tunnel,
+            EndReason::EndedByOperator | EndReason::Expired => true,
+        }
+    }
+
+    /// Whether its server may not serve it any more: in maintenance nothing goes on; a raised epoch
+    /// ends tunnels.
+    fn is_misplaced(&self, snapshot: &Snapshot) -> bool {
+        let session = self.session.borrow();
+        let Some(session) = session.as_ref() else {
+            return false;
+        };
+        let Some(server) = snapshot.server(session.pool, session.server) else {
+            return false;
+        };
+        server.standing.reason == Reason::Maintenance
+            || (server.epoch != session.epoch && self.phase.get() == Phase::Tunnel)
+    }
+}
+
+/// All client connections of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    next: Cell<u64>,
+    all: RefCell<HashMap<u64, Rc<Flight>>>,
+}
+
+impl Flights {
+    /// Registers a new connection.
+    pub fn open(&self) -> Rc<Flight> {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        let flight = Rc::new(Flight {
+            number,
+            phase: Cell::new(Phase::Between),
+            session: RefCell::default(),
+            cut: Cell::new(false),
+            waker: RefCell::default(),
+        });
+        self.all.borrow_mut().insert(number, Rc::clone(&flight));
+        flight
+    }
+
+    /// Forgets a connection that is closed.
+    pub fn close(&self, flight: &Flight) {
+        self.all.borrow_mut().remove(&flight.number);
+    }
+
+    /// How many connections are open.
+    pub fn count(&self) -> usize {
+        self.all.borrow().len()
+    }
+
+    /// Cuts what a new snapshot does not allow any more.
+    pub fn cut_misplaced(&self, snapshot: &Snapshot) {
+        self.cut_where(|flight| flight.is_over() || flight.is_misplaced(snapshot));
+    }
+
+    /// Cuts what belongs to sessions that have ended.
+    pub fn cut_ended(&self) {
+        self.cut_where(Flight::is_over);
+    }
+
+    /// Cuts everything; returns how many connections were cut in the middle of something.
+    pub fn cut_all(&self) -> usize {
+        self.cut_where(|_| true);
+        let all = self.all.borrow();
+        all.values()
+            .filter(|flight| flight.phase.get() != Phase::Between)
+            .count()
+    }
+
+    /// Wakes every connection, so that it looks at the worker's state again.
+    pub fn wake_all(&self) {
+        self.all.borrow().values().for_each(|flight| flight.wake());
+    }
+
+    fn cut_where(&self, over: impl Fn(&Flight) -> bool) {
+        for flight in self.all.borrow().values() {
+            if over(flight) {
+                flight.cut();
+            }
+        }
+    }
+}

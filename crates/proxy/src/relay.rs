@@ -1,0 +1,165 @@
+//! One direction of a body: decoded from one connection, framed anew for the other.
+
+use crate::buffer::{Buffer, Outbox};
+use ebbtide_protocol::http1::{
+    BodyDecoder, BodyStep, Framing, Reject, write_chunk_head, write_last_chunk,
+};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+/// Chunks are gathered up to this many bytes before they are written.
+const CHUNKS_BYTES: usize = 16 * 1024;
+
+/// Why a body did not get through.
+#[derive(Debug)]
+pub(crate) enum Broken {
+    /// Reading failed, or the sender closed too early.
+    Source,
+    /// Writing failed.
+    Sink,
+    /// The sender's framing is wrong.
+    Malformed(Reject),
+}
+
+/// One direction of an exchange: a head that lies in an outbox, then a body that follows it.
+pub(crate) struct Half {
+    decoder: BodyDecoder,
+    chunked: bool,
+    /// Content bytes at the front of the buffer that may be written as they are.
+    ready: usize,
+    decoded: bool,
+    /// Content bytes that have been written, or are about to be.
+    pub bytes: u64,
+    /// Any byte at all has been written.
+    pub begun: bool,
+    /// Any byte of the body has been taken out of the buffer.
+    pub touched: bool,
+    /// Something moved since this was last reset.
+    pub moved: bool,
+    /// What it waits for now is the sender.
+    pub starved: bool,
+}
+
+impl Half {
+    /// A body that comes as `source` says and goes out as `sink` says.
+    pub fn new(source: Framing, sink: Framing) -> Self {
+        Self {
+            decoder: BodyDecoder::new(source),
+            chunked: sink == Framing::Chunked,
+            ready: 0,
+            decoded: false,
+            bytes: 0,
+            begun: false,
+            touched: false,
+            moved: false,
+            starved: false,
+        }
+    }
+
+    /// Moves what can be moved; ready when all of it has been written.
+    pub fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        (source, buffer): (&mut TcpStream, &mut Buffer),
+        (sink, outbox): (&mut TcpStream, &mut Outbox),
+    ) -> Poll<Result<(), Broken>> {
+        loop {
+            self.starved = false;
+            self.decode(buffer, outbox).map_err(Broken::Malformed)?;
+            while self.ready > 0 || !outbox.is_empty() {
+                ready!(self.poll_write(context, buffer, sink, outbox)).map_err(|_| Broken::Sink)?;
+            }
+            if self.decoded {
+                return Poll::Ready(Ok(()));
+            }
+            if !buffer.is_empty() {
+                continue;
+            }
+            self.starved = true;
+            let read = ready!(buffer.poll_fill(context, source, 0));
+            self.moved = true;
+            match read {
+                Ok(0) | Err(_) => self.source_closed(outbox, read.is_ok())?,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn source_closed(&mut self, outbox: &mut Outbox, orderly: bool) -> Result<(), Broken> {
+        if !orderly || self.decoder.finish().is_err() {
+            return Err(Broken::Source);
+        }
+        self.finish(outbox);
+        Ok(())
+    }
+
+    fn finish(&mut self, outbox: &mut Outbox) {
+        self.decoded = true;
+        if self.chunked {
+            write_last_chunk(&mut outbox.bytes, self.decoder.trailers());
+        }
+    }
+
+    /// Decodes what is in the buffer, as far as there is room for it.
+    fn decode(&mut self, buffer: &mut Buffer, outbox: &mut Outbox) -> Result<(), Reject> {
+        while self.ready == 0 && !self.decoded && outbox.rest().len() < CHUNKS_BYTES {
+            let step = self.decoder.decode(buffer.filled())?;
+            let (BodyStep::Data { skip, .. } | BodyStep::More { skip } | BodyStep::Done { skip }) =
+                step;
+            buffer.consume(skip);
+            self.touched |= skip > 0;
+            match step {
+                BodyStep::Data { data, .. } if self.chunked => {
+                    self.put_chunk(buffer, data, outbox);
+                }
+                BodyStep::Data { data, .. } => self.ready = data,
+                BodyStep::More { .. } => break,
+                BodyStep::Done { .. } => self.finish(outbox),
+            }
+        }
+        Ok(())
+    }
+
+    fn put_chunk(&mut self, buffer: &mut Buffer, bytes: usize, outbox: &mut Outbox) {
+        write_chunk_head(&mut outbox.bytes, bytes);
+        outbox.bytes.extend_from_slice(&buffer.filled()[..bytes]);
+        outbox.bytes.extend_from_slice(b"\r\n");
+        buffer.consume(bytes);
+        self.touched = true;
+        self.bytes += bytes as u64;
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+        sink: &mut TcpStream,
+        outbox: &mut Outbox,
+    ) -> Poll<io::Result<()>> {
+        let (head, body) = (outbox.rest(), &buffer.filled()[..self.ready]);
+        let sink = Pin::new(sink);
+        let written = match (head.is_empty(), body.is_empty()) {
+            (false, true) => ready!(sink.poll_write(context, head))?,
+            (true, _) => ready!(sink.poll_write(context, body))?,
+            (false, false) => {
+                let both = [IoSlice::new(head), IoSlice::new(body)];
+                ready!(sink.poll_write_vectored(context, &both))?
+            }
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        (self.begun, self.moved) = (true, true);
+        let of_head = written.min(head.len());
+        let of_body = written - of_head;
+        outbox.advance(of_head);
+        buffer.consume(of_body);
+        self.touched |= of_body > 0;
+        self.ready -= of_body;
+        self.bytes += of_body as u64;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,310 @@
+//! From a request's token to its session and server. Nothing here waits: between reading the view
+//! and beginning a session no other snapshot can come in, which is what "closed means closed" needs.
+
+use crate::view::Routes;
+use crate::worker::Worker;
+use ebbtide_core::{
+    EndReason, Found, Millis, Moment, Now, PoolSlot, ServerKey, ServerView, Session, SessionId,
+    Snapshot, choose,
+};
+use ebbtide_protocol::http1::{RequestHead, cookie};
+use ebbtide_protocol::token::{Token, TokenError, TokenKeys};
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What the token of a connection's last request was found to mean, so that the next request with
+/// the same one costs a comparison.
+pub(crate) struct Remembered {
+    text: Vec<u8>,
+    generation: u64,
+    bound: Bound,
+}
+
+/// A session and where it is.
+#[derive(Clone)]
+pub(crate) struct Bound {
+    pub session: Arc<Session>,
+    /// The server's place in the pool.
+    pub index: usize,
+    renewed_s: u64,
+}
+
+/// A request's session and server.
+pub(crate) struct Placed {
+    pub session: Arc<Session>,
+    /// The server's place in the pool.
+    pub index: usize,
+    /// The client needs a new token.
+    pub renew: bool,
+    /// The session had to leave another server.
+    pub moved: bool,
+}
+
+/// Why there is no server for a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Every server that admits sessions has as many as it may.
+    Full,
+    /// No server admits sessions.
+    Unavailable,
+}
+
+/// A request, as far as it matters for where it goes.
+pub(crate) struct Asking<'a> {
+    pub worker: &'a Worker,
+    pub routes: &'a Routes,
+    pub keys: &'a TokenKeys,
+    pub generation: u64,
+    pub client: IpAddr,
+    pub now: Now,
+}
+
+impl Asking<'_> {
+    /// The session and server of a request: its token's, or a new one.
+    pub fn place(
+        &self,
+        buf: &[u8],
+        head: &RequestHead,
+        remembered: &mut Option<Remembered>,
+    ) -> Result<Placed, Refused> {
+        let Some(bound) = self.find(buf, head, remembered) else {
+            let (session, index) = self.begin(None, None)?;
+            return Ok(Placed {
+                session,
+                index,
+                renew: true,
+                moved: false,
+            });
+        };
+        if self.routes.pool.servers[bound.index].standing.serves_own {
+            return Ok(Placed {
+                renew: self.is_stale(bound.renewed_s),
+                session: bound.session,
+                index: bound.index,
+                moved: false,
+            });
+        }
+        self.move_away(&bound.session, None)
+    }
+
+    /// Begins another session elsewhere for one whose server cannot serve it, then ends that.
+    pub fn move_away(
+        &self,
+        session: &Arc<Session>,
+        excluded: Option<ServerKey>,
+    ) -> Result<Placed, Refused> {
+        let (new, index) = self.begin(excluded, Some(session.server))?;
+        let sessions = &self.worker.sessions;
+        sessions.end(session, EndReason::ServerGone, self.now);
+        self.slot().sessions_moved.add(1);
+        Ok(Placed {
+            session: new,
+            index,
+            renew: true,
+            moved: true,
+        })
+    }
+
+    /// The live session that the request's token names.
+    pub fn find(
+        &self,
+        buf: &[u8],
+        head: &RequestHead,
+        remembered: &mut Option<Remembered>,
+    ) -> Option<Bound> {
+        let name = self.routes.pool.config.sticky.cookie.as_bytes();
+        for text in cookie(buf, head, name) {
+            if let Some(known) = remembered
+                && known.generation == self.generation
+                && known.text == text
+                && known.bound.session.ended().is_none()
+            {
+                if self.is_live(&known.bound.session) {
+                    return Some(known.bound.clone());
+                }
+                continue;
+            }
+            if let Some(bound) = self.verify(text) {
+                self.remember(remembered, |into| into.extend_from_slice(text), &bound);
+                return Some(bound);
+            }
+        }
+        None
+    }
+
+    fn remember(
+        &self,
+        remembered: &mut Option<Remembered>,
+        write: impl FnOnce(&mut Vec<u8>),
+        bound: &Bound,
+    ) {
+        let known = remembered.get_or_insert_with(|| Remembered {
+            text: Vec::new(),
+            generation: 0,
+            bound: bound.clone(),
+        });
+        known.text.clear();
+        write(&mut known.text);
+        known.generation = self.generation;
+        known.bound = bound.clone();
+    }
+
+    /// What a token's text is worth. Whatever is wrong with it is counted, and is no token.
+    fn verify(&self, text: &[u8]) -> Option<Bound> {
+        let slot = self.slot();
+        let token = match Token::decode(text, self.keys, self.routes.tag) {
+            Ok(token) => token,
+            Err(error) => {
+                match error {
+                    TokenError::Malformed | TokenError::UnknownVersion => &slot.tokens_malformed,
+                    TokenError::Forged => &slot.tokens_forged,
+                    TokenError::OtherPool => &slot.tokens_other_pool,
+                }
+                .add(1);
+                return None;
+            }
+        };
+        let index = self.routes.index_of_tag(token.server);
+        let server = index.map(|index| &self.routes.pool.servers[index]);
+        let (Some(index), Some(server)) = (index, server.filter(|s| s.epoch == token.epoch)) else {
+            slot.tokens_old_epoch.add(1);
+            return None;
+        };
+        Some(Bound {
+            session: self.known(&token, server)?,
+            index,
+            renewed_s: token.renewed_s,
+        })
+    }
+
+    /// The live session of a valid token.
+    fn known(&self, token: &Token, server: &ServerView) -> Option<Arc<Session>> {
+        let (slot, pool) = (self.slot(), self.routes.pool.key);
+        let sessions = &self.worker.sessions;
+        let id = SessionId(token.session);
+        match sessions.find(id) {
+            Found::Live(session) => {
+                let here = (session.pool, session.server, session.epoch)
+                    == (pool, server.key, server.epoch);
+                if !here {
+                    slot.tokens_ended.add(1);
+                    return None;
+                }
+                self.is_live(&session).then_some(session)
+            }
+            Found::Ended => {
+                slot.tokens_ended.add(1);
+                None
+            }
+            Found::Unknown => {
+                let life = Snapshot::token_life(self.routes.pool.config.sticky.reuse);
+                let renewed = Moment(millis(token.renewed_s));
+                if Moment(self.now.wall.0.cast_signed()).since(renewed) > life {
+                    slot.tokens_expired.add(1);
+                    return None;
+                }
+                let started = ebbtide_core::WallTime(token.started_s.saturating_mul(1000));
+                let session = sessions.adopt(id, pool, server, self.client, started, self.now);
+                if session.is_none() {
+                    slot.tokens_ended.add(1);
+                }
+                session
+            }
+        }
+    }
+
+    /// Whether a session that has not been ended still binds; if it does not, it is ended here.
+    fn is_live(&self, session: &Arc<Session>) -> bool {
+        let quiet = self.now.moment.since(session.last_activity());
+        if session.open() > 0 || quiet <= self.routes.pool.config.sticky.reuse {
+            return true;
+        }
+        let sessions = &self.worker.sessions;
+        sessions.end(session, EndReason::Expired, self.now);
+        self.slot().tokens_expired.add(1);
+        false
+    }
+
+    /// Begins a session on the server that the pool's policy chooses.
+    fn begin(
+        &self,
+        excluded: Option<ServerKey>,
+        from: Option<ServerKey>,
+    ) -> Result<(Arc<Session>, usize), Refused> {
+        let pool = &self.routes.pool;
+        let full = Cell::new(false);
+        let has_room = |server: &ServerView| {
+            let room = server.max_sessions.is_none_or(|max| server.load.sessions() < max);
+            full.set(full.get() | !room);
+            room
+        };
+        // A server that fills up between the look and the attempt is seen as full the next time;
+        // so this ends, as each turn but the last saw another server fill up.
+        for _ in 0..=pool.servers.len() {
+            let mut rotation = self.routes.memory.rotation.borrow_mut();
+            let eligible = |server: &ServerView| Some(server.key) != excluded && has_room(server);
+            let dice = self.worker.roll();
+            let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {
+                break;
+            };
+            let id = SessionId(self.worker.roll());
+            let sessions = &self.worker.sessions;
+            let begun = sessions.begin(id, pool.key, server, self.client, from, self.now);
+            if let (Some(session), Some(index)) = (begun, self.routes.index_of(server.key)) {
+                return Ok((session, index));
+            }
+            full.set(true);
+        }
+        match full.get() {
+            true => Err(Refused::Full),
+            false => Err(Refused::Unavailable),
+        }
+    }
+
+    /// Whether a token is so old that it should be renewed; one from the future is as well.
+    fn is_stale(&self, renewed_s: u64) -> bool {
+        let reuse = self.routes.pool.config.sticky.reuse;
+        let age = self.now.wall.0.cast_signed() - millis(renewed_s);
+        age < -1000 || age > millis_of(Millis(reuse.0 / 4))
+    }
+
+    /// Writes a `Set-Cookie` value with a new token for the session, and remembers the token.
+    pub fn issue(&self, placed: &Placed, remembered: &mut Option<Remembered>, out: &mut Vec<u8>) {
+        let server = &self.routes.pool.servers[placed.index];
+        let now_s = self.now.wall.0 / 1000;
+        let token = Token {
+            pool: self.routes.tag,
+            server: self.routes.lanes[placed.index].tag,
+            epoch: server.epoch,
+            session: placed.session.id.0,
+            started_s: self.now.wall_at(placed.session.started).0 / 1000,
+            renewed_s: now_s,
+        };
+        let bound = Bound {
+            session: Arc::clone(&placed.session),
+            index: placed.index,
+            renewed_s: now_s,
+        };
+        self.remember(remembered, |text| token.encode(self.keys, text), &bound);
+        out.clear();
+        out.extend_from_slice(self.routes.pool.config.sticky.cookie.as_bytes());
+        out.push(b'=');
+        if let Some(known) = remembered {
+            out.extend_from_slice(&known.text);
+        }
+        out.extend_from_slice(b"; HttpOnly; SameSite=Lax; Path=/");
+    }
+
+    fn slot(&self) -> &PoolSlot {
+        self.routes.pool.counters.slot(self.worker.index)
+    }
+}
+
+fn millis(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
+}
+
+fn millis_of(span: Millis) -> i64 {
+    i64::try_from(span.0).unwrap_or(i64::MAX)
+}
