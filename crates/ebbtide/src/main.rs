@@ -1,2 +1,66 @@
-//! Placeholder.
-fn main() {}
+//! Reads the command line and hands it on.
+
+use clap::Parser;
+use ebbtide::cli::{Cli, Command, Global};
+use ebbtide::exit::{Exit, Failure};
+use ebbtide::{config, documents, logging, node, operate, output};
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.global.json;
+    let exit = carry_out(cli).unwrap_or_else(|failure| failure.tell(json));
+    exit.into()
+}
+
+fn carry_out(cli: Cli) -> Result<Exit, Failure> {
+    let json = cli.global.json;
+    match cli.command {
+        Command::Check { file } => check(&file, &cli.global),
+        Command::Run { config, log } => {
+            logging::start(&log, "info", json);
+            runtime()?.block_on(node::run(&config, &cli.global))
+        }
+        Command::InternalDocs { document } => {
+            output::write(&documents::document(document));
+            Ok(Exit::Done)
+        }
+        command => runtime()?.block_on(operate::operate(command, &cli.global)),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start: {error}")))
+}
+
+fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
+    let loaded = config::load(file)?;
+    let pools = &loaded.config.pools;
+    let listeners = loaded.config.listeners.len();
+    let servers = pools.iter().map(|pool| pool.servers.len()).sum::<usize>();
+    if global.json {
+        output::json(&serde_json::json!({
+            "ok": true,
+            "listeners": listeners,
+            "pools": pools.len(),
+            "servers": servers,
+        }));
+    } else {
+        output::line(format!(
+            "ok: {}, {}, {}",
+            counted(listeners, "listener"),
+            counted(pools.len(), "pool"),
+            counted(servers, "server")
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

@@ -155,14 +155,11 @@ fn check_pool(
     );
 }
 
-/// Whether both cannot be listened on at once. `[::]` also takes the IPv4 addresses.
+/// Whether both cannot be listened on at once. IPv6 listeners leave IPv4 alone.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let covers = |wide: IpAddr, narrow: IpAddr| match wide {
-        IpAddr::V4(wide) => wide.is_unspecified() && narrow.is_ipv4(),
-        IpAddr::V6(wide) => wide.is_unspecified(),
-    };
-    let (a, b) = (one.ip().to_canonical(), other.ip().to_canonical());
-    one.port() == other.port() && (a == b || covers(a, b) || covers(b, a))
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    let every = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && same_family && (every || one.ip() == other.ip())
 }
 
 fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {

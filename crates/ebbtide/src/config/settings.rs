@@ -186,7 +186,7 @@ pub const SETTINGS: &[Setting] = &[
         "stop_grace",
         seconds(0, HOUR),
         Default::Value("\"30s\""),
-        "How long requests may still run after SIGTERM.",
+        "How long requests may still run after SIGTERM. A change needs a restart.",
     ),
     setting(
         "admin.listen",

@@ -1,0 +1,457 @@
+//! The command line: what may be asked, with help for people who have not seen it before.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ebbtide_api::Role;
+use ebbtide_core::{Millis, ServerName, SessionId};
+use std::path::PathBuf;
+
+/// Takes any server out of traffic without its users losing work, and brings it back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ebbtide",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Try it:           ebbtide demo
+Run it:           ebbtide run -c ebbtide.toml
+Take out a server: ebbtide drain app/web2 --within 30m
+Bring it back:    ebbtide ready app/web2
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 timed out, 4 refused by a guard.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The node to talk to: unix:PATH or http://HOST:PORT. Without it: the socket in
+    /// /var/lib/ebbtide, then that of ./ebbtide.toml, then that of a running demo
+    #[arg(long, global = true, env = "EBBTIDE_ADMIN", value_name = "WHERE")]
+    pub admin: Option<String>,
+    /// The bearer token for http://; `ebbtide token add` makes one
+    #[arg(long, global = true, env = "EBBTIDE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Print JSON, for programs (errors too)
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What may be asked.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node by a configuration file
+    #[command(after_help = "\
+Example:
+  ebbtide run -c /etc/ebbtide/ebbtide.toml
+
+SIGHUP reads the file again (as `ebbtide reload` does); SIGTERM and Ctrl-C let requests finish
+within `stop_grace`, a second one stops at once.")]
+    Run {
+        /// The configuration file
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        log: Log,
+    },
+    /// Check a configuration file, and show every mistake in it
+    #[command(after_help = "Example:\n  ebbtide check ebbtide.toml")]
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+    /// Three servers with users, Ebbtide in front: something to try the commands on
+    #[command(after_help = "\
+Example:
+  ebbtide demo
+and in another terminal:
+  ebbtide drain demo/blue --within 1m")]
+    Demo(DemoArgs),
+    /// Show pools, servers and sessions: the page to keep open
+    #[command(after_help = "\
+Examples:
+  ebbtide status --watch
+  ebbtide status --json | jq '.pools[].servers[] | {name, standing}'")]
+    Status {
+        /// Draw it anew every second, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Let no new sessions begin on a server; those it has go on
+    #[command(after_help = "Example:\n  ebbtide hold app/web2 --reason 'looks slow'")]
+    Hold {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Hold a server, end what is left at a deadline, then put it into maintenance
+    #[command(after_help = "\
+Examples:
+  ebbtide drain app/web2 --within 30m --message 'Maintenance at 18:00, please log in again then'
+  ebbtide wait app/web2 --for drained --timeout 35m
+
+On a server that is being drained already, this sets the new deadline.")]
+    Drain {
+        #[command(flatten)]
+        server: Server,
+        /// Time from now to the deadline, such as 30m or 1h30m
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        within: Millis,
+        /// What users are told
+        #[arg(long)]
+        message: Option<String>,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Take a server out at once; users who are on it lose their session
+    #[command(after_help = "\
+Example:
+  ebbtide maintenance app/web2
+
+`ebbtide drain` does the same without anyone losing work.")]
+    Maintenance {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Return a server to traffic
+    #[command(after_help = "\
+Example:
+  ebbtide ready app/web2 && ebbtide wait app/web2 --for ready --timeout 1m")]
+    Ready {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Wait until a server is drained or ready; exits with 3 when the time is up
+    #[command(after_help = "Example:\n  ebbtide wait app/web2 --for drained --timeout 35m")]
+    Wait {
+        #[command(flatten)]
+        server: Server,
+        /// What to wait for
+        #[arg(long = "for", value_name = "WHAT")]
+        what: WaitFor,
+        /// Longest wait, such as 35m; without it, as long as it takes
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        timeout: Option<Millis>,
+    },
+    /// List sessions, or end one
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "\
+Examples:
+  ebbtide sessions app/web2 --active
+  ebbtide sessions end 00c0ffee00c0ffee")]
+    Sessions {
+        #[command(subcommand)]
+        command: Option<SessionsCommand>,
+        #[command(flatten)]
+        list: SessionsList,
+    },
+    /// Forget every session of a server at once; its users are placed anew
+    #[command(after_help = "Example:\n  ebbtide forget app/web2 --reason 'lost its memory'")]
+    Forget {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Add, remove or change servers while the node runs
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Show who changed what, when, from where and why; the newest last
+    #[command(after_help = "Example:\n  ebbtide audit --limit 20")]
+    Audit {
+        /// At most so many lines
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show what happens, as it happens, until Ctrl-C
+    #[command(
+        after_help = "Example:\n  ebbtide events --json | jq -c 'select(.kind == \"standing\")'"
+    )]
+    Events,
+    /// Have the node read its configuration file again
+    #[command(after_help = "\
+Example:
+  ebbtide reload
+
+A file with a mistake changes nothing. A held server stays held.")]
+    Reload {
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Make, list or remove bearer tokens for the control API over TCP
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print a generated document, for `cargo xtask docs`
+    #[command(hide = true)]
+    InternalDocs {
+        /// Which
+        document: Document,
+    },
+}
+
+/// How much a long-running command says on standard error.
+#[derive(Clone, Debug, Args)]
+pub struct Log {
+    /// How much is said on standard error: error, warn, info, debug or trace, also by part
+    /// (`info,ebbtide_proxy=debug`)
+    #[arg(long, env = "EBBTIDE_LOG", value_name = "LEVEL", value_parser = log_filter)]
+    pub log: Option<String>,
+}
+
+/// Options of the demo.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// The port that the simulated users, and you, connect to
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// Print the status every five seconds instead of drawing it in place
+    #[arg(long)]
+    pub plain: bool,
+    /// End by itself after this time, such as 30s
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub span: Option<Millis>,
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// A server, as `pool/server`.
+#[derive(Clone, Debug, Args)]
+pub struct Server {
+    /// Which server, such as app/web2
+    #[arg(value_name = "POOL/SERVER", value_parser = server_name)]
+    pub server: ServerName,
+}
+
+/// Past a guard.
+#[derive(Clone, Debug, Args)]
+pub struct Force {
+    /// Do it even if too few servers are left; the audit log says so
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// For the audit log.
+#[derive(Clone, Debug, Args)]
+pub struct Why {
+    /// Why, for the audit log
+    #[arg(long, value_name = "WORDS")]
+    pub reason: Option<String>,
+}
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WaitFor {
+    /// The drain is over, or the server is held and has no sessions
+    Drained,
+    /// The server takes new sessions
+    Ready,
+}
+
+/// Which sessions to list.
+#[derive(Clone, Debug, Args)]
+pub struct SessionsList {
+    /// Of this pool or server only, such as app or app/web2
+    #[arg(value_name = "POOL[/SERVER]", value_parser = pool_or_server)]
+    pub of: Option<(String, Option<String>)>,
+    /// Active ones only: with a request open, or heard from lately
+    #[arg(long)]
+    pub active: bool,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+/// What else may be done with sessions.
+#[derive(Debug, Subcommand)]
+pub enum SessionsCommand {
+    /// End one session: its user begins a new one
+    #[command(after_help = "Example:\n  ebbtide sessions end 00c0ffee00c0ffee")]
+    End {
+        /// Its number, sixteen hexadecimal digits, as `ebbtide sessions` shows it
+        #[arg(value_parser = session_id)]
+        id: SessionId,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// Changes of servers while the node runs.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Add a server beside those of the file; it stays over reloads and restarts
+    #[command(after_help = "\
+Example:
+  ebbtide server add app/web3 10.0.0.13:8080 --weight 2 --max-sessions 500")]
+    Add {
+        #[command(flatten)]
+        server: Server,
+        /// Where it is: host:port, IPv6 in brackets
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// Its share of new sessions
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        weight: Option<u32>,
+        /// Most sessions it may have
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        max_sessions: Option<u32>,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Remove a server that was added so
+    #[command(after_help = "Example:\n  ebbtide server remove app/web3")]
+    Remove {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        force: Force,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Change settings of a server; they stay over reloads and restarts
+    #[command(after_help = "\
+Examples:
+  ebbtide server set app/web2 weight=2 max_sessions=500
+  ebbtide server set app/web2 max_sessions=none")]
+    Set {
+        #[command(flatten)]
+        server: Server,
+        /// weight=1..1000, max_sessions=NUMBER or max_sessions=none
+        #[arg(required = true, value_name = "NAME=VALUE", value_parser = assignment)]
+        settings: Vec<Assignment>,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// A setting of a server and its new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assignment {
+    /// `weight=`
+    Weight(u32),
+    /// `max_sessions=`; `None` takes the limit away.
+    MaxSessions(Option<u32>),
+}
+
+/// Bearer tokens.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token; it is shown this once
+    #[command(after_help = "Example:\n  ebbtide token add ci --role operator")]
+    Add {
+        /// Whose it is; the audit log names its holder so
+        name: String,
+        /// What its holder may do
+        #[arg(long, value_enum)]
+        role: RoleName,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// List the tokens, without their secrets
+    #[command(after_help = "Example:\n  ebbtide token list")]
+    List,
+    /// Remove a token; whoever holds it is refused from now on
+    #[command(after_help = "Example:\n  ebbtide token remove ci")]
+    Remove {
+        /// Whose
+        name: String,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// What a token's holder may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleName {
+    /// Read
+    Viewer,
+    /// Also change servers and sessions
+    Operator,
+    /// Also reload, rotate secrets and make tokens
+    Admin,
+}
+
+impl From<RoleName> for Role {
+    fn from(role: RoleName) -> Self {
+        match role {
+            RoleName::Viewer => Self::Viewer,
+            RoleName::Operator => Self::Operator,
+            RoleName::Admin => Self::Admin,
+        }
+    }
+}
+
+/// A generated document.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Document {
+    Settings,
+    Schema,
+    Openapi,
+    Cli,
+    Metrics,
+}
+
+fn span(text: &str) -> Result<Millis, String> {
+    crate::config::duration(text).map_err(|mistake| mistake.to_string())
+}
+
+fn server_name(text: &str) -> Result<ServerName, String> {
+    ServerName::parse(text).ok_or_else(|| "a server is named POOL/SERVER, such as app/web2".into())
+}
+
+fn pool_or_server(text: &str) -> Result<(String, Option<String>), String> {
+    if ebbtide_core::is_name(text) {
+        return Ok((text.into(), None));
+    }
+    let name = ServerName::parse(text);
+    name.map(|name| (name.pool, Some(name.server)))
+        .ok_or_else(|| "expected POOL or POOL/SERVER, such as app or app/web2".into())
+}
+
+fn session_id(text: &str) -> Result<SessionId, String> {
+    SessionId::parse(text).ok_or_else(|| {
+        "a session's number is sixteen hexadecimal digits (see `ebbtide sessions`)".into()
+    })
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match text.parse::<tracing_subscriber::filter::Targets>() {
+        Ok(_) => Ok(text.into()),
+        Err(_) => Err("expected error, warn, info, debug or trace".into()),
+    }
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("expected NAME=VALUE, such as weight=2")?;
+    let number = || value.parse::<u32>().ok().filter(|number| *number > 0);
+    match (name, value) {
+        ("weight", _) => number()
+            .filter(|weight| *weight <= 1000)
+            .map(Assignment::Weight)
+            .ok_or_else(|| format!("`{value}` is no weight: expected 1 to 1000")),
+        ("max_sessions", "none") => Ok(Assignment::MaxSessions(None)),
+        ("max_sessions", _) => number()
+            .map(|max| Assignment::MaxSessions(Some(max)))
+            .ok_or_else(|| format!("`{value}` is no limit: expected a number above 0, or `none`")),
+        _ => Err(format!(
+            "`{name}` cannot be set: expected weight or max_sessions"
+        )),
+    }
+}

@@ -1,0 +1,44 @@
+//! Documents that the program prints about itself; `cargo xtask docs` keeps them in docs/.
+
+use crate::cli::{Cli, Document};
+use crate::config;
+use clap::CommandFactory;
+
+/// The text of a document.
+pub fn document(document: Document) -> String {
+    match document {
+        Document::Settings => config::settings_page(),
+        Document::Schema => config::schema(),
+        Document::Openapi => ebbtide_control::openapi(),
+        Document::Cli => commands(),
+        Document::Metrics => ebbtide_control::metrics_reference(),
+    }
+}
+
+/// docs/cli.md: the help of every command.
+fn commands() -> String {
+    let mut page = String::from(
+        "# Command line\n\n<!-- Written by `cargo xtask docs` from the help texts in \
+         crates/ebbtide/src/cli.rs. -->\n",
+    );
+    let mut root = Cli::command().term_width(100);
+    root.build();
+    write_command(&mut page, &root, "ebbtide");
+    page
+}
+
+fn write_command(page: &mut String, command: &clap::Command, name: &str) {
+    // The environment of whoever prints this page is not part of it.
+    let mut shown = command.clone().mut_args(|arg| arg.hide_env_values(true));
+    let help = shown.render_long_help().to_string();
+    let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    page.push_str(&format!(
+        "\n## `{name}`\n\n```text\n{}\n```\n",
+        lines.join("\n").trim_end()
+    ));
+    for inner in command.get_subcommands() {
+        if !inner.is_hide_set() && inner.get_name() != "help" {
+            write_command(page, inner, &format!("{name} {}", inner.get_name()));
+        }
+    }
+}

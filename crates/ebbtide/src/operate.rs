@@ -1,0 +1,474 @@
+//! The commands that talk to a running node.
+
+use crate::cli::{
+    Assignment, Command, Global, ServerCommand, SessionsCommand, SessionsList, TokenCommand,
+    WaitFor, Why,
+};
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::screen::{self, Screen};
+use crate::signals::StopSignals;
+use crate::status_page::{clock_time, forecast, page, span};
+use crate::target;
+use crate::view::{Line, Piece, Style, on_terminal, table};
+use ebbtide_api as api;
+use ebbtide_api::{Changed, Client, ClientError};
+use ebbtide_core::{Millis, ServerName};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+type Done = Result<Exit, Failure>;
+
+/// The longest single wait of the control API.
+const WAIT_MS_MAX: u64 = 30_000;
+/// Sessions on one page of the control API.
+const SESSIONS_PAGE: u32 = 1000;
+const REDRAW: Duration = Duration::from_secs(1);
+
+/// Carries out one command.
+pub async fn operate(command: Command, global: &Global) -> Done {
+    let client = target::client(global)?;
+    let json = global.json;
+    match command {
+        Command::Status { watch: true } => watch(&client, json).await,
+        Command::Status { watch: false } => status(&client, json).await,
+        Command::Hold { server, force, why } => {
+            let body = hold_request(force.force, why);
+            let ServerName { pool, server } = server.server;
+            changed(client.hold(&pool, &server, &body).await, json)
+        }
+        Command::Drain {
+            server,
+            within,
+            message,
+            force,
+            why,
+        } => {
+            let body = api::DrainRequest {
+                within_ms: within.0,
+                message,
+                force: force.force,
+                reason: why.reason,
+            };
+            drain(&client, &server.server, &body, json).await
+        }
+        Command::Maintenance { server, force, why } => {
+            let body = hold_request(force.force, why);
+            let ServerName { pool, server } = server.server;
+            changed(client.maintenance(&pool, &server, &body).await, json)
+        }
+        Command::Ready { server, why } => {
+            let ServerName { pool, server } = server.server;
+            changed(client.ready(&pool, &server, &reason(why)).await, json)
+        }
+        Command::Forget { server, why } => {
+            let ServerName { pool, server } = server.server;
+            changed(client.forget(&pool, &server, &reason(why)).await, json)
+        }
+        Command::Wait {
+            server,
+            what,
+            timeout,
+        } => wait(&client, &server.server, what, timeout, json).await,
+        Command::Sessions { command, list } => match command {
+            Some(SessionsCommand::End { id, why }) => {
+                let query = reason_query(why);
+                changed(client.end_session(&id.to_string(), &query).await, json)
+            }
+            None => sessions(&client, list, json).await,
+        },
+        Command::Server(command) => server(&client, command, json).await,
+        Command::Audit { limit } => audit(&client, limit, json).await,
+        Command::Events => events(&client, json).await,
+        Command::Reload { why } => changed(client.reload(&reason(why)).await, json),
+        Command::Token(command) => token(&client, command, json).await,
+        Command::Run { .. }
+        | Command::Check { .. }
+        | Command::Demo(_)
+        | Command::InternalDocs { .. } => {
+            unreachable!("main carries these out itself, for they need no running node")
+        }
+    }
+}
+
+fn hold_request(force: bool, why: Why) -> api::HoldRequest {
+    api::HoldRequest {
+        force,
+        reason: why.reason,
+    }
+}
+
+fn reason(why: Why) -> api::ReasonRequest {
+    api::ReasonRequest { reason: why.reason }
+}
+
+fn reason_query(why: Why) -> api::ReasonQuery {
+    api::ReasonQuery { reason: why.reason }
+}
+
+/// Prints what a change did.
+fn changed(result: Result<Changed, ClientError>, json: bool) -> Done {
+    let changed = result?;
+    if json {
+        output::json(&changed);
+    } else {
+        output::line(&changed.text);
+        for change in &changed.changes {
+            output::line(format!("  {change}"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn status(client: &Client, json: bool) -> Done {
+    let status = client.status().await?;
+    if json {
+        output::json(&status);
+    } else {
+        screen::print(&page(&status));
+    }
+    Ok(Exit::Done)
+}
+
+/// Draws the status every second until Ctrl-C. A node that does not answer for a while is said to,
+/// and waited for.
+async fn watch(client: &Client, json: bool) -> Done {
+    let mut stop = catch_signals()?;
+    let mut lines = page_or_failure(client, json).await?;
+    let screen = (on_terminal() && !json).then(Screen::enter);
+    loop {
+        match &screen {
+            Some(screen) => screen.draw(&lines),
+            None => screen::print(&lines),
+        }
+        tokio::select! {
+            () = stop.next() => return Ok(Exit::Done),
+            () = sleep(REDRAW) => {}
+        }
+        lines = match page_or_failure(client, json).await {
+            Ok(lines) => lines,
+            Err(failure) => vec![Line::of(Style::Bad, failure.detail.message)],
+        };
+    }
+}
+
+async fn page_or_failure(client: &Client, json: bool) -> Result<Vec<Line>, Failure> {
+    let status = client.status().await?;
+    if json {
+        output::json_line(&status);
+        return Ok(Vec::new());
+    }
+    Ok(page(&status))
+}
+
+fn catch_signals() -> Result<StopSignals, Failure> {
+    StopSignals::catch()
+        .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}")))
+}
+
+async fn drain(client: &Client, name: &ServerName, body: &api::DrainRequest, json: bool) -> Done {
+    let result = client.drain(&name.pool, &name.server, body).await?;
+    if json {
+        output::json(&result);
+        return Ok(Exit::Done);
+    }
+    output::line(&result.text);
+    let server = client.server(&name.pool, &name.server).await?;
+    let within = Millis(body.within_ms);
+    if let Some(deadline) = result.deadline {
+        output::line(format!("deadline: {} (in {within})", clock_time(deadline)));
+    }
+    let counts = server.sessions;
+    output::line(format!(
+        "sessions: {} ({} active, {} idle)",
+        counts.all(),
+        counts.active,
+        counts.idle
+    ));
+    let likely = forecast(&server);
+    if !likely.is_empty() {
+        output::line(format!("likely to be gone by themselves: {likely}"));
+    }
+    let patience = Millis(body.within_ms.saturating_add(5 * 60_000)).to_string();
+    let patience = patience.replace(' ', "");
+    output::line(format!(
+        "wait for it: ebbtide wait {name} --for drained --timeout {patience}"
+    ));
+    Ok(Exit::Done)
+}
+
+/// Waits, also over a restart of the node: drains go on after it, so this does too.
+async fn wait(
+    client: &Client,
+    name: &ServerName,
+    what: WaitFor,
+    timeout: Option<Millis>,
+    json: bool,
+) -> Done {
+    let began = Instant::now();
+    let left = || {
+        timeout.map(|timeout| {
+            let gone = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            timeout.0.saturating_sub(gone)
+        })
+    };
+    let mut answered = false;
+    loop {
+        let query = api::WaitQuery {
+            what: match what {
+                WaitFor::Drained => api::WaitFor::Drained,
+                WaitFor::Ready => api::WaitFor::Ready,
+            },
+            timeout_ms: Some(left().unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX)),
+        };
+        match client.wait(&name.pool, &name.server, &query).await {
+            Ok(answer) if answer.reached || left() == Some(0) => {
+                return Ok(waited(name, what, &answer, json));
+            }
+            Ok(_) => answered = true,
+            Err(refused @ ClientError::Refused { .. }) => return Err(refused.into()),
+            Err(error) if !answered || left() == Some(0) => return Err(error.into()),
+            Err(_) => sleep(REDRAW).await,
+        }
+    }
+}
+
+fn waited(name: &ServerName, what: WaitFor, answer: &api::WaitAnswer, json: bool) -> Exit {
+    let word = match what {
+        WaitFor::Drained => "drained",
+        WaitFor::Ready => "ready",
+    };
+    let server = &answer.server;
+    if json {
+        output::json(answer);
+    } else if answer.reached {
+        output::line(format!("{name} is {word}"));
+    } else {
+        eprintln!(
+            "ebbtide: {name} is not {word} yet: intent {}, standing {}, {} sessions",
+            server.intent.label,
+            server.standing.reason,
+            server.sessions.all()
+        );
+    }
+    if answer.reached {
+        Exit::Done
+    } else {
+        Exit::TimedOut
+    }
+}
+
+async fn sessions(client: &Client, list: SessionsList, json: bool) -> Done {
+    let (pool, server) = list
+        .of
+        .map_or((None, None), |(pool, server)| (Some(pool), server));
+    let mut query = api::SessionQuery {
+        pool,
+        server,
+        active: list.active,
+        after: None,
+        limit: None,
+    };
+    let mut found = api::SessionPage {
+        sessions: Vec::new(),
+        next: None,
+    };
+    let mut wanted = list.limit;
+    loop {
+        query.limit = Some(wanted.min(SESSIONS_PAGE));
+        let page = client.sessions(&query).await?;
+        wanted = wanted.saturating_sub(u32::try_from(page.sessions.len()).unwrap_or(u32::MAX));
+        found.sessions.extend(page.sessions);
+        found.next = page.next;
+        if wanted == 0 || found.next.is_none() {
+            break;
+        }
+        query.after.clone_from(&found.next);
+    }
+    if json {
+        output::json(&found);
+    } else {
+        print_sessions(&found);
+    }
+    Ok(Exit::Done)
+}
+
+fn print_sessions(found: &api::SessionPage) {
+    let heads = [
+        "SESSION", "SERVER", "STATE", "QUIET", "STARTED", "REQUESTS", "OPEN", "CLIENT",
+    ];
+    let rows = found.sessions.iter().map(|session| {
+        vec![
+            session.id.clone(),
+            format!("{}/{}", session.pool, session.server),
+            session.state.clone(),
+            span(session.quiet_ms),
+            session.started.to_string(),
+            session.requests.to_string(),
+            session.open.to_string(),
+            session.client.clone(),
+        ]
+    });
+    print_table(&heads, rows, "no sessions");
+    if found.next.is_some() {
+        output::line(format!(
+            "the first {} are shown; more with --limit",
+            found.sessions.len()
+        ));
+    }
+}
+
+fn print_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>, none: &str) {
+    let head: Vec<Piece> = heads
+        .iter()
+        .map(|head| (Style::Dim, (*head).to_owned()))
+        .collect();
+    let mut all = vec![head];
+    all.extend(rows.map(|row| row.into_iter().map(|cell| (Style::Plain, cell)).collect()));
+    if all.len() == 1 {
+        output::line(none);
+    } else {
+        screen::print(&table(all));
+    }
+}
+
+async fn server(client: &Client, command: ServerCommand, json: bool) -> Done {
+    match command {
+        ServerCommand::Add {
+            server,
+            address,
+            weight,
+            max_sessions,
+            why,
+        } => {
+            let body = api::AddServer {
+                address,
+                weight,
+                max_sessions,
+                reason: why.reason,
+            };
+            let ServerName { pool, server } = server.server;
+            changed(client.add_server(&pool, &server, &body).await, json)
+        }
+        ServerCommand::Remove { server, force, why } => {
+            let query = api::RemoveQuery {
+                force: force.force,
+                reason: why.reason,
+            };
+            let ServerName { pool, server } = server.server;
+            changed(client.remove_server(&pool, &server, &query).await, json)
+        }
+        ServerCommand::Set {
+            server,
+            settings,
+            why,
+        } => {
+            let mut body = api::SetServer {
+                reason: why.reason,
+                ..api::SetServer::default()
+            };
+            for setting in settings {
+                match setting {
+                    Assignment::Weight(weight) => body.weight = Some(weight),
+                    Assignment::MaxSessions(max) => body.max_sessions = Some(max),
+                }
+            }
+            let ServerName { pool, server } = server.server;
+            changed(client.set_server(&pool, &server, &body).await, json)
+        }
+    }
+}
+
+async fn audit(client: &Client, limit: u32, json: bool) -> Done {
+    let query = api::AuditQuery {
+        limit: Some(limit),
+        before: None,
+    };
+    let mut page = client.audit(&query).await?;
+    if json {
+        output::json(&page);
+        return Ok(Exit::Done);
+    }
+    page.entries.reverse();
+    let heads = ["WHEN", "WHO", "FROM", "WHAT", "TARGET", "OUTCOME", "WHY"];
+    let rows = page.entries.into_iter().map(|entry| {
+        let forced = if entry.forced { " (forced)" } else { "" };
+        vec![
+            entry.at.to_string(),
+            entry.who,
+            entry.from,
+            format!("{}{forced}", entry.action),
+            entry.target,
+            entry.outcome,
+            entry.reason.unwrap_or_default(),
+        ]
+    });
+    print_table(&heads, rows, "nothing was changed so far");
+    Ok(Exit::Done)
+}
+
+async fn events(client: &Client, json: bool) -> Done {
+    let mut stop = catch_signals()?;
+    let mut stream = client.events(None).await?;
+    loop {
+        let next = tokio::select! {
+            () = stop.next() => return Ok(Exit::Done),
+            next = stream.next() => next,
+        };
+        let Some(event) = next else {
+            return Err(Failure::failed(
+                "the node has closed the stream; is it being stopped?",
+            ));
+        };
+        let event = event?;
+        if json {
+            output::json_line(&event);
+        } else {
+            let server = event.server.as_deref().unwrap_or("-");
+            output::line(format!("{}  {server}  {}", event.at, event.text));
+        }
+    }
+}
+
+async fn token(client: &Client, command: TokenCommand, json: bool) -> Done {
+    match command {
+        TokenCommand::Add { name, role, why } => {
+            let body = api::CreateToken {
+                name,
+                role: role.into(),
+                reason: why.reason,
+            };
+            let new = client.create_token(&body).await?;
+            if json {
+                output::json(&new);
+            } else {
+                output::line(&new.secret);
+                eprintln!(
+                    "This is the token of {} ({}). It is not shown again: keep it where only its \
+                     holder can read it, and give it to the command line as EBBTIDE_TOKEN.",
+                    new.token.name, new.token.role
+                );
+            }
+            Ok(Exit::Done)
+        }
+        TokenCommand::List => {
+            let tokens = client.tokens().await?;
+            if json {
+                output::json(&tokens);
+                return Ok(Exit::Done);
+            }
+            let rows = tokens.tokens.into_iter().map(|token| {
+                vec![
+                    token.name,
+                    token.role.to_string(),
+                    token.created.to_string(),
+                ]
+            });
+            print_table(&["NAME", "ROLE", "CREATED"], rows, "no tokens");
+            Ok(Exit::Done)
+        }
+        TokenCommand::Remove { name, why } => {
+            changed(client.delete_token(&name, &reason_query(why)).await, json)
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! `ebbtide status`: the page that an operator keeps open.
+
+use crate::view::{Line, Piece, Style, table};
+use ebbtide_api::{PoolStatus, ServerStatus, Status, Timestamp};
+use ebbtide_core::Millis;
+
+const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
+
+/// The whole page.
+pub fn page(status: &Status) -> Vec<Line> {
+    let mut lines = vec![node_line(status)];
+    if !status.node.store.ok {
+        let why = status
+            .node
+            .store
+            .failure
+            .as_deref()
+            .unwrap_or("no reason given");
+        lines.push(Line::of(
+            Style::Bad,
+            format!("The store fails, so no change can be made: {why}"),
+        ));
+    }
+    for pool in &status.pools {
+        lines.push(Line::default());
+        lines.push(pool_line(pool));
+        lines.extend(table(pool_rows(pool)));
+    }
+    lines.push(Line::default());
+    lines.push(Line::of(Style::Dim, LEGEND));
+    lines
+}
+
+fn node_line(status: &Status) -> Line {
+    let node = &status.node;
+    let mut text = format!(
+        "Ebbtide {}   up {}   generation {}",
+        node.version,
+        span(node.uptime_ms),
+        node.generation
+    );
+    if node.acknowledged < node.generation {
+        text.push_str(&format!(", a worker is still at {}", node.acknowledged));
+    }
+    Line::of(Style::Dim, text)
+}
+
+fn pool_line(pool: &PoolStatus) -> Line {
+    let short = pool.admitting < pool.minimum;
+    let listeners: Vec<&str> = pool
+        .listeners
+        .iter()
+        .map(|listener| listener.address.as_str())
+        .collect();
+    let from = match listeners.as_slice() {
+        [] => "no listener".to_owned(),
+        some => some.join(", "),
+    };
+    Line(vec![
+        (Style::Bold, pool.name.clone()),
+        (Style::Dim, format!("  {from}, {}, ", pool.balance)),
+        (
+            if short { Style::Bad } else { Style::Dim },
+            format!(
+                "{} of {} servers take new sessions, minimum {}",
+                pool.admitting,
+                pool.servers.len(),
+                pool.minimum
+            ),
+        ),
+    ])
+}
+
+fn pool_rows(pool: &PoolStatus) -> Vec<Vec<Piece>> {
+    let heads = [
+        "SERVER", "ADDRESS", "INTENT", "HEALTH", "STANDING", "ACTIVE", "IDLE", "MAX", "DEADLINE",
+        "ALL GONE", "NOTE",
+    ];
+    let heads = heads.map(|head| (Style::Dim, head.to_owned())).to_vec();
+    let servers = pool.servers.iter().map(server_row);
+    std::iter::once(heads).chain(servers).collect()
+}
+
+fn server_row(server: &ServerStatus) -> Vec<Piece> {
+    let plain = |text: String| (Style::Plain, text);
+    let intent_style = match server.intent.label.as_str() {
+        "ready" => Style::Plain,
+        _ => Style::Warning,
+    };
+    let health_style = match server.health.state.as_str() {
+        "up" => Style::Good,
+        "down" => Style::Bad,
+        _ => Style::Plain,
+    };
+    vec![
+        (Style::Bold, server.name.clone()),
+        plain(server.address.clone()),
+        (intent_style, server.intent.label.clone()),
+        (health_style, server.health.state.clone()),
+        standing(server),
+        plain(server.sessions.active.to_string()),
+        plain(server.sessions.idle.to_string()),
+        plain(
+            server
+                .max_sessions
+                .map(|max| max.to_string())
+                .unwrap_or_default(),
+        ),
+        (Style::Warning, deadline(server)),
+        plain(forecast(server)),
+        (Style::Dim, note(server)),
+    ]
+}
+
+fn standing(server: &ServerStatus) -> Piece {
+    let standing = &server.standing;
+    let (style, mark) = match (standing.admits_new, standing.serves_own) {
+        (true, _) => (Style::Good, '●'),
+        (false, true) => (Style::Warning, '◐'),
+        (false, false) if standing.reason == "down" => (Style::Bad, '○'),
+        (false, false) => (Style::Dim, '○'),
+    };
+    (style, format!("{mark} {}", standing.reason))
+}
+
+fn deadline(server: &ServerStatus) -> String {
+    match (server.intent.deadline, server.intent.left_ms) {
+        (Some(at), Some(left)) => format!("{}, {} left", clock_time(at), span(left)),
+        (Some(at), None) => clock_time(at),
+        (None, _) => String::new(),
+    }
+}
+
+/// When the server's sessions are likely to be gone by themselves.
+pub fn forecast(server: &ServerStatus) -> String {
+    match &server.forecast {
+        Some(forecast) => match forecast.all_ms {
+            Some(all) => format!("in about {}", span(all)),
+            None => format!("half in {}, all later", span(forecast.half_ms)),
+        },
+        None => String::new(),
+    }
+}
+
+fn note(server: &ServerStatus) -> String {
+    let mut notes = Vec::new();
+    if let Some(why) = &server.health.why {
+        notes.push(why.clone());
+    }
+    if server.intent.label != "ready" {
+        let by = server.intent.by.iter().map(|by| format!("by {by}"));
+        let reason = server.intent.reason.clone();
+        notes.extend(
+            by.chain(reason)
+                .reduce(|by, reason| format!("{by}: {reason}")),
+        );
+    }
+    if server.weight != 1 {
+        notes.push(format!("weight {}", server.weight));
+    }
+    if let Some(places) = server.health.places {
+        notes.push(format!("{places} places by its own page"));
+    }
+    if server.live {
+        notes.push("added live".into());
+    } else if server.overridden {
+        notes.push("set live".into());
+    }
+    notes.join("; ")
+}
+
+/// `14:05:09 UTC`.
+pub fn clock_time(at: Timestamp) -> String {
+    let text = at.to_string();
+    let clock = text.split('T').nth(1).and_then(|rest| rest.get(..8));
+    clock.map(|clock| format!("{clock} UTC")).unwrap_or(text)
+}
+
+/// A span to whole seconds, as people say it.
+pub fn span(ms: u64) -> String {
+    if ms < 1000 {
+        return "0s".into();
+    }
+    Millis(ms).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebbtide_api::{
+        Forecast, Health, Intent, Listener, Node, SessionCounts, Standing, StoreStatus,
+    };
+
+    fn server(
+        name: &str,
+        intent: &str,
+        health: &str,
+        standing: (bool, bool, &str),
+    ) -> ServerStatus {
+        ServerStatus {
+            name: name.into(),
+            address: "10.0.0.11:8080".into(),
+            weight: 1,
+            max_sessions: None,
+            live: false,
+            overridden: false,
+            intent: Intent {
+                label: intent.into(),
+                since: None,
+                by: None,
+                reason: None,
+                deadline: None,
+                left_ms: None,
+                message: None,
+            },
+            health: Health {
+                state: health.into(),
+                since: Timestamp(0),
+                why: None,
+                places: None,
+            },
+            standing: Standing {
+                admits_new: standing.0,
+                serves_own: standing.1,
+                reason: standing.2.into(),
+            },
+            sessions: SessionCounts {
+                active: 12,
+                idle: 3,
+            },
+            epoch: 0,
+            forecast: None,
+        }
+    }
+
+    fn status(servers: Vec<ServerStatus>) -> Status {
+        Status {
+            node: Node {
+                version: "0.1.0".into(),
+                generation: 7,
+                acknowledged: 7,
+                uptime_ms: 65_400,
+                store: StoreStatus {
+                    ok: true,
+                    failure: None,
+                },
+            },
+            pools: vec![PoolStatus {
+                name: "app".into(),
+                balance: "least-sessions".into(),
+                minimum: 1,
+                admitting: 1,
+                listeners: vec![Listener {
+                    name: "web".into(),
+                    address: "0.0.0.0:80".into(),
+                }],
+                servers,
+            }],
+        }
+    }
+
+    fn rendered(status: &Status) -> String {
+        let lines: Vec<String> = page(status)
+            .iter()
+            .map(|line| line.render(false, usize::MAX))
+            .collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn a_page_with_a_drain_and_a_server_that_is_down() {
+        let ready = server("web1", "ready", "up", (true, true, "ready"));
+        let mut drained = server("web2", "drain", "up", (false, true, "draining"));
+        drained.intent.deadline = Some(Timestamp(1_769_846_709_042));
+        drained.intent.left_ms = Some(125_999);
+        drained.intent.by = Some("anna".into());
+        drained.intent.reason = Some("kernel".into());
+        drained.max_sessions = Some(500);
+        drained.forecast = Some(Forecast {
+            half_ms: 20_000,
+            all_ms: Some(90_000),
+            samples: 20,
+        });
+        let mut down = server("web3", "ready", "down", (false, false, "down"));
+        down.health.why = Some("connection refused".into());
+        assert_eq!(
+            rendered(&status(vec![ready, drained, down])),
+            "\
+Ebbtide 0.1.0   up 1m 5s   generation 7
+
+app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
+  SERVER  ADDRESS         INTENT  HEALTH  STANDING    ACTIVE  IDLE  MAX  DEADLINE                  ALL GONE         NOTE
+  web1    10.0.0.11:8080  ready   up      ● ready     12      3
+  web2    10.0.0.11:8080  drain   up      ◐ draining  12      3     500  08:05:09 UTC, 2m 5s left  in about 1m 30s  by anna: kernel
+  web3    10.0.0.11:8080  ready   down    ○ down      12      3                                                     connection refused
+
+● takes new sessions   ◐ serves the sessions it has   ○ serves nobody"
+        );
+    }
+
+    #[test]
+    fn columns_that_nobody_needs_are_not_there() {
+        let text = rendered(&status(vec![server(
+            "web1",
+            "ready",
+            "up",
+            (true, true, "ready"),
+        )]));
+        for head in ["MAX", "DEADLINE", "ALL GONE", "NOTE"] {
+            assert!(!text.contains(head), "{text}");
+        }
+    }
+
+    #[test]
+    fn colours_are_left_out_and_lines_are_cut_where_asked() {
+        let line = Line(vec![
+            (Style::Bad, "down".into()),
+            (Style::Plain, " now".into()),
+        ]);
+        assert_eq!(line.render(true, 80), "\x1b[31mdown\x1b[0m now");
+        assert_eq!(line.render(false, 6), "down n");
+    }
+}
