@@ -68,6 +68,42 @@ fn a_drain_ends_at_its_deadline_and_becomes_maintenance() {
     assert!(at <= deadline + Duration::from_secs(1), "{drained}");
 }
 
+/// What was accepted before the deadline has the second that a deadline may take to be answered.
+#[test]
+fn a_request_in_flight_at_the_deadline_is_answered_and_a_long_one_is_ended() {
+    let scratch = Scratch::new();
+    let servers = models(2, &scratch);
+    let ebbtide = Ebbtide::start(&Setup::new(&servers));
+    let [at_web1, _] = ebbtide.users(6, "web1");
+    let mut clients = at_web1.into_iter().map(|(client, _)| client);
+    let (mut quick, mut long) = (clients.next().unwrap(), clients.next().unwrap());
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "1500ms"])
+        .exits(0);
+    let deadline = ebbtide.deadline("web1");
+    std::thread::scope(|scope| {
+        let long = scope.spawn(move || {
+            let status = long
+                .send(&Request::get("/slow?ms=8000"))
+                .answer()
+                .head
+                .status();
+            (status, SystemTime::now())
+        });
+        until("the deadline is near", LIMIT, || {
+            (SystemTime::now() + Duration::from_millis(150) >= deadline).then_some(())
+        });
+        let answer = quick.send(&Request::get("/slow?ms=300")).answer();
+        assert_eq!(answer.head.status(), 200, "{}", answer.text());
+        let (status, at) = long.join().expect("an answer");
+        assert_eq!(status, 503);
+        assert!(
+            at >= deadline && at <= deadline + Duration::from_secs(1),
+            "{at:?} {deadline:?}"
+        );
+    });
+}
+
 #[test]
 fn a_drain_whose_users_leave_is_over_before_its_deadline() {
     let scratch = Scratch::new();
