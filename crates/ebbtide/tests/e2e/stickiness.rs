@@ -184,3 +184,43 @@ fn when_every_server_is_down_users_see_the_service_and_not_us() {
     let (_, page) = ebbtide.user();
     assert!(page.server.starts_with("web"));
 }
+
+#[test]
+fn users_and_balancers_are_told_what_operators_are_told() {
+    let scratch = Scratch::new();
+    let servers = models(2, &scratch);
+    let mut setup = Setup::new(&servers).with("health_alias = \"/FVTerm/FVHealth.aspx\"");
+    setup.more = "[pools.app.servers.web3]\naddress = \"127.0.0.1:9\"\n".into();
+    let ebbtide = Ebbtide::start(&setup);
+    let ask = |client: &mut Client, path: &str| client.send(&Request::get(path)).answer();
+    let mut balancer = Client::new(ebbtide.address, LIMIT);
+    let health = ask(&mut balancer, "/FVTerm/FVHealth.aspx");
+    assert_eq!(health.head.status(), 200);
+    assert!(health.text().starts_with("ACTIVE"), "{}", health.text());
+
+    let [mut at_web1, _] = ebbtide.users(4, "web1");
+    let mut told = |path: &str| -> serde_json::Value {
+        serde_json::from_str(&ask(&mut at_web1[0].0, path).text()).expect("JSON")
+    };
+    let before = told("/.ebbtide/session");
+    assert_eq!(
+        (&before["server"], &before["notice"]),
+        (&"app/web1".into(), &serde_json::Value::Null)
+    );
+    ebbtide
+        .cli(&["drain", "app/web1", "--within", "1h"])
+        .exits(0);
+    let notice = told("/.ebbtide/session")["notice"].clone();
+    assert_eq!(notice["ends"], ebbtide.server("web1")["intent"]["deadline"]);
+    let left = notice["seconds_left"].as_u64().expect("seconds");
+    assert!((3590..=3600).contains(&left), "{left}");
+
+    ebbtide.cli(&["hold", "app/web2", "--force"]).exits(0);
+    let health = ask(&mut balancer, "/.ebbtide/health");
+    assert_eq!(
+        (health.head.status(), health.text().trim()),
+        (503, "ON HOLD")
+    );
+    let refused = ask(&mut Client::new(ebbtide.address, LIMIT), "/");
+    assert_eq!(refused.head.status(), 503);
+}
