@@ -1,0 +1,361 @@
+//! The control API end to end: typed client, both sockets, the real driver and store.
+
+mod support;
+
+use ebbtide_api::{
+    AddServer, AuditQuery, ClientError, DrainRequest, ErrorKind, EventKind, HoldRequest,
+    ReasonQuery, ReasonRequest, RemoveQuery, SessionQuery, SetServer, WaitFor, WaitQuery,
+};
+use ebbtide_core::{Actor, EndReason, SessionId};
+use support::{Node, Scratch, api, config};
+
+fn refused(result: Result<impl std::fmt::Debug, ClientError>) -> (u16, ebbtide_api::ErrorDetail) {
+    match result.unwrap_err() {
+        ClientError::Refused { status, error } => (status, error),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn force() -> HoldRequest {
+    HoldRequest {
+        force: true,
+        reason: Some("new disk".into()),
+    }
+}
+
+fn drain(within_ms: u64) -> DrainRequest {
+    DrainRequest {
+        within_ms,
+        message: Some("back at six".into()),
+        force: false,
+        reason: None,
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_held_and_brought_back_and_a_restart_remembers() {
+    let scratch = Scratch::new();
+    let mut node = Node::start(config(2), &scratch);
+    let client = node.client();
+    let held = client
+        .hold("app", "web1", &HoldRequest::default())
+        .await
+        .unwrap();
+    assert!(held.text.contains("app/web1"), "{held:?}");
+    let server = client.server("app", "web1").await.unwrap();
+    assert_eq!(
+        (&*server.intent.label, server.standing.admits_new),
+        ("hold", false)
+    );
+    assert!(server.intent.since.is_some());
+    drop(client);
+    node.stop();
+
+    let node = Node::start(config(2), &scratch);
+    let client = node.client();
+    let status = client.status().await.unwrap();
+    assert_eq!(status.node.version, "0.0.0-test");
+    assert!(status.node.store.ok);
+    let pool = client.pool("app").await.unwrap();
+    assert_eq!(status.pools[0], pool);
+    assert_eq!((pool.admitting, &*pool.listeners[0].name), (1, "web"));
+    assert_eq!(pool.servers[0].intent.label, "hold");
+    client
+        .ready("app", "web1", &ReasonRequest::default())
+        .await
+        .unwrap();
+    let back = client.server("app", "web1").await.unwrap();
+    assert!(back.standing.admits_new, "{back:?}");
+}
+
+#[tokio::test]
+async fn a_guard_says_what_would_be_left_and_force_goes_past_it_into_the_audit_log() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(1), &scratch);
+    let client = node.client();
+    let (status, error) = refused(client.hold("app", "web1", &HoldRequest::default()).await);
+    assert_eq!((status, error.kind), (409, ErrorKind::Guarded));
+    assert_eq!((error.would_leave, error.minimum), (Some(vec![]), Some(1)));
+    client.hold("app", "web1", &force()).await.unwrap();
+    let audit = client.audit(&AuditQuery::default()).await.unwrap();
+    let line = &audit.entries[0];
+    assert!(line.forced, "{line:?}");
+    assert_eq!(
+        (&*line.target, line.reason.as_deref()),
+        ("app/web1", Some("new disk"))
+    );
+    assert_eq!(line.from, "the UNIX socket");
+    assert!(!line.who.is_empty());
+}
+
+#[tokio::test]
+async fn a_drain_is_waited_for_until_its_last_session_has_left() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    node.begin_session(1, "web1");
+    let client = node.client();
+    let changed = client.drain("app", "web1", &drain(600_000)).await.unwrap();
+    let server = client.server("app", "web1").await.unwrap();
+    assert_eq!(changed.deadline, server.intent.deadline);
+    assert_eq!(server.intent.message.as_deref(), Some("back at six"));
+    let query = |what, timeout_ms| WaitQuery {
+        what,
+        timeout_ms: Some(timeout_ms),
+    };
+    let early = client
+        .wait("app", "web1", &query(WaitFor::Drained, 1))
+        .await;
+    let early = early.unwrap();
+    assert!(!early.reached);
+    assert_eq!(early.server.sessions.all(), 1);
+
+    let waiting = tokio::spawn(async move {
+        let query = query(WaitFor::Drained, 60_000);
+        client.wait("app", "web1", &query).await.unwrap()
+    });
+    let now = ebbtide_control::clock();
+    node.sessions
+        .end_by_id(SessionId(1), EndReason::LoggedOut, now)
+        .unwrap();
+    let done = waiting.await.unwrap();
+    assert!(done.reached);
+    let ready = node.client();
+    let other = ready.wait("app", "web2", &query(WaitFor::Ready, 0)).await;
+    assert!(other.unwrap().reached);
+}
+
+#[tokio::test]
+async fn servers_come_go_and_change_live() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(1), &scratch);
+    let client = node.client();
+    let new = AddServer {
+        address: "127.0.0.1:9100".into(),
+        weight: Some(3),
+        max_sessions: Some(4),
+        reason: None,
+    };
+    client.add_server("app", "extra", &new).await.unwrap();
+    let set = SetServer {
+        max_sessions: Some(None),
+        ..SetServer::default()
+    };
+    client.set_server("app", "extra", &set).await.unwrap();
+    let server = client.server("app", "extra").await.unwrap();
+    assert!(server.live);
+    assert_eq!((server.weight, server.max_sessions), (3, None));
+    let removed = RemoveQuery {
+        force: true,
+        reason: Some("a & b = c?".into()),
+    };
+    client
+        .remove_server("app", "extra", &removed)
+        .await
+        .unwrap();
+    let (status, error) = refused(client.server("app", "extra").await);
+    assert_eq!((status, error.kind), (404, ErrorKind::NotFound));
+    let audit = client.audit(&AuditQuery::default()).await.unwrap();
+    assert_eq!(audit.entries[0].reason.as_deref(), Some("a & b = c?"));
+    let mut bad = new;
+    bad.address = "127.0.0.1".into();
+    let (status, error) = refused(client.add_server("app", "extra", &bad).await);
+    assert_eq!(status, 422);
+    assert!(error.message.contains("no port"), "{error}");
+}
+
+#[tokio::test]
+async fn sessions_are_listed_in_pages_and_ended() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    for id in 1..=5 {
+        node.begin_session(id, if id % 2 == 0 { "web2" } else { "web1" });
+    }
+    let client = node.client();
+    let mut query = SessionQuery {
+        pool: Some("app".into()),
+        server: Some("web1".into()),
+        active: true,
+        limit: Some(2),
+        after: None,
+    };
+    let first = client.sessions(&query).await.unwrap();
+    query.after = first.next.clone();
+    let second = client.sessions(&query).await.unwrap();
+    let ids = |page: &ebbtide_api::SessionPage| -> Vec<String> {
+        page.sessions.iter().map(|one| one.id.clone()).collect()
+    };
+    assert_eq!(ids(&first), ["0000000000000001", "0000000000000003"]);
+    assert_eq!(ids(&second), ["0000000000000005"]);
+    assert_eq!(second.next, None);
+    assert_eq!(second.sessions[0].client, "192.0.2.7");
+
+    let reason = ReasonQuery::default();
+    client
+        .end_session("0000000000000003", &reason)
+        .await
+        .unwrap();
+    let (status, _) = refused(client.end_session("0000000000000003", &reason).await);
+    assert_eq!(status, 404);
+    let (status, _) = refused(client.end_session("three", &reason).await);
+    assert_eq!(status, 404);
+    let all = client.sessions(&SessionQuery::default()).await.unwrap();
+    assert_eq!(all.sessions.len(), 4);
+    query.limit = Some(1001);
+    assert_eq!(refused(client.sessions(&query).await).0, 422);
+    query.pool = None;
+    query.limit = None;
+    assert_eq!(refused(client.sessions(&query).await).0, 422);
+}
+
+#[tokio::test]
+async fn events_are_told_and_told_again_from_where_a_listener_left_off() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    let client = node.client();
+    let mut events = client.events(None).await.unwrap();
+    client
+        .hold("app", "web1", &HoldRequest::default())
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    let held = loop {
+        let event = events.next().await.unwrap().unwrap();
+        seen.push(event.clone());
+        if matches!(&event.kind, EventKind::Intent { to, .. } if to == "hold") {
+            break event;
+        }
+    };
+    assert_eq!(held.server.as_deref(), Some("app/web1"));
+    let mut again = client.events(Some(held.id - 1)).await.unwrap();
+    assert_eq!(again.next().await.unwrap().unwrap(), held);
+    // A number from before a restart: everything of this run.
+    let mut all = client.events(Some(1_000_000)).await.unwrap();
+    assert_eq!(all.next().await.unwrap().unwrap().id, 1);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_events_that_are_gone_learns_how_many() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    let client = node.client();
+    let mut events = client.events(None).await.unwrap();
+    for id in 1..=1100 {
+        node.begin_session(id, "web2");
+    }
+    // The first listener keeps up, or is told too; either way it sees the last one.
+    let mut told = 0;
+    while told < 1100 {
+        let event = events.next().await.unwrap().unwrap();
+        told = event.id;
+    }
+    let mut late = client.events(Some(0)).await.unwrap();
+    let first = late.next().await.unwrap().unwrap();
+    let EventKind::Missed { count } = first.kind else {
+        panic!("not told of what was missed: {first:?}");
+    };
+    assert!(count >= 1100 - 1024, "{count}");
+    assert_eq!(late.next().await.unwrap().unwrap().id, count + 1);
+}
+
+#[tokio::test]
+async fn a_reload_changes_what_exists_and_a_mistake_changes_nothing() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    let client = node.client();
+    client
+        .hold("app", "web1", &HoldRequest::default())
+        .await
+        .unwrap();
+    *node.file.lock().unwrap() = Err("line 3, column 5: no such key".into());
+    let (status, error) = refused(client.reload(&ReasonRequest::default()).await);
+    assert_eq!(status, 422);
+    assert_eq!(error.message, "line 3, column 5: no such key");
+    *node.file.lock().unwrap() = Ok(config(3));
+    let changed = client.reload(&ReasonRequest::default()).await.unwrap();
+    assert!(!changed.changes.is_empty());
+    let pool = client.pool("app").await.unwrap();
+    assert_eq!(pool.servers.len(), 3);
+    assert_eq!(pool.servers[0].intent.label, "hold");
+    let answer = node.inbox.reload(Actor::ebbtide()).await.unwrap();
+    assert!(answer.changes.is_empty(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn rotating_the_token_secret_keeps_the_one_before() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(1), &scratch);
+    let before = node.snapshot().token_secrets.clone();
+    node.client()
+        .rotate_token_secret(&ReasonRequest::default())
+        .await
+        .unwrap();
+    let after = node.snapshot().token_secrets.clone();
+    assert_ne!(after.current, before.current);
+    assert!(after.previous == Some(before.current));
+}
+
+#[tokio::test]
+async fn nobody_at_the_socket_says_what_to_do() {
+    let scratch = Scratch::new();
+    let client = ebbtide_api::Client::unix(scratch.0.join("admin.sock"));
+    let error = client.status().await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable(_)));
+    assert!(error.to_string().contains("ebbtide run"), "{error}");
+}
+
+#[test]
+fn a_node_is_ready_when_every_worker_has_taken_a_snapshot() {
+    let scratch = Scratch::new();
+    let node = Node::with_workers(config(1), &scratch, 2);
+    assert_eq!(node.raw("GET", "/livez", "", ""), (200, "ok\n".into()));
+    let (status, body) = node.raw("GET", "/readyz", "", "");
+    assert_eq!(status, 503);
+    assert!(body.contains("worker"), "{body}");
+    let (worker, generation) = (1, node.snapshot().generation);
+    node.inbox
+        .fact(ebbtide_core::Fact::Acknowledged { worker, generation });
+    assert_eq!(node.raw("GET", "/readyz", "", ""), (200, "ready\n".into()));
+}
+
+#[test]
+fn metrics_name_servers_and_no_users() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    node.begin_session(0xfeed, "web2");
+    let (status, text) = node.raw("GET", "/metrics", "", "");
+    assert_eq!(status, 200);
+    for line in [
+        "# HELP ebbtide_server_requests Requests sent to the server; a retry counts again.",
+        "# TYPE ebbtide_server_requests counter",
+        "ebbtide_server_requests_total{pool=\"app\",server=\"web1\"} 0",
+        "ebbtide_server_responses_total{pool=\"app\",server=\"web2\",class=\"5xx\"} 0",
+        "# UNIT ebbtide_server_sent_bytes bytes",
+        "ebbtide_server_sent_bytes_total{pool=\"app\",server=\"web1\"} 0",
+        "ebbtide_server_sessions{pool=\"app\",server=\"web2\",state=\"active\"} 1",
+        "ebbtide_server_intent{pool=\"app\",server=\"web1\",intent=\"ready\"} 1",
+        "ebbtide_pool_tokens_refused_total{pool=\"app\",reason=\"forged\"} 0",
+        "ebbtide_build_info{version=\"0.0.0-test\"} 1",
+        "# EOF",
+    ] {
+        let found = text
+            .lines()
+            .any(|known| known == line || known.strip_suffix(".0") == Some(line));
+        assert!(found, "{line}\nis not in\n{text}");
+    }
+    assert!(!text.contains("feed") && !text.contains("192.0.2.7"));
+    let reference = ebbtide_control::metrics_reference();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        assert!(reference.contains(&format!("`{name}`")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_is_served_as_it_is_generated() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(1), &scratch);
+    let served = node.client().openapi().await.unwrap();
+    let generated: serde_json::Value = serde_json::from_str(&ebbtide_control::openapi()).unwrap();
+    assert_eq!(served, generated);
+    assert_eq!(served["servers"][0]["url"], api(""));
+}
