@@ -3,20 +3,26 @@
 use ebbtide_core::{Moment, Now, WallTime};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
+const MILLI: i64 = 1_000_000;
+
 /// Reads the boot clock (which counts sleep and never steps) and the wall clock.
 pub fn clock() -> Now {
-    let wall = millis(clock_gettime(ClockId::Realtime));
+    let boot = nanos(clock_gettime(ClockId::Boottime));
+    let wall = nanos(clock_gettime(ClockId::Realtime));
+    // Both change at the same instant: so a moment is the same wall time whenever it is asked for.
+    let wall = (wall - boot % MILLI) / MILLI;
     Now {
-        moment: Moment(millis(clock_gettime(ClockId::Boottime))),
+        moment: Moment(boot / MILLI),
         // A machine whose clock is set before 1970 shows 1970.
         wall: WallTime(wall.max(0).unsigned_abs()),
     }
 }
 
-fn millis(time: Timespec) -> i64 {
+/// Nanoseconds fit until the year 2262.
+fn nanos(time: Timespec) -> i64 {
     time.tv_sec
-        .saturating_mul(1000)
-        .saturating_add(time.tv_nsec / 1_000_000)
+        .saturating_mul(1000 * MILLI)
+        .saturating_add(time.tv_nsec)
 }
 
 /// Names this boot of this machine: only on the same boot does a stored moment mean anything.

@@ -1,5 +1,8 @@
 //! One probe of one server.
 
+#[cfg(test)]
+mod tests;
+
 use ebbtide_core::{HealthCheck, HealthSettings, Millis, ProbeOutcome};
 use ebbtide_protocol::health::{HealthRule, PageHealth, read_health_page};
 use ebbtide_protocol::http1::{

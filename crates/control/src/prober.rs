@@ -1,6 +1,9 @@
 //! The prober: asks every server of a checked pool for its health, each in its turn, on a thread
 //! of its own, so that neither users nor the operator wait for it.
 
+#[cfg(test)]
+mod tests;
+
 use crate::inbox::{Inbox, Message};
 use crate::probe::probe;
 use ebbtide_core::{HealthSettings, PoolConfig, PoolView, ProbeOutcome, ServerName, Snapshot};

@@ -12,7 +12,7 @@ use ebbtide_core::{
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
@@ -30,12 +30,12 @@ struct Scrape {
     node: Arc<NodeCounters>,
     store_failures: u64,
     version: &'static str,
-    start_seconds: f64,
+    start_seconds: u64,
 }
 
 type Labels = Vec<(&'static str, String)>;
 type PoolFigure = (&'static str, fn(&PoolSlot) -> &Counter);
-type Samples = Vec<(Labels, f64)>;
+type Samples = Vec<(Labels, u64)>;
 
 /// One metric: every sample of it comes from `read`.
 #[derive(Clone, Copy)]
@@ -117,18 +117,18 @@ static FAMILIES: &[Family] = &[
     counter("pool_sessions_moved", "pool", "Sessions that moved because their server was gone", |s| s.of_pools(&[("", |slot| &slot.sessions_moved)])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
-    gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation as f64)),
-    gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged as f64)),
-    gauge("client_connections", "", "Client connections that are open", |s| one(s.node.sum(|slot| &slot.connections) as f64)),
-    counter("client_connections_accepted", "", "Client connections accepted", |s| one(s.node.sum(|slot| &slot.accepted) as f64)),
+    gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation)),
+    gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged)),
+    gauge("client_connections", "", "Client connections that are open", |s| one(s.node.sum(|slot| &slot.connections))),
+    counter("client_connections_accepted", "", "Client connections accepted", |s| one(s.node.sum(|slot| &slot.accepted))),
     counter("requests_rejected", "reason", "Requests refused as malformed or ambiguous, by reason", Scrape::rejected),
-    counter("access_log_dropped", "", "Access log lines dropped because the log could not keep up", |s| one(s.node.sum(|slot| &slot.log_dropped) as f64)),
-    counter("store_failures", "", "Commits that the store could not make", |s| one(s.store_failures as f64)),
-    gauge("build_info", "version", "1, labelled with the program's version", |s| vec![(vec![("version", s.version.to_owned())], 1.0)]),
+    counter("access_log_dropped", "", "Access log lines dropped because the log could not keep up", |s| one(s.node.sum(|slot| &slot.log_dropped))),
+    counter("store_failures", "", "Commits that the store could not make", |s| one(s.store_failures)),
+    gauge("build_info", "version", "1, labelled with the program's version", |s| vec![(vec![("version", s.version.to_owned())], 1)]),
     in_unit(&Unit::Seconds, gauge("start_time", "", "When the program started, since 1970", |s| one(s.start_seconds))),
 ];
 
-fn one(value: f64) -> Samples {
+fn one(value: u64) -> Samples {
     vec![(Vec::new(), value)]
 }
 
@@ -146,7 +146,7 @@ impl Scrape {
         let samples = pools.flat_map(|pool| {
             pool.servers.iter().map(move |server| {
                 let labels = name_server(&pool.config.name, &server.name);
-                (labels, server.counters.sum(figure) as f64)
+                (labels, server.counters.sum(figure))
             })
         });
         samples.collect()
@@ -160,7 +160,7 @@ impl Scrape {
                     let mut labels = name_server(&pool.config.name, &server.name);
                     labels.push(("class", (*class).to_owned()));
                     let count = server.counters.sum(|slot| &slot.responses[index]);
-                    samples.push((labels, count as f64));
+                    samples.push((labels, count));
                 }
             }
         }
@@ -177,7 +177,7 @@ impl Scrape {
             [("active", server.active), ("idle", server.idle)].map(|(state, count)| {
                 let mut labels = name_server(&pool.name, &server.name);
                 labels.push(("state", state.to_owned()));
-                (labels, f64::from(count))
+                (labels, u64::from(count))
             })
         });
         samples.collect()
@@ -186,7 +186,7 @@ impl Scrape {
     fn of_status(&self, figure: fn(&ServerStatus) -> bool) -> Samples {
         let samples = self.servers().map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
-            (labels, f64::from(u8::from(figure(server))))
+            (labels, u64::from(figure(server)))
         });
         samples.collect()
     }
@@ -195,7 +195,7 @@ impl Scrape {
         let samples = self.servers().map(|(pool, server)| {
             let mut labels = name_server(&pool.name, &server.name);
             labels.push((label, text(server).to_owned()));
-            (labels, 1.0)
+            (labels, 1)
         });
         samples.collect()
     }
@@ -209,7 +209,7 @@ impl Scrape {
                 if !reason.is_empty() {
                     labels.push(("reason", (*reason).to_owned()));
                 }
-                samples.push((labels, pool.counters.sum(figure) as f64));
+                samples.push((labels, pool.counters.sum(figure)));
             }
         }
         samples
@@ -219,7 +219,7 @@ impl Scrape {
         let pools = self.status.pools.iter();
         let samples = pools.map(|pool| {
             let labels = vec![("pool", pool.name.clone())];
-            (labels, f64::from(figure(pool)))
+            (labels, u64::from(figure(pool)))
         });
         samples.collect()
     }
@@ -234,7 +234,7 @@ impl Scrape {
         }
         let samples = sums
             .into_iter()
-            .map(|(reason, count)| (vec![("reason", reason.to_owned())], count as f64));
+            .map(|(reason, count)| (vec![("reason", reason.to_owned())], count));
         samples.collect()
     }
 }
@@ -251,16 +251,21 @@ impl Collector for Scrape {
             let mut metric =
                 encoder.encode_descriptor(family.name, family.help, family.unit, family.kind)?;
             for (labels, value) in (family.read)(self) {
-                let mut sample = metric.encode_family(&labels)?;
-                match family.kind {
-                    MetricType::Counter => {
-                        sample.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
-                    }
-                    _ => sample.encode_gauge(&value)?,
+                if labels.is_empty() {
+                    write(&mut metric, family.kind, value)?;
+                } else {
+                    write(&mut metric.encode_family(&labels)?, family.kind, value)?;
                 }
             }
         }
         Ok(())
+    }
+}
+
+fn write(sample: &mut MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::Result {
+    match kind {
+        MetricType::Counter => sample.encode_counter::<NoLabelSet, u64, f64>(&value, None),
+        _ => sample.encode_gauge(&value),
     }
 }
 
@@ -273,7 +278,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
         node: Arc::clone(&app.node),
         store_failures: app.store_tally.failures.load(Relaxed),
         version: app.version,
-        start_seconds: app.started.wall.0 as f64 / 1000.0,
+        start_seconds: app.started.wall.0 / 1000,
     };
     // Ten thousand servers make a long text; deadlines do not wait for it.
     let text = tokio::task::spawn_blocking(move || {
