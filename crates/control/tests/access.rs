@@ -1,4 +1,5 @@
 //! Who may do what over TCP, and what strangers, browsers and mistaken requests are told.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod support;
 
@@ -17,8 +18,8 @@ async fn token(node: &Node, name: &str, role: Role) -> String {
 }
 
 fn status<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (u16, ErrorKind, String) {
-    match result.unwrap_err() {
-        ClientError::Refused { status, error } => (status, error.kind, error.message),
+    match result {
+        Err(ClientError::Refused { status, error }) => (status, error.kind, error.message),
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -10,8 +10,8 @@ use ebbtide_core::{Actor, EndReason, SessionId};
 use support::{Node, Scratch, api, config};
 
 fn refused(result: Result<impl std::fmt::Debug, ClientError>) -> (u16, ebbtide_api::ErrorDetail) {
-    match result.unwrap_err() {
-        ClientError::Refused { status, error } => (status, error),
+    match result {
+        Err(ClientError::Refused { status, error }) => (status, error),
         other => panic!("not refused: {other:?}"),
     }
 }
@@ -361,4 +361,31 @@ async fn the_description_is_served_as_it_is_generated() {
     let generated: serde_json::Value = serde_json::from_str(&ebbtide_control::openapi()).unwrap();
     assert_eq!(served, generated);
     assert_eq!(served["servers"][0]["url"], api(""));
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_take_a_change_is_told_of_and_the_change_is_kept() {
+    let scratch = Scratch::new();
+    let mut node = Node::with_workers(config(2), &scratch, 2);
+    let client = node.client();
+    let (status, error) = refused(client.hold("app", "web1", &HoldRequest::default()).await);
+    assert_eq!((status, error.kind), (504, ErrorKind::Unacknowledged));
+    drop(client);
+    node.stop();
+    let node = Node::start(config(2), &scratch);
+    let server = node.client().server("app", "web1").await.unwrap();
+    assert_eq!(server.intent.label, "hold");
+}
+
+#[test]
+fn a_reload_by_signal_waits_for_its_answer() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(1), &scratch);
+    *node.file.lock().unwrap() = Ok(config(2));
+    let control = node.control.as_ref().unwrap();
+    let answer = control.reload(Actor::ebbtide()).unwrap();
+    assert!(!answer.changes.is_empty(), "{answer:?}");
+    *node.file.lock().unwrap() = Err("line 1: what is this?".into());
+    let refusal = control.reload(Actor::ebbtide()).unwrap_err();
+    assert_eq!(refusal.text, "line 1: what is this?");
 }

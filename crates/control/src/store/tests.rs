@@ -90,13 +90,13 @@ fn every_kind_of_write_is_given_back() {
         current: [1; 32],
         previous: Some([2; 32]),
     };
-    let intents = [
+    let simple = [
         StoredIntent::Ready,
         StoredIntent::Hold,
-        drain(),
         StoredIntent::Maintenance,
-    ]
-    .map(record);
+    ];
+    let mut intents = simple.map(record).to_vec();
+    intents.push(record(drain()));
     let ended = |id, until| Write::EndedSession {
         id: SessionId(id),
         server: web(1),
@@ -120,25 +120,20 @@ fn every_kind_of_write_is_given_back() {
     Store::open(&scratch.0).unwrap().write(&writes).unwrap();
 
     let restored = Store::open(&scratch.0).unwrap().restore(now(200)).unwrap();
-    let mut expected: Vec<RestoredServer> = (1..)
-        .zip(intents)
-        .map(|(number, intent)| RestoredServer {
-            name: web(number),
-            intent: Some(intent),
-            epoch: 0,
-            live: None,
-            set: ServerOverride::default(),
-        })
-        .collect();
-    expected[1].epoch = 3;
-    expected[2].set = set;
-    expected.push(RestoredServer {
-        name: web(5),
+    let unknown = |name| RestoredServer {
+        name,
         intent: None,
         epoch: 0,
-        live: Some(live),
+        live: None,
         set: ServerOverride::default(),
-    });
+    };
+    let mut expected: Vec<RestoredServer> = (1..=5).map(|n| unknown(web(n))).collect();
+    for (server, intent) in expected.iter_mut().zip(intents) {
+        server.intent = Some(intent);
+    }
+    expected[1].epoch = 3;
+    expected[2].set = set;
+    expected[4].live = Some(live);
     assert_eq!(restored.servers, expected);
     assert_eq!(restored.ended_sessions, [(SessionId(0xb), web(1))]);
     assert_eq!(restored.token_secrets, secrets);
