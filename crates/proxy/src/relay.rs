@@ -69,14 +69,12 @@ impl Half {
         loop {
             self.starved = false;
             self.decode(buffer, outbox).map_err(Broken::Malformed)?;
-            while self.ready > 0 || !outbox.is_empty() {
+            if self.ready > 0 || !outbox.is_empty() {
                 ready!(self.poll_write(context, buffer, sink, outbox)).map_err(|_| Broken::Sink)?;
+                continue;
             }
             if self.decoded {
                 return Poll::Ready(Ok(()));
-            }
-            if !buffer.is_empty() {
-                continue;
             }
             self.starved = true;
             let read = ready!(buffer.poll_fill(context, source, 0));
