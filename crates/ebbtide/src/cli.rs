@@ -430,10 +430,14 @@ fn session_id(text: &str) -> Result<SessionId, String> {
 }
 
 fn log_filter(text: &str) -> Result<String, String> {
-    match text.parse::<tracing_subscriber::filter::Targets>() {
-        Ok(_) => Ok(text.into()),
-        Err(_) => Err("expected error, warn, info, debug or trace".into()),
+    let is_level = |part: &str| {
+        let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+        ["off", "error", "warn", "info", "debug", "trace"].contains(&level)
+    };
+    if text.split(',').all(is_level) {
+        return Ok(text.into());
     }
+    Err("expected error, warn, info, debug or trace; or PART=LEVEL, with commas between".into())
 }
 
 fn assignment(text: &str) -> Result<Assignment, String> {

@@ -3,7 +3,7 @@
 use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
-use ebbtide::{config, documents, logging, node, operate, output};
+use ebbtide::{config, demo, documents, logging, node, operate, output};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,6 +21,10 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
         Command::Run { config, log } => {
             logging::start(&log, "info", json);
             runtime()?.block_on(node::run(&config, &cli.global))
+        }
+        Command::Demo(arguments) => {
+            logging::start(&arguments.log, "error", json);
+            runtime()?.block_on(demo::run(&arguments, &cli.global))
         }
         Command::InternalDocs { document } => {
             output::write(&documents::document(document));

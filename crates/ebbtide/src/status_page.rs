@@ -159,7 +159,7 @@ fn note(server: &ServerStatus) -> String {
         notes.push(format!("weight {}", server.weight));
     }
     if let Some(places) = server.health.places {
-        notes.push(format!("{places} places by its own page"));
+        notes.push(format!("{places} places left by its page"));
     }
     if server.live {
         notes.push("added live".into());

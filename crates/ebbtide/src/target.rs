@@ -32,10 +32,8 @@ pub fn client(global: &Global) -> Result<Client, Failure> {
 /// The first of the usual sockets behind which somebody listens.
 fn find() -> Result<PathBuf, Failure> {
     let mut candidates = vec![Path::new("/var/lib/ebbtide").join(SOCKET_NAME)];
-    let file = Path::new("ebbtide.toml");
-    if let Ok(loaded) = crate::config::load(file) {
-        candidates.push(loaded.node.state_dir.join(SOCKET_NAME));
-    }
+    let configured = crate::config::state_dir(Path::new("ebbtide.toml"));
+    candidates.extend(configured.map(|state_dir| state_dir.join(SOCKET_NAME)));
     candidates.extend(demos());
     let is_live = |path: &PathBuf| match UnixStream::connect(path) {
         Ok(_) => true,

@@ -103,6 +103,15 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
     parse(&shown, &bytes).map_err(LoadError::Mistaken)
 }
 
+/// The `state_dir` that a file names, whatever else is in it: a node goes on running while its file
+/// is being mistaken. `None` without a file or without that setting.
+pub fn state_dir(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let state_dir = table.get_ref().get("state_dir")?.get_ref().as_str()?;
+    Some(state_dir.into())
+}
+
 /// Checks the bytes of a file; `path` is for the messages.
 pub fn parse(path: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
     let source = std::str::from_utf8(bytes).map_err(|error| not_utf8(path, bytes, error))?;

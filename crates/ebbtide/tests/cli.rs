@@ -1,0 +1,272 @@
+//! The command line from outside: what it prints, and its exit codes.
+
+use ebbtide_testkit::{Scratch, free_address, until};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// How a command went.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).expect("text"),
+            err: String::from_utf8(output.stderr).expect("text"),
+        }
+    }
+}
+
+impl Ran {
+    #[track_caller]
+    fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The program, where no configuration and no demo is found.
+fn program(scratch: &Scratch, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ebbtide"));
+    command
+        .args(arguments)
+        .current_dir(scratch.path())
+        .env("TMPDIR", scratch.path())
+        .env_remove("EBBTIDE_ADMIN")
+        .env_remove("EBBTIDE_TOKEN")
+        .env_remove("EBBTIDE_LOG")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(scratch: &Scratch, arguments: &[&str]) -> Ran {
+    program(scratch, arguments)
+        .output()
+        .expect("the program starts")
+        .into()
+}
+
+/// A node with two servers that count as well although nobody is there.
+struct Node {
+    scratch: Scratch,
+    admin: SocketAddr,
+    child: Child,
+}
+
+impl Node {
+    fn start() -> Self {
+        let (scratch, admin) = (Scratch::new(), free_address());
+        std::fs::write(scratch.join("ebbtide.toml"), configuration(&scratch, admin))
+            .expect("the file can be written");
+        let child = program(&scratch, &["run", "-c", "ebbtide.toml", "--log", "error"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let node = Self {
+            scratch,
+            admin,
+            child,
+        };
+        until("the node answers", LIMIT, || {
+            (node.cli(&["status"]).code == Some(0)).then_some(())
+        });
+        node
+    }
+
+    /// Finds the node by `./ebbtide.toml`.
+    fn cli(&self, arguments: &[&str]) -> Ran {
+        run(&self.scratch, arguments)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn configuration(scratch: &Scratch, admin: SocketAddr) -> String {
+    format!(
+        "state_dir = {:?}\n[admin]\nlisten = \"{admin}\"\n[listeners.web]\nbind = \"{}\"\n\
+         pool = \"app\"\n[pools.app]\nhealth = false\n[pools.app.servers]\n\
+         web1 = \"127.0.0.1:9\"\nweb2 = \"127.0.0.1:9\"\n",
+        scratch.join("state"),
+        free_address()
+    )
+}
+
+#[test]
+fn check_counts_or_shows_the_mistakes() {
+    let scratch = Scratch::new();
+    let file = scratch.join("some.toml");
+    let good = configuration(&scratch, "127.0.0.1:7070".parse().unwrap());
+    std::fs::write(&file, &good).unwrap();
+    let ran = run(&scratch, &["check", "some.toml"]).exits(0);
+    assert_eq!(ran.out, "ok: 1 listener, 1 pool, 2 servers\n");
+    let ran = run(&scratch, &["check", "some.toml", "--json"]).exits(0);
+    assert_eq!(ran.json()["servers"], 2);
+    std::fs::write(&file, good.replace("pool =", "pol =")).unwrap();
+    let ran = run(&scratch, &["check", "some.toml"]).exits(2);
+    assert!(ran.err.contains("some.toml:6:1"), "{ran:?}");
+    assert!(ran.err.contains("did you mean `pool`?"), "{ran:?}");
+    let ran = run(&scratch, &["check", "--json", "some.toml"]).exits(2);
+    assert_eq!(ran.json()["error"]["kind"], "invalid");
+    let ran = run(&scratch, &["check", "missing.toml"]).exits(2);
+    assert!(ran.err.contains("cannot read missing.toml"), "{ran:?}");
+}
+
+#[test]
+fn wrong_usage_exits_2() {
+    let scratch = Scratch::new();
+    for (arguments, says) in [
+        (&["drain", "app/web1"][..], "--within"),
+        (&["drain", "app/web1", "--within", "10"], "has no unit"),
+        (&["hold", "web1"], "POOL/SERVER"),
+        (&["wait", "app/web1", "--for", "godot"], "godot"),
+        (&["sessions", "end", "12"], "sixteen"),
+        (&["server", "set", "app/web1", "colour=red"], "weight"),
+        (&["server", "set", "app/web1", "weight=0"], "1 to 1000"),
+        (&["status", "--admin", "10.0.0.1:7070"], "http://"),
+        (&["run", "-c", "x", "--log", "loud"], "expected error"),
+    ] {
+        let ran = run(&scratch, arguments).exits(2);
+        assert!(ran.err.contains(says), "{says:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn no_node_exits_1_and_says_where_it_was_looked_for() {
+    let scratch = Scratch::new();
+    let ran = run(&scratch, &["status"]).exits(1);
+    assert!(ran.err.contains("/var/lib/ebbtide/admin.sock"), "{ran:?}");
+    let nobody = format!("http://{}", free_address());
+    let ran = run(&scratch, &["status", "--admin", &nobody]).exits(1);
+    assert!(ran.err.contains(&nobody["http://".len()..]), "{ran:?}");
+}
+
+#[test]
+fn a_guard_exits_4_and_force_gets_past_it() {
+    let node = Node::start();
+    node.cli(&["hold", "app/web1", "--reason", "new disk"])
+        .exits(0);
+    let ran = node.cli(&["hold", "app/web2"]).exits(4);
+    assert!(ran.err.contains("--force"), "{ran:?}");
+    let ran = node.cli(&["hold", "app/web2", "--json"]).exits(4);
+    assert_eq!(ran.json()["error"]["kind"], "guarded");
+    node.cli(&["hold", "app/web2", "--force"]).exits(0);
+    node.cli(&["hold", "app/web9"]).exits(1);
+    let audit = node.cli(&["audit"]).exits(0).out;
+    assert!(audit.contains("new disk"), "{audit}");
+    assert!(audit.contains("hold (forced)"), "{audit}");
+}
+
+#[test]
+fn waiting_exits_0_when_it_has_come_and_3_when_the_time_is_up() {
+    let node = Node::start();
+    let ran = node.cli(&["drain", "app/web1", "--within", "90m"]).exits(0);
+    assert!(ran.out.contains("sessions: 0"), "{ran:?}");
+    assert!(
+        ran.out
+            .contains("ebbtide wait app/web1 --for drained --timeout 1h35m"),
+        "{ran:?}"
+    );
+    node.cli(&["wait", "app/web1", "--for", "drained", "--timeout", "10s"])
+        .exits(0);
+    let ran = node
+        .cli(&["wait", "app/web1", "--for", "ready", "--timeout", "200ms"])
+        .exits(3);
+    assert!(ran.err.contains("app/web1 is not ready yet"), "{ran:?}");
+    node.cli(&["ready", "app/web1"]).exits(0);
+    node.cli(&["wait", "app/web1", "--for", "ready"]).exits(0);
+}
+
+#[test]
+fn servers_come_change_and_go_while_it_runs() {
+    let node = Node::start();
+    node.cli(&["server", "add", "app/web3", "127.0.0.1:9", "--weight", "2"])
+        .exits(0);
+    node.cli(&["server", "set", "app/web3", "weight=3", "max_sessions=500"])
+        .exits(0);
+    let server = || {
+        let status = node.cli(&["status", "--json"]).exits(0).json();
+        status["pools"][0]["servers"][2].clone()
+    };
+    assert_eq!(server()["weight"], 3);
+    assert_eq!(server()["max_sessions"], 500);
+    node.cli(&["server", "set", "app/web3", "max_sessions=none"])
+        .exits(0);
+    assert_eq!(server()["max_sessions"], serde_json::Value::Null);
+    let page = node.cli(&["status"]).exits(0).out;
+    assert!(page.contains("added live"), "{page}");
+    node.cli(&["server", "remove", "app/web3"]).exits(0);
+    assert_eq!(server(), serde_json::Value::Null);
+}
+
+#[test]
+fn a_token_lets_its_holder_do_what_its_role_may() {
+    let node = Node::start();
+    let secret = node
+        .cli(&["token", "add", "eve", "--role", "viewer"])
+        .exits(0)
+        .out;
+    let remote = |arguments: &[&str], token: &str| -> Ran {
+        let mut command = program(&node.scratch, arguments);
+        command
+            .env("EBBTIDE_ADMIN", format!("http://{}", node.admin))
+            .env("EBBTIDE_TOKEN", token);
+        command.output().unwrap().into()
+    };
+    remote(&["status"], secret.trim()).exits(0);
+    let ran = remote(&["hold", "app/web1", "--json"], secret.trim()).exits(1);
+    assert_eq!(ran.json()["error"]["kind"], "forbidden");
+    let ran = remote(&["status", "--json"], "ebb_wrong").exits(1);
+    assert_eq!(ran.json()["error"]["kind"], "unauthorized");
+    assert!(node.cli(&["token", "list"]).exits(0).out.contains("viewer"));
+    node.cli(&["token", "remove", "eve"]).exits(0);
+    remote(&["status"], secret.trim()).exits(1);
+}
+
+#[test]
+fn a_reload_prints_the_difference_or_the_mistake() {
+    let node = Node::start();
+    let file = node.scratch.join("ebbtide.toml");
+    let good = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{good}web3 = \"127.0.0.1:9\"\n")).unwrap();
+    let ran = node.cli(&["reload"]).exits(0);
+    assert!(ran.out.contains("web3"), "{ran:?}");
+    std::fs::write(&file, format!("{good}web4 = \"127.0.0.1\"\n")).unwrap();
+    // Even a mistaken file leads to the node that runs by it.
+    let ran = node.cli(&["reload"]).exits(1);
+    assert!(ran.err.contains("ebbtide.toml:12:8"), "{ran:?}");
+    assert!(ran.err.contains("has no port"), "{ran:?}");
+}
+
+#[test]
+fn every_document_can_be_printed_and_every_command_has_an_example() {
+    let scratch = Scratch::new();
+    for document in ["settings", "schema", "openapi", "cli", "metrics"] {
+        let ran = run(&scratch, &["internal-docs", document]).exits(0);
+        assert!(ran.out.len() > 500, "{document}: {ran:?}");
+    }
+    let page = run(&scratch, &["internal-docs", "cli"]).out;
+    for section in page.split("\n## ").skip(1) {
+        let is_group = section.contains("<COMMAND>") && !section.starts_with("`ebbtide`");
+        assert!(
+            is_group || section.contains("  ebbtide ") || section.contains("ebbtide demo"),
+            "no example in {section}"
+        );
+    }
+}
