@@ -188,6 +188,10 @@ async fn a_mistaken_request_is_told_what_is_wrong_with_it() {
     assert_eq!(post("hold", &json, "{").0, 400);
     let bare = format!("Authorization: Bearer {token}\r\n");
     assert_eq!(post("hold", &bare, "{}").0, 415);
+    let wordy = format!("{{\"reason\":\"{}\"}}", "é".repeat(1001));
+    let (status, text) = post("hold", &json, &wordy);
+    assert_eq!(status, 422);
+    assert!(text.contains("1000"), "{text}");
     let long = format!("{{\"reason\":\"{}\"}}", "x".repeat(70_000));
     assert_eq!(post("hold", &json, &long).0, 413);
     let (status, text) = node.raw("GET", &api("/sessions?pol=app"), &bare, "");

@@ -17,6 +17,9 @@ use tokio::time::timeout;
 /// A request that is not meant to wait is over within this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Characters of a reason: the audit log keeps a hundred thousand of them.
+const REASON_MAX: usize = 1000;
+
 /// The other end of a connection.
 #[derive(Clone)]
 pub(super) enum Peer {
@@ -38,12 +41,18 @@ pub(super) struct Caller {
 
 impl Caller {
     /// The caller, as the audit log names it.
-    pub fn actor(&self, reason: Option<String>) -> Actor {
-        Actor {
+    pub fn actor(&self, reason: Option<String>) -> Result<Actor, ApiError> {
+        let length = reason.as_ref().map_or(0, |text| text.chars().count());
+        if length > REASON_MAX {
+            return Err(ApiError::invalid(format!(
+                "reason: {length} characters; at most {REASON_MAX} go into the audit log"
+            )));
+        }
+        Ok(Actor {
             who: self.who.clone(),
             from: self.from.clone(),
             reason,
-        }
+        })
     }
 }
 

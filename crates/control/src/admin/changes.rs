@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 type Answer = Result<Json<Changed>, ApiError>;
 
 async fn carry_out(app: &App, caller: &Caller, reason: Option<String>, command: Command) -> Answer {
-    let done = app.inbox.command(caller.actor(reason), command).await;
+    let done = app.inbox.command(caller.actor(reason)?, command).await;
     done.map(|answer| Json(show::changed(answer)))
         .map_err(|refusal| ApiError::refused(app, refusal))
 }
@@ -200,7 +200,7 @@ pub(super) async fn reload(
     Extension(caller): Extension<Caller>,
     Body(body): Body<ReasonRequest>,
 ) -> Answer {
-    let done = app.inbox.reload(caller.actor(body.reason)).await;
+    let done = app.inbox.reload(caller.actor(body.reason)?).await;
     done.map(|answer| Json(show::changed(answer)))
         .map_err(|refusal| ApiError::refused(&app, refusal))
 }

@@ -48,6 +48,7 @@ pub(super) async fn create(
              letter or digit"
         )));
     }
+    let actor = caller.actor(body.reason)?;
     let secret = format!("{PREFIX}{}", base64url(&random()?));
     let operator = Operator {
         name: name.clone(),
@@ -62,12 +63,11 @@ pub(super) async fn create(
             let text = format!("there is a token {name} already; remove it first");
             return Err(ApiError::new(409, ErrorKind::Conflict, text));
         }
-        operators.push(operator.clone());
-        operators.sort_by(|one, other| one.name.cmp(&other.name));
+        insert(operators, operator.clone());
         Ok(())
     })?;
     let outcome = format!("the token {name} has the role {}", token.role);
-    let audit = line(caller.actor(body.reason), "token add", &name, outcome);
+    let audit = line(actor, "token add", &name, outcome);
     let stored = write(&app, name.clone(), Some(operator), audit).await;
     if stored.is_err() {
         app.with_operators(|operators| operators.retain(|known| known.name != name));
@@ -85,21 +85,32 @@ pub(super) async fn remove(
     Path(name): Path<String>,
     Params(query): Params<ReasonQuery>,
 ) -> Result<Json<Changed>, ApiError> {
-    let known = app.with_operators(|operators| operators.iter().any(|known| known.name == name));
-    if !known {
-        return Err(ApiError::not_found(format!("there is no token {name}")));
-    }
+    let actor = caller.actor(query.reason)?;
+    // Out of memory first: whatever becomes of this request, the token is worth nothing at once.
+    let removed = app.with_operators(|operators| {
+        let index = operators.iter().position(|known| known.name == name)?;
+        Some(operators.remove(index))
+    });
+    let removed =
+        removed.ok_or_else(|| ApiError::not_found(format!("there is no token {name}")))?;
     let text = format!("the token {name} is worth nothing any more");
-    let actor = caller.actor(query.reason);
     let audit = line(actor, "token remove", &name, text.clone());
-    write(&app, name.clone(), None, audit).await?;
-    app.with_operators(|operators| operators.retain(|known| known.name != name));
+    if let Err(error) = write(&app, name, None, audit).await {
+        app.with_operators(|operators| insert(operators, removed));
+        return Err(error);
+    }
     Ok(Json(Changed {
         text,
         changes: Vec::new(),
         deadline: None,
         generation: app.snapshot().generation,
     }))
+}
+
+/// Keeps them in the order of their names.
+fn insert(operators: &mut Vec<Operator>, operator: Operator) {
+    let index = operators.partition_point(|known| known.name < operator.name);
+    operators.insert(index, operator);
 }
 
 fn line(actor: Actor, action: &str, name: &str, outcome: String) -> AuditEntry {
