@@ -83,7 +83,7 @@ fn a_file_with_a_mistake_changes_nothing() {
         ("protocol = \"http\"", "protocoll = \"http\"", "protocol"),
         ("pool = \"app\"", "pool = \"ap\"", "app"),
         (":2", ":x2", "port"),
-        ("[pools.app.servers]", "[pools.app.servers", "line"),
+        ("[pools.app.servers]", "[pools.app.servers", "unclosed"),
     ] {
         fs::write(ebbtide.file(), good.replace(from, to)).unwrap();
         let failed = ebbtide.cli(&["reload"]).exits(1);

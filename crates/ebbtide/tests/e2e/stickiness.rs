@@ -54,10 +54,9 @@ fn a_token_of_another_pool_means_nothing() {
     let scratch = Scratch::new();
     let servers = models(4, &scratch);
     let other = free_address();
-    let mut setup = Setup::new(&servers[..2]).with("sticky = { cookie = \"token\" }");
+    let mut setup = Setup::new(&servers[..2]);
     setup.more = format!(
-        "[listeners.other]\nbind = \"{other}\"\npool = \"other\"\n[pools.other]\n{HEALTH}\n\
-         sticky = {{ cookie = \"token\" }}\n[pools.other.servers]\n\
+        "[listeners.other]\nbind = \"{other}\"\npool = \"other\"\n[pools.other]\n{HEALTH}\n[pools.other.servers]\n\
          web1 = \"{}\"\nweb2 = \"{}\"\n",
         servers[2].address, servers[3].address
     );
@@ -67,7 +66,8 @@ fn a_token_of_another_pool_means_nothing() {
     for _ in 0..4 {
         let mut stranger = Client::new(other, LIMIT);
         stranger.send(&Request::get("/")).answer();
-        let (page, renewed) = page_with_cookie(&ebbtide, "token", &stranger.jar["token"]);
+        let (page, renewed) =
+            page_with_cookie(&ebbtide, "ebbtide_app", &stranger.jar["ebbtide_other"]);
         assert_eq!(page.server, "web2");
         assert!(renewed);
     }
@@ -189,8 +189,7 @@ fn when_every_server_is_down_users_see_the_service_and_not_us() {
 fn users_and_balancers_are_told_what_operators_are_told() {
     let scratch = Scratch::new();
     let servers = models(2, &scratch);
-    let mut setup = Setup::new(&servers).with("health_alias = \"/FVTerm/FVHealth.aspx\"");
-    setup.more = "[pools.app.servers.web3]\naddress = \"127.0.0.1:9\"\n".into();
+    let setup = Setup::new(&servers).with("health_alias = \"/FVTerm/FVHealth.aspx\"");
     let ebbtide = Ebbtide::start(&setup);
     let ask = |client: &mut Client, path: &str| client.send(&Request::get(path)).answer();
     let mut balancer = Client::new(ebbtide.address, LIMIT);
