@@ -31,6 +31,8 @@ pub(crate) struct Half {
     /// Content bytes at the front of the buffer that may be written as they are.
     ready: usize,
     decoded: bool,
+    /// What is wrong with what comes next; what came before it is passed on first.
+    malformed: Option<Reject>,
     /// Content bytes that have been written, or are about to be.
     pub bytes: u64,
     /// Any byte at all has been written.
@@ -51,6 +53,7 @@ impl Half {
             chunked: sink == Framing::Chunked,
             ready: 0,
             decoded: false,
+            malformed: None,
             bytes: 0,
             begun: false,
             touched: false,
@@ -68,10 +71,13 @@ impl Half {
     ) -> Poll<Result<(), Broken>> {
         loop {
             self.starved = false;
-            self.decode(buffer, outbox).map_err(Broken::Malformed)?;
+            self.decode(buffer, outbox);
             if self.ready > 0 || !outbox.is_empty() {
                 ready!(self.poll_write(context, buffer, sink, outbox)).map_err(|_| Broken::Sink)?;
                 continue;
+            }
+            if let Some(reject) = self.malformed {
+                return Poll::Ready(Err(Broken::Malformed(reject)));
             }
             if self.decoded {
                 return Poll::Ready(Ok(()));
@@ -102,9 +108,19 @@ impl Half {
     }
 
     /// Decodes what is in the buffer, as far as there is room for it.
-    fn decode(&mut self, buffer: &mut Buffer, outbox: &mut Outbox) -> Result<(), Reject> {
-        while self.ready == 0 && !self.decoded && outbox.rest().len() < CHUNKS_BYTES {
-            let step = self.decoder.decode(buffer.filled())?;
+    fn decode(&mut self, buffer: &mut Buffer, outbox: &mut Outbox) {
+        while self.ready == 0
+            && !self.decoded
+            && self.malformed.is_none()
+            && outbox.rest().len() < CHUNKS_BYTES
+        {
+            let step = match self.decoder.decode(buffer.filled()) {
+                Ok(step) => step,
+                Err(reject) => {
+                    self.malformed = Some(reject);
+                    break;
+                }
+            };
             let (BodyStep::Data { skip, .. } | BodyStep::More { skip } | BodyStep::Done { skip }) =
                 step;
             buffer.consume(skip);
@@ -118,7 +134,6 @@ impl Half {
                 BodyStep::Done { .. } => self.finish(outbox),
             }
         }
-        Ok(())
     }
 
     fn put_chunk(&mut self, buffer: &mut Buffer, bytes: usize, outbox: &mut Outbox) {

@@ -1,0 +1,213 @@
+//! Promise 4: what fails is tried again only where that is safe, and otherwise told once.
+
+mod common;
+use common::{DOWN, House, READY, Server, Wire, dead_address, ok, until};
+use ebbtide_core::{Fact, Millis, PoolKey, ServerKey};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A server that reads each request and then resets the connection, for the first `times`.
+fn resetting(times: usize) -> Server {
+    let left = AtomicUsize::new(times);
+    Server::scripted(move |_, mut wire, log: &Mutex<Vec<_>>| {
+        while let Some(request) = wire.message(true) {
+            log.lock().unwrap().push(request);
+            let reset = left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok();
+            if reset {
+                return wire.reset();
+            }
+            wire.send(ok("fine"));
+        }
+    })
+}
+
+const POST: &str = "POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\ncash";
+
+#[test]
+fn a_refused_connection_moves_the_session_whatever_the_method() {
+    let alive = Server::named("alive");
+    let house = House::new(&[dead_address(), alive.address]);
+    let mut client = house.client();
+    client.send(POST);
+    let answer = client.answer();
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "alive"));
+    assert_eq!(client.get("/", &answer.cookie()).text(), "alive");
+    assert_eq!(house.server_sum(0, |slot| &slot.connect_failures), 1);
+    assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 1);
+    let fact = house.facts.try_recv().expect("told");
+    let told = Fact::ConnectFailed {
+        pool: PoolKey(0),
+        server: ServerKey(0),
+    };
+    assert_eq!(fact, told);
+    assert_eq!(house.sessions.list(&house.snapshot, None, 9, |_| true).len(), 1);
+}
+
+#[test]
+fn at_most_two_servers_are_tried() {
+    let alive = Server::named("alive");
+    let house = House::new(&[dead_address(), dead_address(), alive.address]);
+    let mut client = house.client();
+    let answer = client.get("/", "");
+    assert_eq!(answer.status(), 502);
+    assert!(answer.text().contains("Nothing of your request was processed"));
+    assert_eq!(alive.seen().len(), 0);
+    assert_eq!(house.pool_sum(|slot| &slot.gateway_errors), 1);
+}
+
+#[test]
+fn a_get_whose_server_resets_is_tried_once_more() {
+    let server = resetting(1);
+    let house = House::new(&[server.address]);
+    let answer = house.client().get("/", "");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "fine"));
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(house.server_sum(0, |slot| &slot.retries), 1);
+}
+
+#[test]
+fn a_get_that_kills_what_it_reaches_is_sent_twice_at_most() {
+    let (one, two) = (resetting(9), resetting(9));
+    let house = House::new(&[one.address, two.address]);
+    let mut client = house.client();
+    assert_eq!(client.get("/", "").status(), 502);
+    assert_eq!((one.seen().len(), two.seen().len()), (2, 0));
+    assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 0);
+}
+
+#[test]
+fn a_post_that_may_have_run_gets_exactly_one_502() {
+    let server = resetting(1);
+    let house = House::new(&[server.address]);
+    let mut client = house.client();
+    client.send(POST);
+    let answer = client.answer();
+    assert_eq!(answer.status(), 502);
+    assert!(answer.complete);
+    assert_eq!(server.seen(), ["POST /pay HTTP/1.1"]);
+    // The body was read, so the connection goes on.
+    assert_eq!(client.get("/", "").text(), "fine");
+}
+
+#[test]
+fn a_put_whose_body_has_gone_up_is_not_sent_again() {
+    let server = resetting(1);
+    let house = House::new(&[server.address]);
+    let mut client = house.client();
+    client.send("PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+    assert_eq!(client.answer().status(), 502);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn a_kept_connection_that_the_server_has_closed_is_replaced() {
+    let server = Server::answering(|wire, _| {
+        wire.send(ok("once"));
+        false
+    });
+    let house = House::new(&[server.address]);
+    let mut client = house.client();
+    let cookie = client.get("/", "").cookie();
+    for _ in 0..20 {
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nContent-Length: 1\r\n\r\nx"
+        ));
+        // Whether the close was seen in time is a race that only a GET is sure to win.
+        let answer = client.answer();
+        assert!(matches!(answer.status(), 200 | 502), "{answer:?}");
+        assert_eq!(client.get("/", &cookie).text(), "once");
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_http_is_a_502() {
+    for nonsense in [
+        "SSH-2.0-OpenSSH\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Le",
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    ] {
+        let server = Server::answering(move |wire, _| {
+            wire.send(nonsense);
+            false
+        });
+        let house = House::new(&[server.address]);
+        let mut client = house.client();
+        assert_eq!(client.get("/", "").status(), 502, "{nonsense:?}");
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_a_504_in_time() {
+    let server = Server::answering(|_, _| true);
+    let house = House::with(&[server.address], |pool| {
+        pool.http.response_timeout = Millis(50);
+    });
+    assert_eq!(house.client().get("/", "").status(), 504);
+    let mut client = house.client();
+    client.send(POST);
+    assert_eq!(client.answer().status(), 504);
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(house.server_sum(0, |slot| &slot.timeouts), 2);
+}
+
+fn broken_answer(head: &'static str) -> (House, Wire) {
+    let server = Server::answering(move |wire, _| {
+        wire.send(head);
+        false
+    });
+    let house = House::new(&[server.address]);
+    let mut client = house.client();
+    client.send(common::get("/", ""));
+    (house, client)
+}
+
+#[test]
+fn a_body_that_breaks_off_never_looks_complete() {
+    for head in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalfX\r\n0\r\n\r\n",
+    ] {
+        let (house, mut client) = broken_answer(head);
+        let answer = client.answer();
+        assert_eq!((answer.status(), answer.complete), (200, false), "{head:?}");
+        assert_eq!(answer.text(), "half");
+        until("the count", || house.server_sum(0, |slot| &slot.broken) == 1);
+    }
+}
+
+#[test]
+fn a_reset_shows_in_a_body_that_ends_with_the_connection() {
+    let server = Server::scripted(|_, mut wire, _| {
+        wire.message(true);
+        wire.send("HTTP/1.1 200 OK\r\n\r\nhalf");
+        // Only once the client has this half is the other one broken off.
+        wire.message(true);
+        wire.reset();
+    });
+    let house = House::new(&[server.address]);
+    let mut client = house.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!(client.line().as_deref(), Some("HTTP/1.1 200 OK"));
+    while client.line().is_some_and(|line| !line.is_empty()) {}
+    assert_eq!(client.exactly(4), b"half");
+    // The server's end: our connection to it is closed when the client's is, or breaks.
+    drop(house);
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_server_that_comes_back_is_used_again() {
+    let (one, two) = (Server::named("one"), Server::named("two"));
+    let mut house = House::new(&[one.address, two.address]);
+    house.stand(0, DOWN);
+    assert_eq!(house.client().get("/", "").text(), "two");
+    house.stand(0, READY);
+    let texts = [(); 2].map(|()| house.client().get("/", "").text());
+    assert!(texts.contains(&"one".to_owned()), "{texts:?}");
+}
