@@ -121,3 +121,67 @@ impl http_body::Body for Blocks {
         block.map(|block| block.map(|block| Ok(Frame::data(block))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebbtide_core::WallTime;
+
+    fn push(log: &EventLog, count: u64) {
+        for number in 0..count {
+            log.push(&ebbtide_core::Event {
+                at: WallTime(number),
+                server: None,
+                kind: ebbtide_core::EventKind::Store { failed: None },
+            });
+        }
+    }
+
+    async fn text(blocks: &mut mpsc::Receiver<Bytes>) -> String {
+        let block = blocks.recv().await.unwrap();
+        String::from_utf8(block.to_vec()).unwrap()
+    }
+
+    fn begin(log: &Arc<EventLog>) -> mpsc::Receiver<Bytes> {
+        let (blocks, receiver) = mpsc::channel(1);
+        tokio::spawn(tell(Arc::clone(log), 0, blocks));
+        receiver
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_stream_shows_that_it_lives() {
+        let log = Arc::new(EventLog::new());
+        let mut blocks = begin(&log);
+        assert_eq!(text(&mut blocks).await, ": listening\n\n");
+        let start = Instant::now();
+        assert_eq!(text(&mut blocks).await, ": heartbeat\n\n");
+        assert_eq!(start.elapsed().as_secs(), HEARTBEAT.as_secs());
+        push(&log, 1);
+        let event = text(&mut blocks).await;
+        assert!(event.starts_with("id: 1\nevent: store\ndata: {"), "{event}");
+        assert!(event.ends_with("}\n\n"), "{event}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_listener_learns_how_many_events_it_missed() {
+        let log = Arc::new(EventLog::new());
+        let mut blocks = begin(&log);
+        assert_eq!(text(&mut blocks).await, ": listening\n\n");
+        push(&log, 3000);
+        let late = text(&mut blocks).await;
+        assert!(late.starts_with("id: 1976\nevent: missed\n"), "{late:.99}");
+        assert!(late.contains(r#""kind":"missed","count":1976"#));
+        assert_eq!(late.matches("event: store").count(), 1024);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_takes_nothing_is_given_up() {
+        let log = Arc::new(EventLog::new());
+        let (blocks, receiver) = mpsc::channel(1);
+        push(&log, 1);
+        let telling = tokio::spawn(tell(Arc::clone(&log), 0, blocks));
+        // One block is in the channel and the next waits for room, in vain.
+        telling.await.unwrap();
+        drop(receiver);
+    }
+}
