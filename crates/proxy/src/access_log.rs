@@ -284,7 +284,10 @@ mod tests {
              \"evil\\\" \\x1b[2J\\x0a\" 3ms app/web1 0000000000000007 tries=1 moved=false complete=true\n"
         );
         let line = json(&record());
-        assert!(line.contains(r#""user_agent":"evil\" \u001b[2J\u000a""#), "{line}");
+        assert!(
+            line.contains(r#""user_agent":"evil\" \u001b[2J\u000a""#),
+            "{line}"
+        );
         assert_eq!(line.matches('\n').count(), 1);
     }
 }

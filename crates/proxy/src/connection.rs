@@ -11,8 +11,8 @@ use ebbtide_core::{HttpSettings, Millis, PoolKey, PoolSlot};
 use ebbtide_protocol::http1::{Limits, Parsed, Reject, parse_request};
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWrite;
@@ -92,7 +92,9 @@ impl Connection {
                     next
                 }
                 Arrival::Nothing => Next::Close,
-                Arrival::Rejected(reject) => self.refuse(&mut scratch, Page::Rejected(reject)).await,
+                Arrival::Rejected(reject) => {
+                    self.refuse(&mut scratch, Page::Rejected(reject)).await
+                }
                 Arrival::TooSlow => self.refuse(&mut scratch, Page::RequestTimeout).await,
             };
             match next {
@@ -111,48 +113,44 @@ impl Connection {
     /// Waits for a request's whole head. While there is nothing of it, no memory is held.
     async fn await_request(&mut self, scratch: &mut Option<Box<Scratch>>) -> Arrival {
         let (http, limits) = self.settings();
-        let mut in_head = false;
+        if let Some(held) = scratch.take_if(|held| held.inbound.is_empty()) {
+            self.worker.scratches.give_back(held);
+        }
+        if scratch.is_none() {
+            self.watch.set(http.idle_timeout);
+            *scratch = self.await_bytes(limits.head_bytes).await;
+        }
+        let Some(scratch) = scratch else {
+            return Arrival::Nothing;
+        };
+        let Scratch {
+            inbound, request, ..
+        } = &mut **scratch;
+        let mut is_timed = false;
         loop {
-            if let Some(held) = scratch.take_if(|held| held.inbound.is_empty()) {
-                self.worker.scratches.give_back(held);
-            }
-            match scratch {
-                Some(scratch) => {
-                    let Scratch {
-                        inbound, request, ..
-                    } = &mut **scratch;
-                    match parse_request(inbound.filled(), &limits, request) {
-                        Ok(Parsed::Complete) => {
-                            inbound.hold(request.head_bytes);
-                            return Arrival::Request;
-                        }
-                        Ok(Parsed::Partial) => {}
-                        Err(reject) => return Arrival::Rejected(reject),
-                    }
-                    if !in_head {
-                        in_head = true;
-                        self.watch.set(http.head_timeout);
-                    }
+            match parse_request(inbound.filled(), &limits, request) {
+                Ok(Parsed::Complete) => {
+                    inbound.hold(request.head_bytes);
+                    return Arrival::Request;
                 }
-                None => {
-                    self.watch.set(http.idle_timeout);
-                    if !self.await_bytes().await {
-                        return Arrival::Nothing;
-                    }
-                }
+                Ok(Parsed::Partial) => {}
+                Err(reject) => return Arrival::Rejected(reject),
             }
-            let scratch = scratch.get_or_insert_with(|| self.worker.scratches.take());
-            match self.read(&mut scratch.inbound, limits.head_bytes).await {
+            if !is_timed {
+                is_timed = true;
+                self.watch.set(http.head_timeout);
+            }
+            match self.read(inbound, limits.head_bytes).await {
                 Ok(true) => {}
-                Ok(false) => return Arrival::Nothing,
-                Err(Interrupt::Timeout) if in_head => return Arrival::TooSlow,
-                Err(_) => return Arrival::Nothing,
+                Err(Interrupt::Timeout) => return Arrival::TooSlow,
+                Ok(false) | Err(Interrupt::Cut) => return Arrival::Nothing,
             }
         }
     }
 
-    /// Waits until the client has sent something; `false` if the connection ends before that.
-    async fn await_bytes(&mut self) -> bool {
+    /// Waits until the client has sent something, and reads it; `None` if the connection ends
+    /// before that.
+    async fn await_bytes(&mut self, bytes_max: usize) -> Option<Box<Scratch>> {
         let Self {
             stream,
             watch,
@@ -160,12 +158,18 @@ impl Connection {
             ..
         } = self;
         poll_fn(|context| {
+            // That it is ready may be a guess of the runtime's, so nothing is kept on its word.
             if stream.poll_read_ready(context).is_ready() {
-                return Poll::Ready(true);
+                let mut scratch = worker.scratches.take();
+                match scratch.inbound.poll_fill(context, stream, bytes_max) {
+                    Poll::Ready(Ok(bytes)) if bytes > 0 => return Poll::Ready(Some(scratch)),
+                    Poll::Ready(_) => return Poll::Ready(None),
+                    Poll::Pending => worker.scratches.give_back(scratch),
+                }
             }
             match watch.poll(context) {
                 None if !worker.is_stopping() => Poll::Pending,
-                _ => Poll::Ready(false),
+                _ => Poll::Ready(None),
             }
         })
         .await
@@ -174,13 +178,15 @@ impl Connection {
     /// Reads once; `false` if the client has closed or is gone.
     async fn read(&mut self, buffer: &mut Buffer, bytes_max: usize) -> Result<bool, Interrupt> {
         let Self { stream, watch, .. } = self;
-        poll_fn(|context| match buffer.poll_fill(context, stream, bytes_max) {
-            Poll::Ready(read) => Poll::Ready(Ok(read.is_ok_and(|bytes| bytes > 0))),
-            Poll::Pending => match watch.poll(context) {
-                Some(interrupt) => Poll::Ready(Err(interrupt)),
-                None => Poll::Pending,
+        poll_fn(
+            |context| match buffer.poll_fill(context, stream, bytes_max) {
+                Poll::Ready(read) => Poll::Ready(Ok(read.is_ok_and(|bytes| bytes > 0))),
+                Poll::Pending => match watch.poll(context) {
+                    Some(interrupt) => Poll::Ready(Err(interrupt)),
+                    None => Poll::Pending,
+                },
             },
-        })
+        )
         .await
     }
 
@@ -247,7 +253,10 @@ impl Connection {
         poll_fn(|context| {
             if !is_shut {
                 is_shut = true;
-                if !matches!(Pin::new(&mut *stream).poll_shutdown(context), Poll::Ready(Ok(()))) {
+                if !matches!(
+                    Pin::new(&mut *stream).poll_shutdown(context),
+                    Poll::Ready(Ok(()))
+                ) {
                     return Poll::Ready(());
                 }
             }

@@ -145,7 +145,9 @@ impl<'a> Exchange<'a> {
         let request = Request::of(scratch, &routes);
         scratch.to_client.clear();
         connection.pool_slot(&routes).requests.add(1);
-        routes.memory.earn_retry(routes.pool.config.http.retry_percent);
+        routes
+            .memory
+            .earn_retry(routes.pool.config.http.retry_percent);
         Self {
             began: connection.worker.now(),
             body_read: !request.has_body,
@@ -420,7 +422,9 @@ impl<'a> Exchange<'a> {
         let cookie = &mut self.scratch.cookie;
         if self.request.is_logout && (200..400).contains(&status) {
             let now = worker.now();
-            worker.sessions.end(&placed.session, EndReason::LoggedOut, now);
+            worker
+                .sessions
+                .end(&placed.session, EndReason::LoggedOut, now);
             cookie.clear();
             cookie.extend_from_slice(self.routes.pool.config.sticky.cookie.as_bytes());
             cookie.extend_from_slice(b"=; Max-Age=0; HttpOnly; SameSite=Lax; Path=/");

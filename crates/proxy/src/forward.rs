@@ -4,9 +4,7 @@ use crate::buffer::Scratch;
 use crate::relay::{Broken, Half};
 use crate::timer::{Interrupt, Watch};
 use ebbtide_core::HttpSettings;
-use ebbtide_protocol::http1::{
-    Limits, Parsed, Reject, Version, parse_response, write_interim,
-};
+use ebbtide_protocol::http1::{Limits, Parsed, Reject, Version, parse_response, write_interim};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
@@ -204,7 +202,9 @@ impl Forward<'_> {
                 self.state = UploadState::GivenUp;
             }
             let Scratch {
-                outbound, to_client, ..
+                outbound,
+                to_client,
+                ..
             } = &mut *self.scratch;
             let polled = download.poll(
                 context,

@@ -120,7 +120,10 @@ impl Listeners {
         };
         // Sockets that share a port would silently share it with another program of the same user
         // too; so ask for the port alone first, unless we are on it ourselves.
-        let is_ours = self.served.iter().any(|served| served.port() == bind.port());
+        let is_ours = self
+            .served
+            .iter()
+            .any(|served| served.port() == bind.port());
         if !is_ours {
             let alone = socket(bind, false).map_err(explain)?;
             alone.listen(1).map_err(explain)?;
@@ -132,7 +135,11 @@ impl Listeners {
 
     /// The configuration is published: its listeners begin to listen. Returns the sockets that are
     /// new, one per worker, by address. What is not in it any more is forgotten here.
-    pub fn publish(&mut self, config: &Config, workers: usize) -> Vec<BTreeMap<SocketAddr, TcpListener>> {
+    pub fn publish(
+        &mut self,
+        config: &Config,
+        workers: usize,
+    ) -> Vec<BTreeMap<SocketAddr, TcpListener>> {
         let mut shares: Vec<_> = (0..workers).map(|_| BTreeMap::new()).collect();
         let wanted: BTreeSet<SocketAddr> = config.listeners.iter().map(|l| l.bind).collect();
         if wanted == self.served {

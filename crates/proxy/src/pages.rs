@@ -152,7 +152,13 @@ pub(crate) fn write(
     if let Page::MethodNotAllowed(allowed) = page {
         extra = format!("Allow: {allowed}\r\n");
     }
-    write_answer(out, page.status(), (format.media_type(), &extra), &body, envelope)
+    write_answer(
+        out,
+        page.status(),
+        (format.media_type(), &extra),
+        &body,
+        envelope,
+    )
 }
 
 /// Writes an answer of our own. Returns the length of its body.
@@ -200,7 +206,9 @@ fn body(page: &Page, format: Format, contact: Option<&str>) -> String {
         }
         Format::Json => {
             let optional = |name: &str, text: Option<&str>| {
-                text.map_or_else(String::new, |text| format!(",\"{name}\":{}", json_string(text)))
+                text.map_or_else(String::new, |text| {
+                    format!(",\"{name}\":{}", json_string(text))
+                })
             };
             format!(
                 "{{\"status\":{},\"error\":{},\"message\":{}{}{}}}\n",

@@ -75,8 +75,9 @@ impl DataPlane {
 
     /// Hands the workers a new snapshot. Each acknowledges it with [`Fact::Acknowledged`].
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        let shares: Vec<BTreeMap<SocketAddr, TcpListener>> =
-            self.listeners().publish(&snapshot.config, self.workers.len());
+        let shares: Vec<BTreeMap<SocketAddr, TcpListener>> = self
+            .listeners()
+            .publish(&snapshot.config, self.workers.len());
         for (worker, listeners) in self.workers.iter().zip(shares) {
             worker.order(Order::Publish {
                 snapshot: Arc::clone(&snapshot),
@@ -113,7 +114,9 @@ impl DataPlane {
     }
 
     fn listeners(&self) -> MutexGuard<'_, Listeners> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,7 +22,10 @@ pub(crate) fn answer(
     let config = &asking.routes.pool.config;
     let http = &config.http;
     let path = path_of(head.target.of(buf));
-    let is_alias = http.health_alias.as_deref().is_some_and(|alias| alias.as_bytes() == path);
+    let is_alias = http
+        .health_alias
+        .as_deref()
+        .is_some_and(|alias| alias.as_bytes() == path);
     let within = path.strip_prefix(http.prefix.as_bytes());
     let name: &[u8] = match within {
         _ if is_alias => b"/health",
@@ -34,7 +37,10 @@ pub(crate) fn answer(
         b"/health" if is_get => {
             let (status, text) = health(asking);
             let plain = ("text/plain; charset=utf-8", "");
-            return Some((status, pages::write_answer(out, status, plain, &text, envelope)));
+            return Some((
+                status,
+                pages::write_answer(out, status, plain, &text, envelope),
+            ));
         }
         b"/session" if is_get => {
             let text = session(asking, buf, head, remembered);

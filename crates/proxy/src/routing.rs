@@ -235,7 +235,9 @@ impl Asking<'_> {
         let pool = &self.routes.pool;
         let full = Cell::new(false);
         let has_room = |server: &ServerView| {
-            let room = server.max_sessions.is_none_or(|max| server.load.sessions() < max);
+            let room = server
+                .max_sessions
+                .is_none_or(|max| server.load.sessions() < max);
             full.set(full.get() | !room);
             room
         };

@@ -156,12 +156,7 @@ impl Lane {
 impl Upstream {
     /// Gives the connection back for another request. `server_keeps_s` is what the server said of
     /// how long it keeps idle connections; we are a second ahead of it.
-    pub fn give_back(
-        mut self,
-        http: &HttpSettings,
-        workers: usize,
-        server_keeps_s: Option<u32>,
-    ) {
+    pub fn give_back(mut self, http: &HttpSettings, workers: usize, server_keeps_s: Option<u32>) {
         let lane = Rc::clone(&self.lane);
         let idle_max = share(http.upstream_idle_max, workers) as usize;
         let ours = http.upstream_idle_timeout;
@@ -183,7 +178,11 @@ impl Upstream {
     fn is_quiet(&self, careful: bool) -> bool {
         let mut byte = [0];
         let nothing = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
-        if !self.stream.try_read(&mut byte).is_err_and(|error| nothing(&error)) {
+        if !self
+            .stream
+            .try_read(&mut byte)
+            .is_err_and(|error| nothing(&error))
+        {
             return false;
         }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -209,7 +208,9 @@ fn is_exhausted(error: &io::Error) -> bool {
         Errno::ADDRNOTAVAIL,
     ];
     let number = error.raw_os_error();
-    local.iter().any(|errno| Some(errno.raw_os_error()) == number)
+    local
+        .iter()
+        .any(|errno| Some(errno.raw_os_error()) == number)
 }
 
 /// All lanes of a worker.
@@ -219,21 +220,24 @@ pub(crate) struct Lanes(HashMap<(ServerKey, SocketAddr), Rc<Lane>>);
 impl Lanes {
     /// The lane to this server.
     pub fn lane(&mut self, pool: &str, server: &ServerView, worker: usize) -> Rc<Lane> {
-        let lane = self.0.entry((server.key, server.address)).or_insert_with(|| {
-            let name = format!("{pool}/{}", server.name);
-            Rc::new(Lane {
-                key: server.key,
-                tag: tag(&name),
-                name: name.into(),
-                address: server.address,
-                worker,
-                counters: Arc::clone(&server.counters),
-                idle: RefCell::default(),
-                open: Cell::new(0),
-                kept: Cell::new(true),
-                freed: Notify::new(),
-            })
-        });
+        let lane = self
+            .0
+            .entry((server.key, server.address))
+            .or_insert_with(|| {
+                let name = format!("{pool}/{}", server.name);
+                Rc::new(Lane {
+                    key: server.key,
+                    tag: tag(&name),
+                    name: name.into(),
+                    address: server.address,
+                    worker,
+                    counters: Arc::clone(&server.counters),
+                    idle: RefCell::default(),
+                    open: Cell::new(0),
+                    kept: Cell::new(true),
+                    freed: Notify::new(),
+                })
+            });
         Rc::clone(lane)
     }
 

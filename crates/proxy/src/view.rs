@@ -104,7 +104,9 @@ impl View {
 
     /// The pool with this key.
     pub fn routes(&self, key: PoolKey) -> Option<&Rc<Routes>> {
-        let index = self.pools.binary_search_by_key(&key, |routes| routes.pool.key);
+        let index = self
+            .pools
+            .binary_search_by_key(&key, |routes| routes.pool.key);
         Some(&self.pools[index.ok()?])
     }
 
@@ -129,7 +131,10 @@ impl Routes {
             .iter()
             .map(|server| all.lane(name, server, worker))
             .collect();
-        let by_tag = lanes.iter().enumerate().map(|(index, lane)| (lane.tag, index));
+        let by_tag = lanes
+            .iter()
+            .enumerate()
+            .map(|(index, lane)| (lane.tag, index));
         let http = &pool.config.http;
         Self {
             tag: known.map_or_else(|| tag(name), |known| known.tag),
@@ -137,7 +142,9 @@ impl Routes {
                 head_bytes: http.head_bytes_max,
                 fields: http.fields_max,
             },
-            memory: known.map(|known| Rc::clone(&known.memory)).unwrap_or_default(),
+            memory: known
+                .map(|known| Rc::clone(&known.memory))
+                .unwrap_or_default(),
             by_tag: by_tag.collect(),
             pool: Arc::clone(pool),
             lanes,

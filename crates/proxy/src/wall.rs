@@ -27,7 +27,11 @@ impl Civil {
         let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
         let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * of_year + 2) / 153;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let month = if shifted < 10 {
+            shifted + 3
+        } else {
+            shifted - 9
+        };
         Self {
             year: era * 400 + year_of_era + u64::from(month <= 2),
             month,
@@ -52,7 +56,9 @@ pub(crate) fn rfc3339(time: WallTime) -> String {
 /// `22/Nov/2026:17:11:21 +0000`, as in the combined log format.
 pub(crate) fn common_log(time: WallTime) -> String {
     let at = Civil::of(time);
-    let month = usize::try_from(at.month - 1).ok().and_then(|index| MONTHS.get(index));
+    let month = usize::try_from(at.month - 1)
+        .ok()
+        .and_then(|index| MONTHS.get(index));
     format!(
         "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
         at.day,

@@ -7,9 +7,7 @@ use crate::timer::duration;
 use crate::upstream::Lanes;
 use crate::view::{self, View};
 use crate::{accept, accept::Acceptor};
-use ebbtide_core::{
-    Fact, Millis, NodeCounters, NodeSlot, Now, SessionTable, Snapshot,
-};
+use ebbtide_core::{Fact, Millis, NodeCounters, NodeSlot, Now, SessionTable, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -134,7 +132,10 @@ impl Worker {
         let generation = snapshot.generation;
         let next = {
             let mut lanes = self.lanes.borrow_mut();
-            Rc::new(self.view().next(Arc::clone(&snapshot), &mut lanes, self.index))
+            Rc::new(
+                self.view()
+                    .next(Arc::clone(&snapshot), &mut lanes, self.index),
+            )
         };
         self.view.replace(Rc::clone(&next));
         self.lanes.borrow_mut().keep_only(next.kept_lanes());
@@ -147,11 +148,7 @@ impl Worker {
     }
 
     /// Starts, redirects and stops listeners, as the snapshot says.
-    fn listen(
-        self: &Rc<Self>,
-        snapshot: &Snapshot,
-        new: BTreeMap<SocketAddr, TcpListener>,
-    ) {
+    fn listen(self: &Rc<Self>, snapshot: &Snapshot, new: BTreeMap<SocketAddr, TcpListener>) {
         let wanted = view::listeners(snapshot);
         let mut acceptors = self.acceptors.borrow_mut();
         for (bind, listener) in new {

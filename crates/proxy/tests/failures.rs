@@ -13,7 +13,9 @@ fn resetting(times: usize) -> Server {
         while let Some(request) = wire.message(true) {
             log.lock().unwrap().push(request);
             let reset = left
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                })
                 .is_ok();
             if reset {
                 return wire.reset();
@@ -42,7 +44,13 @@ fn a_refused_connection_moves_the_session_whatever_the_method() {
         server: ServerKey(0),
     };
     assert_eq!(fact, told);
-    assert_eq!(house.sessions.list(&house.snapshot, None, 9, |_| true).len(), 1);
+    assert_eq!(
+        house
+            .sessions
+            .list(&house.snapshot, None, 9, |_| true)
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -52,7 +60,11 @@ fn at_most_two_servers_are_tried() {
     let mut client = house.client();
     let answer = client.get("/", "");
     assert_eq!(answer.status(), 502);
-    assert!(answer.text().contains("Nothing of your request was processed"));
+    assert!(
+        answer
+            .text()
+            .contains("Nothing of your request was processed")
+    );
     assert_eq!(alive.seen().len(), 0);
     assert_eq!(house.pool_sum(|slot| &slot.gateway_errors), 1);
 }
@@ -96,7 +108,9 @@ fn a_put_whose_body_has_gone_up_is_not_sent_again() {
     let server = resetting(1);
     let house = House::new(&[server.address]);
     let mut client = house.client();
-    client.send("PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n");
+    client.send(
+        "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+    );
     assert_eq!(client.answer().status(), 502);
     assert_eq!(server.seen().len(), 1);
 }
@@ -177,7 +191,9 @@ fn a_body_that_breaks_off_never_looks_complete() {
         let answer = client.answer();
         assert_eq!((answer.status(), answer.complete), (200, false), "{head:?}");
         assert_eq!(answer.text(), "half");
-        until("the count", || house.server_sum(0, |slot| &slot.broken) == 1);
+        until("the count", || {
+            house.server_sum(0, |slot| &slot.broken) == 1
+        });
     }
 }
 

@@ -38,7 +38,10 @@ fn a_tunnel_carries_both_ways_and_ends_half_by_half() {
     // What comes before the 101 belongs to the tunnel, even if it looks like a request.
     client.send([UPGRADE, "GET / HTTP/1.1\r\n"].concat());
     let switch = client.answer();
-    assert_eq!((switch.status(), switch.field("upgrade")), (101, Some("websocket")));
+    assert_eq!(
+        (switch.status(), switch.field("upgrade")),
+        (101, Some("websocket"))
+    );
     assert!(switch.field("set-cookie").is_some());
     assert_eq!(client.line().as_deref(), Some("echo GET / HTTP/1.1"));
     client.send("two\r\n");
@@ -57,7 +60,10 @@ fn a_refused_upgrade_ends_the_connection() {
     let mut client = house.client();
     client.send([UPGRADE, &get("/smuggled", "")].concat());
     let answer = client.answer();
-    assert_eq!((answer.text().as_str(), answer.field("connection")), ("no", Some("close")));
+    assert_eq!(
+        (answer.text().as_str(), answer.field("connection")),
+        ("no", Some("close"))
+    );
     assert!(client.is_closed());
     assert_eq!(server.seen().len(), 1);
 }
@@ -75,9 +81,14 @@ fn a_raised_epoch_or_an_ended_session_cuts_its_tunnels_at_once() {
     let mut first = open(&house);
     let mut second = open(&house);
     let sessions = house.sessions.list(&house.snapshot, None, 9, |_| true);
-    let newest = sessions.iter().max_by_key(|session| session.started).unwrap();
+    let newest = sessions
+        .iter()
+        .max_by_key(|session| session.started)
+        .unwrap();
     let ended = Arc::clone(newest);
-    house.sessions.end(&ended, EndReason::EndedByOperator, common::clock());
+    house
+        .sessions
+        .end(&ended, EndReason::EndedByOperator, common::clock());
     // One of the two, whichever it was, is cut; the other lives.
     until("the cut", || house.server_sum(0, |slot| &slot.tunnels) == 1);
     house.publish(|_, pool| {
@@ -86,13 +97,17 @@ fn a_raised_epoch_or_an_ended_session_cuts_its_tunnels_at_once() {
     });
     assert!(first.is_closed());
     assert!(second.is_closed());
-    until("the end", || house.server_sum(0, |slot| &slot.connections) == 0);
+    until("the end", || {
+        house.server_sum(0, |slot| &slot.connections) == 0
+    });
 }
 
 #[test]
 fn silence_ends_a_tunnel() {
     let server = echoing();
-    let house = House::with(&[server.address], |pool| pool.http.tunnel_timeout = Millis(50));
+    let house = House::with(&[server.address], |pool| {
+        pool.http.tunnel_timeout = Millis(50)
+    });
     let mut client = house.client();
     client.send(UPGRADE);
     assert_eq!(client.answer().status(), 101);
@@ -125,8 +140,15 @@ fn an_exchange_whose_server_goes_into_maintenance_is_told_so() {
     arrivals.recv().unwrap();
     house.stand(0, MAINTENANCE);
     let answer = client.answer();
-    assert_eq!((answer.status(), answer.field("connection")), (503, Some("close")));
-    assert!(answer.text().contains("Your session on this server has ended"));
+    assert_eq!(
+        (answer.status(), answer.field("connection")),
+        (503, Some("close"))
+    );
+    assert!(
+        answer
+            .text()
+            .contains("Your session on this server has ended")
+    );
     assert!(client.is_closed());
 }
 
@@ -145,7 +167,9 @@ fn idle_connections_to_a_server_in_maintenance_are_closed() {
     assert_eq!(house.server_sum(0, |slot| &slot.connections), 1);
     house.stand(0, MAINTENANCE);
     assert_eq!(house.server_sum(0, |slot| &slot.connections), 0);
-    closing.recv_timeout(common::PATIENCE).expect("the server saw the close");
+    closing
+        .recv_timeout(common::PATIENCE)
+        .expect("the server saw the close");
 }
 
 #[test]
@@ -167,7 +191,10 @@ fn listeners_come_and_go_and_connections_stay() {
     house.publish(|config, _| config.listeners.retain(|listener| listener.bind == new));
     for client in kept.iter_mut().chain(&mut waiting).chain([&mut fresh]) {
         let answer = client.get("/", "");
-        assert_eq!((answer.text().as_str(), answer.field("connection")), ("one", None));
+        assert_eq!(
+            (answer.text().as_str(), answer.field("connection")),
+            ("one", None)
+        );
     }
     until("the close", || TcpStream::connect(old).is_err());
     assert_eq!(common::Wire::connect(new).get("/", "").text(), "one");
@@ -190,7 +217,10 @@ fn a_listener_that_cannot_be_bound_changes_nothing_and_says_what_to_do() {
         let error = house.plane().prepare(&config).expect_err("refused");
         assert!(matches!(&error, StartError::Listener { name, .. } if name == "bad"));
         let text = error.to_string();
-        assert!(text.contains(advice) && text.contains(&bind.to_string()), "{text}");
+        assert!(
+            text.contains(advice) && text.contains(&bind.to_string()),
+            "{text}"
+        );
         assert!(TcpStream::connect(fine).is_err());
     }
     assert_eq!(house.client().get("/", "").text(), "one");
@@ -228,7 +258,10 @@ fn stopping_lets_what_is_in_flight_finish() {
     });
     assert_eq!(house.stop(Millis(20_000)), 0);
     let answer = client.join().unwrap();
-    assert_eq!((answer.text().as_str(), answer.field("connection")), ("late", Some("close")));
+    assert_eq!(
+        (answer.text().as_str(), answer.field("connection")),
+        ("late", Some("close"))
+    );
 }
 
 #[test]
@@ -268,7 +301,10 @@ fn the_access_log_tells_every_request_and_can_be_reopened() {
     for file in [&path, &moved] {
         std::fs::remove_file(file).unwrap();
     }
-    assert!(first.contains(r#""target":"/first","status":200,"bytes":3,"#), "{first}");
+    assert!(
+        first.contains(r#""target":"/first","status":200,"bytes":3,"#),
+        "{first}"
+    );
     assert!(first.contains(r#""server":"app/web1""#), "{first}");
     assert!(second.contains(r#""target":"/second""#), "{second}");
 }

@@ -44,7 +44,10 @@ fn a_session_stays_on_its_server_and_the_server_does_not_see_its_token() {
     let cookie = format!("theirs=1; {}; more=2", first.cookie());
     let mut kept = house.client();
     for _ in 0..3 {
-        for answer in [house.client().get("/again", &cookie), kept.get("/kept", &cookie)] {
+        for answer in [
+            house.client().get("/again", &cookie),
+            kept.get("/kept", &cookie),
+        ] {
             assert_eq!(answer.text(), "one");
             assert_eq!(answer.field("set-cookie"), None);
         }
@@ -53,7 +56,13 @@ fn a_session_stays_on_its_server_and_the_server_does_not_see_its_token() {
     let last = log.last().unwrap();
     assert_eq!(last.field("cookie"), Some("theirs=1; more=2"));
     assert_eq!(last.field("x-forwarded-proto"), Some("http"));
-    assert_eq!(house.sessions.list(&house.snapshot, None, 10, |_| true).len(), 1);
+    assert_eq!(
+        house
+            .sessions
+            .list(&house.snapshot, None, 10, |_| true)
+            .len(),
+        1
+    );
 }
 
 #[test]
@@ -96,10 +105,16 @@ fn a_full_pool_says_so_in_the_form_that_is_asked_for() {
     let mut client = house.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n");
     let refused = client.answer();
-    assert_eq!((refused.status(), refused.field("content-type")), (503, Some("application/json")));
+    assert_eq!(
+        (refused.status(), refused.field("content-type")),
+        (503, Some("application/json"))
+    );
     assert!(refused.text().contains("all sessions are in use"));
     let health = client.get("/.ebbtide/health", "");
-    assert_eq!((health.status(), health.text().as_str()), (503, "ALL SESSIONS IN USE\n"));
+    assert_eq!(
+        (health.status(), health.text().as_str()),
+        (503, "ALL SESSIONS IN USE\n")
+    );
     assert_eq!(house.pool_sum(|slot| &slot.refused_full), 1);
 }
 
@@ -142,10 +157,18 @@ fn a_token_that_is_not_honoured_is_no_token_and_is_counted() {
     ];
     for token in &tokens {
         let answer = house.client().get("/", token);
-        assert_eq!((answer.status(), answer.text().as_str()), (200, "one"), "{token}");
+        assert_eq!(
+            (answer.status(), answer.text().as_str()),
+            (200, "one"),
+            "{token}"
+        );
         assert!(answer.field("set-cookie").is_some());
     }
-    assert_eq!(two.seen(), [""; 0], "a made-up token never reaches a held server");
+    assert_eq!(
+        two.seen(),
+        [""; 0],
+        "a made-up token never reaches a held server"
+    );
     let counts = [
         house.pool_sum(|slot| &slot.tokens_malformed),
         house.pool_sum(|slot| &slot.tokens_forged),
@@ -169,7 +192,10 @@ fn an_old_token_is_renewed() {
     let answer = house.client().get("/", &old);
     assert_eq!(answer.text(), "two");
     let again = house.client().get("/", &answer.cookie());
-    assert_eq!((again.text().as_str(), again.field("set-cookie")), ("two", None));
+    assert_eq!(
+        (again.text().as_str(), again.field("set-cookie")),
+        ("two", None)
+    );
 }
 
 #[test]
@@ -183,7 +209,11 @@ fn a_raised_epoch_forgets_every_binding() {
         pool.servers[0].standing = MAINTENANCE;
     });
     let answer = kept.get("/", &cookie);
-    assert_eq!(answer.text(), "two", "the connection lives, the binding does not");
+    assert_eq!(
+        answer.text(),
+        "two",
+        "the connection lives, the binding does not"
+    );
     assert!(answer.field("set-cookie").is_some());
     assert_eq!(house.pool_sum(|slot| &slot.tokens_old_epoch), 1);
 }
@@ -191,7 +221,9 @@ fn a_raised_epoch_forgets_every_binding() {
 #[test]
 fn logging_out_ends_the_session() {
     let server = Server::named("one");
-    let house = House::with(&[server.address], |pool| pool.http.logout = vec!["/bye".into()]);
+    let house = House::with(&[server.address], |pool| {
+        pool.http.logout = vec!["/bye".into()]
+    });
     let cookie = house.client().get("/", "").cookie();
     let answer = house.client().get("/bye?now", &cookie);
     assert_eq!(answer.status(), 200);
@@ -208,8 +240,13 @@ fn an_ended_session_is_over_on_a_kept_connection_too() {
     let mut kept = house.client();
     let cookie = kept.get("/", "").cookie();
     assert_eq!(kept.get("/", &cookie).field("set-cookie"), None);
-    let session = house.sessions.list(&house.snapshot, None, 1, |_| true).remove(0);
-    house.sessions.end(&session, EndReason::EndedByOperator, common::clock());
+    let session = house
+        .sessions
+        .list(&house.snapshot, None, 1, |_| true)
+        .remove(0);
+    house
+        .sessions
+        .end(&session, EndReason::EndedByOperator, common::clock());
     assert!(kept.get("/", &cookie).field("set-cookie").is_some());
 }
 
@@ -234,13 +271,25 @@ fn users_and_balancers_are_told_the_truth() {
         pool.servers[0].deadline = Some(common::clock().moment.plus(ebbtide_core::Millis(60_000)));
     });
     let text = client.get("/.ebbtide/session", &cookie).text();
-    assert!(text.contains(r#""notice":{"kind":"drain","ends":"2"#), "{text}");
-    assert!(text.contains(r#""seconds_left":60}"#) || text.contains(r#":59}"#), "{text}");
+    assert!(
+        text.contains(r#""notice":{"kind":"drain","ends":"2"#),
+        "{text}"
+    );
+    assert!(
+        text.contains(r#""seconds_left":60}"#) || text.contains(r#":59}"#),
+        "{text}"
+    );
     let health = client.get("/.ebbtide/health", "");
-    assert_eq!((health.status(), health.text().as_str()), (503, "ON HOLD\n"));
+    assert_eq!(
+        (health.status(), health.text().as_str()),
+        (503, "ON HOLD\n")
+    );
     assert_eq!(client.get("/.ebbtide/other", "").status(), 404);
     client.send("POST /.ebbtide/session HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
     let wrong = client.answer();
-    assert_eq!((wrong.status(), wrong.field("allow")), (405, Some("GET, HEAD")));
+    assert_eq!(
+        (wrong.status(), wrong.field("allow")),
+        (405, Some("GET, HEAD"))
+    );
     assert_eq!(one.seen(), [get("/", "").lines().next().unwrap()]);
 }

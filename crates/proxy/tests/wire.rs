@@ -41,17 +41,27 @@ fn bodies_of_every_framing_get_through() {
     let house = House::new(&[server.address]);
     let mut client = house.client();
     for path in ["/length", "/chunked", "/close", "/none", "/length"] {
-        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"));
+        client.send(format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+        ));
         let answer = client.answer();
         let expected = if path == "/none" { "" } else { "hello" };
-        assert_eq!((answer.text().as_str(), answer.complete), (expected, true), "{path}");
+        assert_eq!(
+            (answer.text().as_str(), answer.complete),
+            (expected, true),
+            "{path}"
+        );
         let chunked = "5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n";
         client.send(format!(
             "POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}"
         ));
         let answer = client.answer();
         let expected = if path == "/none" { "" } else { "hello!" };
-        assert_eq!((answer.text().as_str(), answer.complete), (expected, true), "{path}");
+        assert_eq!(
+            (answer.text().as_str(), answer.complete),
+            (expected, true),
+            "{path}"
+        );
     }
 }
 
@@ -60,7 +70,8 @@ fn heads_only_and_old_clients() {
     let server = Server::answering(|wire, request| {
         match request.first_line.starts_with("HEAD") {
             true => wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
-            false => wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
+            false => wire
+                .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"),
         }
         true
     });
@@ -72,12 +83,22 @@ fn heads_only_and_old_clients() {
     while let Some(line) = client.line().filter(|line| !line.is_empty()) {
         fields.push(line);
     }
-    assert!(fields.contains(&"Content-Length: 1000".to_owned()), "{fields:?}");
-    assert_eq!(client.get("/", "").text(), "hi", "nothing was taken for a body");
+    assert!(
+        fields.contains(&"Content-Length: 1000".to_owned()),
+        "{fields:?}"
+    );
+    assert_eq!(
+        client.get("/", "").text(),
+        "hi",
+        "nothing was taken for a body"
+    );
     let mut old = house.client();
     old.send("GET / HTTP/1.0\r\n\r\n");
     let answer = old.answer();
-    assert_eq!((answer.text().as_str(), answer.field("connection")), ("hi", Some("close")));
+    assert_eq!(
+        (answer.text().as_str(), answer.field("connection")),
+        ("hi", Some("close"))
+    );
     assert!(old.is_closed());
     let mut closing = house.client();
     closing.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
@@ -134,7 +155,9 @@ fn large_bodies_flow_both_ways_at_once() {
     const BYTES: usize = 8 << 20;
     let server = Server::scripted(|_, mut wire, _| {
         while wire.line().is_some_and(|line| !line.is_empty()) {}
-        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"));
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"
+        ));
         // Echo as it comes: more than any buffer on the way could hold.
         for _ in 0..BYTES / 65_536 {
             let piece = wire.exactly(65_536);
@@ -146,7 +169,9 @@ fn large_bodies_flow_both_ways_at_once() {
     let mut client = house.client();
     let mut writer = common::Wire::new(client.stream.try_clone().unwrap());
     let sending = std::thread::spawn(move || {
-        writer.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n"));
+        writer.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n"
+        ));
         for number in 0..BYTES / 65_536 {
             writer.send(vec![number as u8; 65_536]);
         }
@@ -154,9 +179,15 @@ fn large_bodies_flow_both_ways_at_once() {
     let answer = client.answer();
     sending.join().unwrap();
     assert_eq!((answer.body.len(), answer.complete), (BYTES, true));
-    let wrong = answer.body.iter().enumerate().find(|(at, byte)| (at / 65_536) as u8 != **byte);
+    let wrong = answer
+        .body
+        .iter()
+        .enumerate()
+        .find(|(at, byte)| (at / 65_536) as u8 != **byte);
     assert_eq!(wrong, None);
-    until("the count", || house.server_sum(0, |slot| &slot.bytes_up) == BYTES as u64);
+    until("the count", || {
+        house.server_sum(0, |slot| &slot.bytes_up) == BYTES as u64
+    });
     assert_eq!(house.server_sum(0, |slot| &slot.bytes_down), BYTES as u64);
 }
 
@@ -165,14 +196,38 @@ fn what_could_be_read_in_two_ways_is_refused() {
     let server = Server::named("never");
     let house = House::new(&[server.address]);
     let cases: [(&str, u16); 22] = [
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nbody", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nbody", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nbody", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
-        ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nbody",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nbody",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: one\r\n two\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: a\rb\r\n\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n", 400),
@@ -186,13 +241,20 @@ fn what_could_be_read_in_two_ways_is_refused() {
         ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
         ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
-        ("POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\nx", 417),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\nx",
+            417,
+        ),
     ];
     for (request, status) in cases {
         let mut client = house.client();
         client.send([request, &get("/smuggled", "")].concat());
         let answer = client.answer();
-        assert_eq!((answer.status(), answer.complete), (status, true), "{request:?}");
+        assert_eq!(
+            (answer.status(), answer.complete),
+            (status, true),
+            "{request:?}"
+        );
         assert_eq!(answer.field("connection"), Some("close"), "{request:?}");
         assert!(client.is_closed(), "{request:?}");
     }
@@ -205,7 +267,12 @@ fn what_could_be_read_in_two_ways_is_refused() {
 fn a_malformed_chunk_ends_the_connection() {
     let server = Server::named("one");
     let house = House::new(&[server.address]);
-    for chunk in ["zz\r\n", "5\nhello\r\n", "3\r\nabcd\r\n", "ffffffffffffffffff\r\n"] {
+    for chunk in [
+        "zz\r\n",
+        "5\nhello\r\n",
+        "3\r\nabcd\r\n",
+        "ffffffffffffffffff\r\n",
+    ] {
         let mut client = house.client();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
         client.send([chunk, "0\r\n\r\n", &get("/smuggled", "")].concat());
@@ -224,7 +291,10 @@ fn heads_have_bounds() {
     for request in [
         format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"),
         format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"),
-        format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(101)),
+        format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+            "A: b\r\n".repeat(101)
+        ),
     ] {
         let mut client = house.client();
         client.send(&request);
@@ -256,7 +326,10 @@ fn slow_clients_are_cut_at_their_limits() {
     assert!(silent.is_closed(), "nothing is said to who said nothing");
     for client in [&mut slow_head, &mut slow_body] {
         let answer = client.answer();
-        assert_eq!((answer.status(), answer.field("connection")), (408, Some("close")));
+        assert_eq!(
+            (answer.status(), answer.field("connection")),
+            (408, Some("close"))
+        );
         assert!(client.is_closed());
     }
     let log = server.log.lock().unwrap();
@@ -273,6 +346,8 @@ fn a_client_that_does_not_read_is_cut() {
     let house = House::with(&[server.address], hurried);
     let mut client = house.client();
     client.send(get("/", ""));
-    until("the cut", || house.server_sum(0, |slot| &slot.timeouts) == 1);
+    until("the cut", || {
+        house.server_sum(0, |slot| &slot.timeouts) == 1
+    });
     assert!(!client.answer().complete);
 }

@@ -111,18 +111,22 @@ impl House {
         let mut pool = PoolConfig::new("app");
         pool.balance = ebbtide_core::Balance::RoundRobin;
         (plan.edit)(&mut pool);
-        let views = plan.servers.iter().enumerate().map(|(index, address)| ServerView {
-            key: ServerKey(index as u32),
-            name: format!("web{}", index + 1).into(),
-            address: *address,
-            weight: 1,
-            max_sessions: None,
-            epoch: 1,
-            standing: READY,
-            deadline: None,
-            load: Arc::new(ServerLoad::default()),
-            counters: Arc::new(ServerCounters::new(plan.workers)),
-        });
+        let views = plan
+            .servers
+            .iter()
+            .enumerate()
+            .map(|(index, address)| ServerView {
+                key: ServerKey(index as u32),
+                name: format!("web{}", index + 1).into(),
+                address: *address,
+                weight: 1,
+                max_sessions: None,
+                epoch: 1,
+                standing: READY,
+                deadline: None,
+                load: Arc::new(ServerLoad::default()),
+                counters: Arc::new(ServerCounters::new(plan.workers)),
+            });
         let view = PoolView {
             key: PoolKey(0),
             config: Arc::new(pool.clone()),
@@ -197,7 +201,10 @@ impl House {
     fn await_acknowledged(&self) {
         let mut missing: BTreeSet<usize> = (0..self.workers).collect();
         while !missing.is_empty() {
-            let fact = self.facts.recv_timeout(PATIENCE).expect("an acknowledgement");
+            let fact = self
+                .facts
+                .recv_timeout(PATIENCE)
+                .expect("an acknowledgement");
             if let Fact::Acknowledged { worker, generation } = fact
                 && generation == self.snapshot.generation
             {
@@ -208,7 +215,9 @@ impl House {
 
     pub fn stop(&mut self, grace: Millis) -> usize {
         let plane = self.plane.take().expect("not stopped yet");
-        Arc::into_inner(plane).expect("held by nobody else").stop(grace)
+        Arc::into_inner(plane)
+            .expect("held by nobody else")
+            .stop(grace)
     }
 
     pub fn client(&self) -> Client {
@@ -253,7 +262,10 @@ impl Message {
     }
 
     pub fn field(&self, name: &str) -> Option<&str> {
-        let found = self.fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self
+            .fields
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -315,7 +327,9 @@ impl Wire {
                 break;
             }
             let (name, value) = line.split_once(':').expect("a field");
-            message.fields.push((name.to_owned(), value.trim().to_owned()));
+            message
+                .fields
+                .push((name.to_owned(), value.trim().to_owned()));
         }
         self.body(&mut message, is_request);
         Some(message)
@@ -327,7 +341,9 @@ impl Wire {
             message.complete = true;
         } else if let Some(length) = message.field("content-length") {
             let length: u64 = length.parse().expect("a length");
-            let read = (&mut self.reader).take(length).read_to_end(&mut message.body);
+            let read = (&mut self.reader)
+                .take(length)
+                .read_to_end(&mut message.body);
             message.complete = read.is_ok() && message.body.len() as u64 == length;
         } else if message.field("transfer-encoding").is_some() {
             message.complete = self.chunks(&mut message.body).is_some();
@@ -441,12 +457,17 @@ impl Server {
     /// The first lines of the requests that it has seen.
     pub fn seen(&self) -> Vec<String> {
         let log = self.log.lock().unwrap();
-        log.iter().map(|request| request.first_line.clone()).collect()
+        log.iter()
+            .map(|request| request.first_line.clone())
+            .collect()
     }
 }
 
 pub fn ok(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Waits until `done`, which something else brings about soon.
