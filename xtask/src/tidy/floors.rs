@@ -13,7 +13,8 @@ struct Floor {
     foreign: bool,
 }
 
-/// Nothing may import `ebbtide`, `xtask` or `ebbtide-testkit`, for they stand in no list.
+/// Nothing may import `xtask`, `ebbtide-testkit` or `ebbtide-fuzz`, for they stand in no list; and only
+/// `ebbtide-fuzz` may import `ebbtide`, to read its configuration.
 const FLOORS: &[Floor] = &[
     Floor {
         package: "ebbtide-core",
@@ -54,6 +55,11 @@ const FLOORS: &[Floor] = &[
             "ebbtide-proxy",
             "ebbtide-control",
         ],
+        foreign: true,
+    },
+    Floor {
+        package: "ebbtide-fuzz",
+        imports: &["ebbtide-protocol", "ebbtide"],
         foreign: true,
     },
     Floor {
