@@ -5,6 +5,7 @@
 
 mod bench;
 mod docs;
+mod fuzz;
 mod run_tests;
 mod shell;
 mod system_packages;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Compare CPU per request with nginx and HAProxy; writes bench/RESULTS.md
     Bench(bench::Options),
+    /// Throw bytes at everything that reads bytes from strangers
+    Fuzz(fuzz::Options),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Docs { check: true } => docs::check_and_print(),
         Task::Docs { check: false } => docs::write().map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
