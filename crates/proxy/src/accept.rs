@@ -57,7 +57,21 @@ async fn accept(
     mut stopped: oneshot::Receiver<()>,
 ) {
     let mut complained: Option<Instant> = None;
+    let mut complain = |what: &dyn std::fmt::Display| {
+        if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_PERIOD) {
+            complained = Some(Instant::now());
+            tracing::warn!("cannot accept connections: {what}");
+        }
+    };
     loop {
+        // Those who wait in the backlog are served as soon as others have gone.
+        if !worker.descriptors.has_room_for_client() {
+            complain(&"the share of open files for clients is in use (ulimit -n)");
+            tokio::select! {
+                _ = &mut stopped => break,
+                () = tokio::time::sleep(PAUSE) => continue,
+            }
+        }
         let accepted = tokio::select! {
             biased;
             _ = &mut stopped => break,
@@ -68,10 +82,7 @@ async fn accept(
             // The client has given up already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_PERIOD) {
-                    complained = Some(Instant::now());
-                    tracing::warn!("cannot accept connections: {error}");
-                }
+                complain(&error);
                 tokio::time::sleep(PAUSE).await;
             }
         }

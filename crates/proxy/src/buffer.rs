@@ -190,6 +190,10 @@ impl Scratch {
 
 /// The scratches that a worker has to lend.
 #[derive(Default)]
+#[expect(
+    clippy::vec_box,
+    reason = "they are lent in their boxes, and never moved"
+)]
 pub(crate) struct Scratches(std::cell::RefCell<Vec<Box<Scratch>>>);
 
 /// Scratches kept for later; more are given back to the system.

@@ -11,22 +11,22 @@
 //!
 //! docs/fsm/request.dot draws it.
 
+mod answer;
+mod judge;
+
 use crate::access_log::Record;
 use crate::buffer::Scratch;
 use crate::connection::{Connection, Next};
 use crate::flight::Phase;
-use crate::forward::{BodyFailure, Failure, Forward, UploadState};
+use crate::forward::{Failure, Forward, UploadState};
 use crate::pages::{self, Envelope, Format, Page, field};
 use crate::relay::Half;
 use crate::reserved::{self, path_of};
 use crate::routing::{Asking, Placed, Refused};
-use crate::tunnel::{TunnelEnd, tunnel};
 use crate::upstream::{Lane, NoConnection, Upstream, share};
 use crate::view::{Routes, View};
-use ebbtide_core::{EndReason, Fact, Now, ServerSlot, Stay};
-use ebbtide_protocol::http1::{
-    Forwarding, Framing, ResponseEdit, Version, write_request, write_response,
-};
+use ebbtide_core::{Now, ServerSlot, Stay};
+use ebbtide_protocol::http1::{Forwarding, Framing, Version, write_request};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -347,217 +347,6 @@ impl<'a> Exchange<'a> {
             request_is_head: self.request.is_head,
             client_version: self.request.version,
         }
-    }
-
-    /// Passes the final answer on.
-    async fn send_answer(&mut self, mut upstream: Upstream, attempts: &mut Attempts) -> Next {
-        let close = self.must_close();
-        let (framing, mut download) = self.write_answer_head(close);
-        let keeps_s = self.scratch.response.keep_alive_timeout_s;
-        let reusable = self.scratch.response.keep_alive;
-        let mut upload = match attempts.upload.take() {
-            Some(upload) => upload,
-            None => Half::new(Framing::None, Framing::None),
-        };
-        let state = match self.body_read {
-            true => UploadState::Done,
-            false => UploadState::Going,
-        };
-        let mut forward = self.forward(&mut upstream, &mut upload, state);
-        let outcome = forward.relay_answer(&mut download).await;
-        self.body_read = forward.state == UploadState::Done;
-        self.report.bytes = download.bytes;
-        let slot = self.slot();
-        slot.bytes_up.add(upload.bytes);
-        slot.bytes_down.add(download.bytes);
-        if let Err(failure) = outcome {
-            return self.break_off(failure, framing);
-        }
-        let http = &self.routes.pool.config.http;
-        if reusable && self.body_read && self.scratch.outbound.is_empty() {
-            upstream.give_back(http, self.connection.worker.workers, keeps_s);
-        }
-        let is_last = close || framing == Framing::UntilClose;
-        let unread = !self.body_read || !self.scratch.inbound.is_empty();
-        match (is_last, unread || self.connection.worker.is_stopping()) {
-            (false, _) => Next::KeepAlive,
-            (true, true) => Next::Linger,
-            (true, false) => Next::Close,
-        }
-    }
-
-    /// Writes the final answer's head for the client; what the body comes as, and how it goes out.
-    fn write_answer_head(&mut self, close: bool) -> (Framing, Half) {
-        let status = self.scratch.response.status;
-        self.report.status = status;
-        self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
-        let has_cookie = self.prepare_cookie(status);
-        let Scratch {
-            outbound,
-            response,
-            to_client,
-            cookie,
-            ..
-        } = &mut *self.scratch;
-        let edit = ResponseEdit {
-            client_version: self.request.version,
-            close,
-            set_cookie: has_cookie.then_some(cookie.as_slice()),
-            token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
-            via: VIA,
-            extra: &[],
-            request_is_head: self.request.is_head,
-        };
-        let framing = write_response(&mut to_client.bytes, outbound.filled(), response, &edit);
-        outbound.consume(response.head_bytes);
-        (framing, Half::new(response.framing, framing))
-    }
-
-    /// Lays our own `Set-Cookie` ready, if the client needs one: a token, or none any more.
-    fn prepare_cookie(&mut self, status: u16) -> bool {
-        let Some(placed) = &self.placed else {
-            return false;
-        };
-        let worker = &self.connection.worker;
-        let cookie = &mut self.scratch.cookie;
-        if self.request.is_logout && (200..400).contains(&status) {
-            let now = worker.now();
-            worker
-                .sessions
-                .end(&placed.session, EndReason::LoggedOut, now);
-            cookie.clear();
-            cookie.extend_from_slice(self.routes.pool.config.sticky.cookie.as_bytes());
-            cookie.extend_from_slice(b"=; Max-Age=0; HttpOnly; SameSite=Lax; Path=/");
-            return true;
-        }
-        if placed.renew {
-            let mut remembered = self.connection.remembered.take();
-            let asking = asking(self.connection, &self.routes, &self.view, self.began);
-            asking.issue(placed, &mut remembered, cookie);
-            self.connection.remembered = remembered;
-        }
-        placed.renew
-    }
-
-    /// An answer that broke off must not look complete.
-    fn break_off(&mut self, failure: BodyFailure, framing: Framing) -> Next {
-        self.report.complete = false;
-        let slot = self.slot();
-        match failure {
-            BodyFailure::Server => slot.broken.add(1),
-            BodyFailure::Timeout => slot.timeouts.add(1),
-            BodyFailure::ClientGone | BodyFailure::Cut => {}
-        }
-        match framing {
-            Framing::UntilClose => Next::Reset,
-            _ => Next::Close,
-        }
-    }
-
-    /// Passes the 101 on and runs the tunnel to its end.
-    async fn open_tunnel(&mut self, mut upstream: Upstream) -> Next {
-        self.write_answer_head(false);
-        if let Some(stay) = &self.stay {
-            let flight = &self.connection.watch.flight;
-            flight.enter(Phase::Tunnel, stay.session());
-        }
-        self.slot().tunnels.add(1);
-        let (end, up, down) = tunnel(
-            (&mut self.connection.stream, &mut upstream.stream),
-            &mut self.connection.watch,
-            self.scratch,
-            self.routes.pool.config.http.tunnel_timeout,
-        )
-        .await;
-        let slot = self.slot();
-        slot.tunnels.sub_one();
-        slot.bytes_up.add(up);
-        slot.bytes_down.add(down);
-        self.report.bytes = down;
-        self.report.complete = end == TunnelEnd::Closed;
-        Next::Close
-    }
-
-    /// What to do about a failure before the answer: promise 4 is kept here.
-    fn judge(&mut self, failure: Failure, attempts: &mut Attempts) -> Verdict {
-        let upload = attempts.upload.as_ref();
-        let begun = upload.is_some_and(|upload| upload.begun);
-        let slot = self.slot();
-        match failure {
-            // A kept connection was stale, and no byte has left: that says nothing of the server.
-            Failure::Lost if !begun && attempts.reused => {
-                attempts.fresh = true;
-                Verdict::TryAgain
-            }
-            Failure::Lost if begun => {
-                slot.broken.add(1);
-                let untouched = upload.is_some_and(|upload| !upload.touched);
-                let repeatable = self.request.is_idempotent && untouched;
-                if repeatable && attempts.sent < TRIES_MAX && self.routes.memory.spend_retry() {
-                    self.slot().retries.add(1);
-                    attempts.fresh = true;
-                    return Verdict::TryAgain;
-                }
-                Verdict::Give(Page::BrokenOff)
-            }
-            Failure::Lost | Failure::NotConnected => self.judge_unreachable(attempts),
-            Failure::Busy => Verdict::Give(Page::Busy),
-            Failure::BadAnswer => {
-                slot.broken.add(1);
-                Verdict::Give(Page::BadAnswer)
-            }
-            Failure::ServerTimeout => {
-                slot.timeouts.add(1);
-                Verdict::Give(Page::ServerTimeout)
-            }
-            Failure::ClientTimeout => Verdict::Give(Page::RequestTimeout),
-            Failure::BadBody(reject) => {
-                self.connection.worker.slot().reject(reject.reason());
-                Verdict::Give(Page::Rejected(reject))
-            }
-            Failure::Cut => Verdict::Give(Page::SessionOver),
-            Failure::ClientGone => Verdict::CloseConnection,
-        }
-    }
-
-    /// The server takes no connection: its session moves, once.
-    fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
-        let lane = Rc::clone(self.lane());
-        lane.slot().connect_failures.add(1);
-        self.connection.worker.tell(Fact::ConnectFailed {
-            pool: self.routes.pool.key,
-            server: lane.key,
-        });
-        if !attempts.moved && self.move_elsewhere() {
-            attempts.moved = true;
-            lane.slot().retries.add(1);
-            attempts.fresh = false;
-            return Verdict::TryAgain;
-        }
-        Verdict::Give(match attempts.sent {
-            0 => Page::Unreachable,
-            _ => Page::BrokenOff,
-        })
-    }
-
-    /// Moves the session to another server by the newest snapshot; `false` if there is none.
-    fn move_elsewhere(&mut self) -> bool {
-        let view = self.connection.worker.view();
-        let Some(routes) = view.routes(self.connection.pool).map(Rc::clone) else {
-            return false;
-        };
-        let now = self.connection.worker.now();
-        let Some(placed) = &self.placed else {
-            return false;
-        };
-        let excluded = Some(placed.session.server);
-        let asking = asking(self.connection, &routes, &view, now);
-        let Ok(moved) = asking.move_away(&placed.session, excluded) else {
-            return false;
-        };
-        (self.view, self.routes) = (view, routes);
-        self.settle(moved, now);
-        true
     }
 
     fn page_of(&self, refused: Refused) -> Page {

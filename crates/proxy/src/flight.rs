@@ -6,6 +6,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an exchange may go on whose server went into maintenance: what was accepted before a
+/// deadline is answered, and still nothing outlives the deadline by more than a second.
+const FINISH: Duration = Duration::from_millis(500);
 
 /// What a client connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +31,8 @@ pub(crate) struct Flight {
     phase: Cell<Phase>,
     session: RefCell<Option<Arc<Session>>>,
     cut: Cell<bool>,
+    /// When it is cut, if it goes on until then.
+    ends: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -32,12 +40,14 @@ impl Flight {
     /// Enters a phase for a session.
     pub fn enter(&self, phase: Phase, session: &Arc<Session>) {
         self.phase.set(phase);
+        self.ends.set(None);
         self.session.replace(Some(Arc::clone(session)));
     }
 
     /// Enters a phase for no session in particular.
     pub fn enter_alone(&self, phase: Phase) {
         self.phase.set(phase);
+        self.ends.set(None);
         self.session.take();
     }
 
@@ -81,18 +91,29 @@ impl Flight {
         }
     }
 
-    /// Whether its server may not serve it any more: in maintenance nothing goes on; a raised epoch
-    /// ends tunnels.
-    fn is_misplaced(&self, snapshot: &Snapshot) -> bool {
+    /// Ends what its server may not serve any more: in maintenance nothing goes on, a raised epoch
+    /// ends tunnels. A tunnel ends at once, an exchange may finish.
+    fn leave_misplaced(&self, snapshot: &Snapshot) {
         let session = self.session.borrow();
         let Some(session) = session.as_ref() else {
-            return false;
+            return;
         };
         let Some(server) = snapshot.server(session.pool, session.server) else {
-            return false;
+            return;
         };
-        server.standing.reason == Reason::Maintenance
-            || (server.epoch != session.epoch && self.phase.get() == Phase::Tunnel)
+        let in_maintenance = server.standing.reason == Reason::Maintenance;
+        match self.phase.get() {
+            Phase::Tunnel if in_maintenance || server.epoch != session.epoch => self.cut(),
+            Phase::Exchange if in_maintenance && self.ends.get().is_none() => {
+                self.ends.set(Some(Instant::now() + FINISH));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether the time to finish is over.
+    fn is_late(&self, now: Instant) -> bool {
+        self.ends.get().is_some_and(|ends| ends <= now)
     }
 }
 
@@ -113,6 +134,7 @@ impl Flights {
             phase: Cell::new(Phase::Between),
             session: RefCell::default(),
             cut: Cell::new(false),
+            ends: Cell::new(None),
             waker: RefCell::default(),
         });
         self.all.borrow_mut().insert(number, Rc::clone(&flight));
@@ -129,14 +151,18 @@ impl Flights {
         self.all.borrow().len()
     }
 
-    /// Cuts what a new snapshot does not allow any more.
-    pub fn cut_misplaced(&self, snapshot: &Snapshot) {
-        self.cut_where(|flight| flight.is_over() || flight.is_misplaced(snapshot));
+    /// Ends what a new snapshot does not allow any more.
+    pub fn leave_misplaced(&self, snapshot: &Snapshot) {
+        for flight in self.all.borrow().values() {
+            flight.leave_misplaced(snapshot);
+        }
+        self.cut_ended();
     }
 
-    /// Cuts what belongs to sessions that have ended.
+    /// Cuts what belongs to sessions that have ended, and what has had its time to finish.
     pub fn cut_ended(&self) {
-        self.cut_where(Flight::is_over);
+        let now = Instant::now();
+        self.cut_where(|flight| flight.is_over() || flight.is_late(now));
     }
 
     /// Cuts everything; returns how many connections were cut in the middle of something.

@@ -8,6 +8,7 @@ mod accept;
 mod access_log;
 mod buffer;
 mod connection;
+mod descriptors;
 mod exchange;
 mod flight;
 mod forward;

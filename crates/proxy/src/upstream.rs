@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::descriptors::Descriptors;
 use crate::timer::{Interrupt, Watch, duration};
 
 /// A worker's way to one server at one address.
@@ -31,6 +32,7 @@ pub(crate) struct Lane {
     /// Whether idle connections may be kept at all.
     kept: Cell<bool>,
     freed: Notify,
+    descriptors: Rc<Descriptors>,
 }
 
 struct Idle {
@@ -103,6 +105,11 @@ impl Lane {
                 }
             }
         }
+        if !self.descriptors.has_room() {
+            return Err(NoConnection::Exhausted(io::Error::other(
+                "this worker's share of open files is in use",
+            )));
+        }
         self.enter();
         let connected = watch.run(TcpStream::connect(self.address)).await;
         let failure = match connected {
@@ -126,11 +133,13 @@ impl Lane {
 
     fn enter(&self) {
         self.open.set(self.open.get() + 1);
+        self.descriptors.take();
         self.slot().connections.add(1);
     }
 
     fn leave(&self) {
         self.open.set(self.open.get() - 1);
+        self.descriptors.give_back();
         self.slot().connections.sub_one();
         self.freed.notify_one();
     }
@@ -214,14 +223,24 @@ fn is_exhausted(error: &io::Error) -> bool {
 }
 
 /// All lanes of a worker.
-#[derive(Default)]
-pub(crate) struct Lanes(HashMap<(ServerKey, SocketAddr), Rc<Lane>>);
+pub(crate) struct Lanes {
+    all: HashMap<(ServerKey, SocketAddr), Rc<Lane>>,
+    descriptors: Rc<Descriptors>,
+}
 
 impl Lanes {
+    /// No lanes yet; their connections will count in `descriptors`.
+    pub fn new(descriptors: Rc<Descriptors>) -> Self {
+        Self {
+            all: HashMap::new(),
+            descriptors,
+        }
+    }
+
     /// The lane to this server.
     pub fn lane(&mut self, pool: &str, server: &ServerView, worker: usize) -> Rc<Lane> {
         let lane = self
-            .0
+            .all
             .entry((server.key, server.address))
             .or_insert_with(|| {
                 let name = format!("{pool}/{}", server.name);
@@ -236,6 +255,7 @@ impl Lanes {
                     open: Cell::new(0),
                     kept: Cell::new(true),
                     freed: Notify::new(),
+                    descriptors: Rc::clone(&self.descriptors),
                 })
             });
         Rc::clone(lane)
@@ -245,24 +265,24 @@ impl Lanes {
     pub fn keep_only<'a>(&mut self, kept: impl Iterator<Item = &'a Rc<Lane>>) {
         let kept: HashSet<(ServerKey, SocketAddr)> =
             kept.map(|lane| (lane.key, lane.address)).collect();
-        for (place, lane) in &self.0 {
+        for (place, lane) in &self.all {
             match kept.contains(place) {
                 true => lane.kept.set(true),
                 false => lane.close_idle(),
             }
         }
         // A lane that nobody else holds belongs to a server that is gone.
-        self.0.retain(|_, lane| Rc::strong_count(lane) > 1);
+        self.all.retain(|_, lane| Rc::strong_count(lane) > 1);
     }
 
     /// Closes idle connections that have grown too old or were closed by their servers.
     pub fn sweep(&self) {
         let now = Instant::now();
-        self.0.values().for_each(|lane| lane.sweep(now));
+        self.all.values().for_each(|lane| lane.sweep(now));
     }
 
     /// Closes all idle connections, for good.
     pub fn close(&mut self) {
-        self.0.drain().for_each(|(_, lane)| lane.close_idle());
+        self.all.drain().for_each(|(_, lane)| lane.close_idle());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::access_log::{LogSender, Record};
 use crate::buffer::Scratches;
+use crate::descriptors::Descriptors;
 use crate::flight::{Flight, Flights};
 use crate::timer::duration;
 use crate::upstream::Lanes;
@@ -53,6 +54,7 @@ pub(crate) struct Worker {
     pub sessions: Arc<SessionTable>,
     pub flights: Flights,
     pub scratches: Scratches,
+    pub descriptors: Rc<Descriptors>,
     clock: fn() -> Now,
     node: Arc<NodeCounters>,
     facts: Arc<dyn Fn(Fact) + Send + Sync>,
@@ -81,18 +83,20 @@ impl Worker {
             tracing::error!("no random numbers ({error}); seeding from the clock");
             (setup.clock)().wall.0 ^ (index as u64) << 48
         });
+        let descriptors = Rc::new(Descriptors::of_one_of(setup.workers));
         Self {
             index,
             workers: setup.workers,
             sessions: setup.sessions,
             flights: Flights::default(),
             scratches: Scratches::default(),
+            lanes: RefCell::new(Lanes::new(Rc::clone(&descriptors))),
+            descriptors,
             clock: setup.clock,
             node: setup.node,
             facts: setup.facts,
             log: setup.log,
             view: RefCell::new(Rc::new(View::empty())),
-            lanes: RefCell::default(),
             acceptors: RefCell::default(),
             accepting: Cell::new(0),
             stopping: Cell::new(false),
@@ -140,7 +144,7 @@ impl Worker {
         self.view.replace(Rc::clone(&next));
         self.lanes.borrow_mut().keep_only(next.kept_lanes());
         self.listen(&snapshot, listeners);
-        self.flights.cut_misplaced(&snapshot);
+        self.flights.leave_misplaced(&snapshot);
         self.tell(Fact::Acknowledged {
             worker: self.index,
             generation,
@@ -202,6 +206,7 @@ impl Worker {
     pub fn connection_opened(&self) -> Rc<Flight> {
         self.slot().accepted.add(1);
         self.slot().connections.add(1);
+        self.descriptors.take_for_client();
         self.flights.open()
     }
 
@@ -209,6 +214,7 @@ impl Worker {
     pub fn connection_closed(&self, flight: &Flight) {
         self.flights.close(flight);
         self.slot().connections.sub_one();
+        self.descriptors.give_back_for_client();
         self.closed.notify_one();
     }
 

@@ -1,5 +1,7 @@
 //! Tunnels, snapshots, listeners, and stopping.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 use common::{House, MAINTENANCE, Plan, Server, get, listener, ok, until};
 use ebbtide_core::{EndReason, Millis};

@@ -1,5 +1,7 @@
 //! Sessions stay put, closed means closed, tokens cannot be made up.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 use common::{DOWN, HELD, House, MAINTENANCE, Server, get};
 use ebbtide_core::{EndReason, Found, SessionId};

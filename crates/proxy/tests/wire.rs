@@ -1,5 +1,7 @@
 //! HTTP/1 as it is spoken, both ways.
 
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod common;
 use common::{House, Server, get, ok, until};
 use ebbtide_core::{Millis, PoolConfig};

@@ -1,5 +1,6 @@
 //! A data plane on real sockets, a snapshot made by hand, and servers that do as they are told.
 #![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use ebbtide_core::{
     Config, Fact, ListenerConfig, Millis, Moment, NodeCounters, Now, PoolConfig, PoolCounters,

@@ -1,0 +1,147 @@
+//! The answer's way down: its head, its body, or a tunnel.
+
+use super::{Attempts, Exchange, VIA, asking};
+use crate::buffer::Scratch;
+use crate::connection::Next;
+use crate::flight::Phase;
+use crate::forward::{BodyFailure, UploadState};
+use crate::relay::Half;
+use crate::tunnel::{TunnelEnd, tunnel};
+use crate::upstream::Upstream;
+use ebbtide_core::EndReason;
+use ebbtide_protocol::http1::{Framing, ResponseEdit, write_response};
+
+impl Exchange<'_> {
+    /// Passes the final answer on.
+    pub(super) async fn send_answer(
+        &mut self,
+        mut upstream: Upstream,
+        attempts: &mut Attempts,
+    ) -> Next {
+        let close = self.must_close();
+        let (framing, mut download) = self.write_answer_head(close);
+        let keeps_s = self.scratch.response.keep_alive_timeout_s;
+        let reusable = self.scratch.response.keep_alive;
+        let mut upload = match attempts.upload.take() {
+            Some(upload) => upload,
+            None => Half::new(Framing::None, Framing::None),
+        };
+        let state = match self.body_read {
+            true => UploadState::Done,
+            false => UploadState::Going,
+        };
+        let mut forward = self.forward(&mut upstream, &mut upload, state);
+        let outcome = forward.relay_answer(&mut download).await;
+        self.body_read = forward.state == UploadState::Done;
+        self.report.bytes = download.bytes;
+        let slot = self.slot();
+        slot.bytes_up.add(upload.bytes);
+        slot.bytes_down.add(download.bytes);
+        if let Err(failure) = outcome {
+            return self.break_off(failure, framing);
+        }
+        let http = &self.routes.pool.config.http;
+        if reusable && self.body_read && self.scratch.outbound.is_empty() {
+            upstream.give_back(http, self.connection.worker.workers, keeps_s);
+        }
+        let is_last = close || framing == Framing::UntilClose;
+        let unread = !self.body_read || !self.scratch.inbound.is_empty();
+        match (is_last, unread || self.connection.worker.is_stopping()) {
+            (false, _) => Next::KeepAlive,
+            (true, true) => Next::Linger,
+            (true, false) => Next::Close,
+        }
+    }
+
+    /// Writes the final answer's head for the client; what the body comes as, and how it goes out.
+    fn write_answer_head(&mut self, close: bool) -> (Framing, Half) {
+        let status = self.scratch.response.status;
+        self.report.status = status;
+        self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+        let has_cookie = self.prepare_cookie(status);
+        let Scratch {
+            outbound,
+            response,
+            to_client,
+            cookie,
+            ..
+        } = &mut *self.scratch;
+        let edit = ResponseEdit {
+            client_version: self.request.version,
+            close,
+            set_cookie: has_cookie.then_some(cookie.as_slice()),
+            token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
+            via: VIA,
+            extra: &[],
+            request_is_head: self.request.is_head,
+        };
+        let framing = write_response(&mut to_client.bytes, outbound.filled(), response, &edit);
+        outbound.consume(response.head_bytes);
+        (framing, Half::new(response.framing, framing))
+    }
+
+    /// Lays our own `Set-Cookie` ready, if the client needs one: a token, or none any more.
+    fn prepare_cookie(&mut self, status: u16) -> bool {
+        let Some(placed) = &self.placed else {
+            return false;
+        };
+        let worker = &self.connection.worker;
+        let cookie = &mut self.scratch.cookie;
+        if self.request.is_logout && (200..400).contains(&status) {
+            let now = worker.now();
+            worker
+                .sessions
+                .end(&placed.session, EndReason::LoggedOut, now);
+            cookie.clear();
+            cookie.extend_from_slice(self.routes.pool.config.sticky.cookie.as_bytes());
+            cookie.extend_from_slice(b"=; Max-Age=0; HttpOnly; SameSite=Lax; Path=/");
+            return true;
+        }
+        if placed.renew {
+            let mut remembered = self.connection.remembered.take();
+            let asking = asking(self.connection, &self.routes, &self.view, self.began);
+            asking.issue(placed, &mut remembered, cookie);
+            self.connection.remembered = remembered;
+        }
+        placed.renew
+    }
+
+    /// An answer that broke off must not look complete.
+    fn break_off(&mut self, failure: BodyFailure, framing: Framing) -> Next {
+        self.report.complete = false;
+        let slot = self.slot();
+        match failure {
+            BodyFailure::Server => slot.broken.add(1),
+            BodyFailure::Timeout => slot.timeouts.add(1),
+            BodyFailure::ClientGone | BodyFailure::Cut => {}
+        }
+        match framing {
+            Framing::UntilClose => Next::Reset,
+            _ => Next::Close,
+        }
+    }
+
+    /// Passes the 101 on and runs the tunnel to its end.
+    pub(super) async fn open_tunnel(&mut self, mut upstream: Upstream) -> Next {
+        self.write_answer_head(false);
+        if let Some(stay) = &self.stay {
+            let flight = &self.connection.watch.flight;
+            flight.enter(Phase::Tunnel, stay.session());
+        }
+        self.slot().tunnels.add(1);
+        let (end, up, down) = tunnel(
+            (&mut self.connection.stream, &mut upstream.stream),
+            &mut self.connection.watch,
+            self.scratch,
+            self.routes.pool.config.http.tunnel_timeout,
+        )
+        .await;
+        let slot = self.slot();
+        slot.tunnels.sub_one();
+        slot.bytes_up.add(up);
+        slot.bytes_down.add(down);
+        self.report.bytes = down;
+        self.report.complete = end == TunnelEnd::Closed;
+        Next::Close
+    }
+}

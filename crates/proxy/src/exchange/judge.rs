@@ -1,0 +1,91 @@
+//! What failed before an answer: try once more, or say so. Promise 4 is kept here.
+
+use super::{Attempts, Exchange, TRIES_MAX, Verdict, asking};
+use crate::forward::Failure;
+use crate::pages::Page;
+use ebbtide_core::Fact;
+use std::rc::Rc;
+
+impl Exchange<'_> {
+    /// What to do about a failure before the answer: promise 4 is kept here.
+    pub(super) fn judge(&mut self, failure: Failure, attempts: &mut Attempts) -> Verdict {
+        let upload = attempts.upload.as_ref();
+        let begun = upload.is_some_and(|upload| upload.begun);
+        let slot = self.slot();
+        match failure {
+            // A kept connection was stale, and no byte has left: that says nothing of the server.
+            Failure::Lost if !begun && attempts.reused => {
+                attempts.fresh = true;
+                Verdict::TryAgain
+            }
+            Failure::Lost if begun => {
+                slot.broken.add(1);
+                let untouched = upload.is_some_and(|upload| !upload.touched);
+                let repeatable = self.request.is_idempotent && untouched;
+                if repeatable && attempts.sent < TRIES_MAX && self.routes.memory.spend_retry() {
+                    self.slot().retries.add(1);
+                    attempts.fresh = true;
+                    return Verdict::TryAgain;
+                }
+                Verdict::Give(Page::BrokenOff)
+            }
+            Failure::Lost | Failure::NotConnected => self.judge_unreachable(attempts),
+            Failure::Busy => Verdict::Give(Page::Busy),
+            Failure::BadAnswer => {
+                slot.broken.add(1);
+                Verdict::Give(Page::BadAnswer)
+            }
+            Failure::ServerTimeout => {
+                slot.timeouts.add(1);
+                Verdict::Give(Page::ServerTimeout)
+            }
+            Failure::ClientTimeout => Verdict::Give(Page::RequestTimeout),
+            Failure::BadBody(reject) => {
+                self.connection.worker.slot().reject(reject.reason());
+                Verdict::Give(Page::Rejected(reject))
+            }
+            Failure::Cut => Verdict::Give(Page::SessionOver),
+            Failure::ClientGone => Verdict::CloseConnection,
+        }
+    }
+
+    /// The server takes no connection: its session moves, once.
+    fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
+        let lane = Rc::clone(self.lane());
+        lane.slot().connect_failures.add(1);
+        self.connection.worker.tell(Fact::ConnectFailed {
+            pool: self.routes.pool.key,
+            server: lane.key,
+        });
+        if !attempts.moved && self.move_elsewhere() {
+            attempts.moved = true;
+            lane.slot().retries.add(1);
+            attempts.fresh = false;
+            return Verdict::TryAgain;
+        }
+        Verdict::Give(match attempts.sent {
+            0 => Page::Unreachable,
+            _ => Page::BrokenOff,
+        })
+    }
+
+    /// Moves the session to another server by the newest snapshot; `false` if there is none.
+    fn move_elsewhere(&mut self) -> bool {
+        let view = self.connection.worker.view();
+        let Some(routes) = view.routes(self.connection.pool).map(Rc::clone) else {
+            return false;
+        };
+        let now = self.connection.worker.now();
+        let Some(placed) = &self.placed else {
+            return false;
+        };
+        let excluded = Some(placed.session.server);
+        let asking = asking(self.connection, &routes, &view, now);
+        let Ok(moved) = asking.move_away(&placed.session, excluded) else {
+            return false;
+        };
+        (self.view, self.routes) = (view, routes);
+        self.settle(moved, now);
+        true
+    }
+}
