@@ -5,6 +5,9 @@ use ebbtide_api::Role;
 use ebbtide_core::{Millis, ServerName, SessionId};
 use std::path::PathBuf;
 
+/// The heading over the options of every command.
+pub const GLOBAL: &str = "Options of every command";
+
 /// Takes any server out of traffic without its users losing work, and brings it back.
 #[derive(Debug, Parser)]
 #[command(
@@ -14,10 +17,10 @@ use std::path::PathBuf;
     arg_required_else_help = true
 )]
 #[command(after_help = "\
-Try it:           ebbtide demo
-Run it:           ebbtide run -c ebbtide.toml
-Take out a server: ebbtide drain app/web2 --within 30m
-Bring it back:    ebbtide ready app/web2
+Try it:             ebbtide demo
+Run it:             ebbtide run -c ebbtide.toml
+Take a server out:  ebbtide drain app/web2 --within 30m
+Bring it back:      ebbtide ready app/web2
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 timed out, 4 refused by a guard.")]
 pub struct Cli {
@@ -32,13 +35,13 @@ pub struct Cli {
 pub struct Global {
     /// The node to talk to: unix:PATH or http://HOST:PORT. Without it: the socket in
     /// /var/lib/ebbtide, then that of ./ebbtide.toml, then that of a running demo
-    #[arg(long, global = true, env = "EBBTIDE_ADMIN", value_name = "WHERE")]
+    #[arg(long, global = true, env = "EBBTIDE_ADMIN", value_name = "WHERE", help_heading = GLOBAL)]
     pub admin: Option<String>,
     /// The bearer token for http://; `ebbtide token add` makes one
-    #[arg(long, global = true, env = "EBBTIDE_TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, env = "EBBTIDE_TOKEN", hide_env_values = true, help_heading = GLOBAL)]
     pub token: Option<String>,
     /// Print JSON, for programs (errors too)
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 }
 

@@ -1,8 +1,16 @@
 //! Documents that the program prints about itself; `cargo xtask docs` keeps them in docs/.
 
-use crate::cli::{Cli, Document};
+use crate::cli::{Cli, Document, GLOBAL};
 use crate::config;
 use clap::CommandFactory;
+
+const METRICS: &str = "# Metrics
+
+<!-- Written by `cargo xtask docs` from what the program registers. -->
+
+What `/metrics` of the control API shows, in the format of Prometheus.
+
+";
 
 /// The text of a document.
 pub fn document(document: Document) -> String {
@@ -11,7 +19,7 @@ pub fn document(document: Document) -> String {
         Document::Schema => config::schema(),
         Document::Openapi => ebbtide_control::openapi(),
         Document::Cli => commands(),
-        Document::Metrics => ebbtide_control::metrics_reference(),
+        Document::Metrics => format!("{METRICS}{}", ebbtide_control::metrics_reference()),
     }
 }
 
@@ -28,13 +36,19 @@ fn commands() -> String {
 }
 
 fn write_command(page: &mut String, command: &clap::Command, name: &str) {
-    // The environment of whoever prints this page is not part of it.
-    let mut shown = command.clone().mut_args(|arg| arg.hide_env_values(true));
+    let is_root = command.get_name() == name;
+    // The environment of whoever prints this page is not part of it, and what every command has is
+    // told once.
+    let mut shown = command.clone().mut_args(|arg| {
+        let of_every_command = arg.get_help_heading() == Some(GLOBAL) || arg.get_id() == "help";
+        arg.hide_env_values(true).hide(of_every_command && !is_root)
+    });
     let help = shown.render_long_help().to_string();
     let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+    let text = lines.join("\n");
     page.push_str(&format!(
         "\n## `{name}`\n\n```text\n{}\n```\n",
-        lines.join("\n").trim_end()
+        text.trim_end()
     ));
     for inner in command.get_subcommands() {
         if !inner.is_hide_set() && inner.get_name() != "help" {

@@ -130,35 +130,32 @@ async fn status(client: &Client, json: bool) -> Done {
     Ok(Exit::Done)
 }
 
-/// Draws the status every second until Ctrl-C. A node that does not answer for a while is said to,
-/// and waited for.
+/// Draws the status every second until Ctrl-C. A node that answers at first and then does not is
+/// waited for: it may be restarting.
 async fn watch(client: &Client, json: bool) -> Done {
     let mut stop = catch_signals()?;
-    let mut lines = page_or_failure(client, json).await?;
+    let mut status: Result<api::Status, ClientError> = Ok(client.status().await?);
     let screen = (on_terminal() && !json).then(Screen::enter);
     loop {
-        match &screen {
-            Some(screen) => screen.draw(&lines),
-            None => screen::print(&lines),
+        match &status {
+            Ok(status) if json => output::json_line(status),
+            Err(error) if json => eprintln!("ebbtide: {error}"),
+            status => {
+                let lines = match status {
+                    Ok(status) => page(status),
+                    Err(error) => vec![Line::of(Style::Bad, error.to_string())],
+                };
+                let print = || screen::print(&lines);
+                screen
+                    .as_ref()
+                    .map_or_else(print, |screen| screen.draw(&lines));
+            }
         }
         tokio::select! {
             () = stop.next() => return Ok(Exit::Done),
-            () = sleep(REDRAW) => {}
+            () = sleep(REDRAW) => status = client.status().await,
         }
-        lines = match page_or_failure(client, json).await {
-            Ok(lines) => lines,
-            Err(failure) => vec![Line::of(Style::Bad, failure.detail.message)],
-        };
     }
-}
-
-async fn page_or_failure(client: &Client, json: bool) -> Result<Vec<Line>, Failure> {
-    let status = client.status().await?;
-    if json {
-        output::json_line(&status);
-        return Ok(Vec::new());
-    }
-    Ok(page(&status))
 }
 
 fn catch_signals() -> Result<StopSignals, Failure> {

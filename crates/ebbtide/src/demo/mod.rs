@@ -162,8 +162,8 @@ fn introduction(
             lines.push(Line::of(Style::Warning, text));
         }
     }
-    let program = std::env::args().next().unwrap_or_else(|| "ebbtide".into());
-    let program = format!("{program} --admin unix:{}", socket.display());
+    let program = std::env::current_exe().unwrap_or_else(|_| "ebbtide".into());
+    let program = format!("{} --admin unix:{}", program.display(), socket.display());
     lines.push(Line::of(Style::Bold, "Try in another terminal:"));
     for (command, comment) in [
         ("alias ebbtide=", ""),
