@@ -124,8 +124,9 @@ fn live_sessions(snapshot: &Snapshot, pool: &str, server: &str) -> Option<u32> {
 fn has_reached(server: &ServerStatus, what: WaitFor) -> bool {
     match what {
         WaitFor::Ready => server.standing.admits_new,
+        // A drain that is empty is over in a moment; until then a `ready` would still end it.
         WaitFor::Drained => {
-            let closed = ["hold", "drain", "maintenance"].contains(&server.intent.label.as_str());
+            let closed = ["hold", "maintenance"].contains(&server.intent.label.as_str());
             closed && server.sessions.all() == 0
         }
     }
