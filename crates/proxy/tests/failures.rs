@@ -5,10 +5,11 @@
 mod common;
 use common::{DOWN, House, READY, Server, Wire, dead_address, ok, until};
 use ebbtide_core::{Fact, Millis, PoolKey, ServerKey};
-use std::io::Read;
-use std::sync::Mutex;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 /// A server that reads each request and then resets the connection, for the first `times`.
 fn resetting(times: usize) -> Server {
@@ -232,4 +233,72 @@ fn a_server_that_comes_back_is_used_again() {
     house.stand(0, READY);
     let texts = [(); 2].map(|()| house.client().get("/", "").text());
     assert!(texts.contains(&"one".to_owned()), "{texts:?}");
+}
+
+/// A server that can be killed: its connections break and nothing listens any more.
+fn mortal() -> (Server, impl FnOnce()) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let listening = socket.try_clone().unwrap();
+    let streams = Arc::new(Mutex::new(Vec::<TcpStream>::new()));
+    let known = Arc::clone(&streams);
+    let accepting = std::thread::spawn(move || {
+        for stream in socket.incoming() {
+            let Ok(stream) = stream else { break };
+            known.lock().unwrap().push(stream.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let mut wire = Wire::new(stream);
+                while wire.message(true).is_some() {
+                    if wire.stream.write_all(ok("mortal").as_bytes()).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    let kill = move || {
+        socket2::SockRef::from(&listening)
+            .shutdown(Shutdown::Both)
+            .unwrap();
+        accepting.join().unwrap();
+        drop(listening);
+        for stream in streams.lock().unwrap().drain(..) {
+            // It may be closed already.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    };
+    let server = Server {
+        address,
+        log: Arc::default(),
+    };
+    (server, kill)
+}
+
+#[test]
+fn the_death_of_a_server_costs_its_readers_no_error() {
+    let (mortal, kill) = mortal();
+    let alive = Server::named("alive");
+    let house = House::new(&[mortal.address, alive.address]);
+    let mut users: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = house.client();
+            let first = client.get("/", "");
+            (client, first.cookie(), first.text())
+        })
+        .collect();
+    kill();
+    for (client, cookie, home) in &mut users {
+        for _ in 0..2 {
+            let answer = client.get("/", cookie);
+            assert_eq!((answer.status(), answer.text().as_str()), (200, "alive"));
+            let moved = answer.field("set-cookie").is_some();
+            assert_eq!(moved, home == "mortal", "only its own sessions move");
+            if moved {
+                *cookie = answer.cookie();
+                *home = answer.text();
+            }
+        }
+    }
+    assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 20);
+    assert_eq!(house.pool_sum(|slot| &slot.gateway_errors), 0);
 }
