@@ -58,7 +58,8 @@ fn run(scratch: &Scratch, arguments: &[&str]) -> Ran {
         .into()
 }
 
-/// A node with two servers that count as well although nobody is there.
+/// A node with two servers that count as well although nobody is there. Sessions are short: only
+/// after `reuse` can a node that has just started know that nobody comes back with an old token.
 struct Node {
     scratch: Scratch,
     admin: SocketAddr,
@@ -101,7 +102,8 @@ impl Drop for Node {
 fn configuration(scratch: &Scratch, admin: SocketAddr) -> String {
     format!(
         "state_dir = {:?}\n[admin]\nlisten = \"{admin}\"\n[listeners.web]\nbind = \"{}\"\n\
-         pool = \"app\"\n[pools.app]\nhealth = false\n[pools.app.servers]\n\
+         pool = \"app\"\n[pools.app]\nhealth = false\n\
+         sticky = {{ reuse = \"1s\" }}\n[pools.app.servers]\n\
          web1 = \"127.0.0.1:9\"\nweb2 = \"127.0.0.1:9\"\n",
         scratch.join("state"),
         free_address()
@@ -250,7 +252,7 @@ fn a_reload_prints_the_difference_or_the_mistake() {
     std::fs::write(&file, format!("{good}web4 = \"127.0.0.1\"\n")).unwrap();
     // Even a mistaken file leads to the node that runs by it.
     let ran = node.cli(&["reload"]).exits(1);
-    assert!(ran.err.contains("ebbtide.toml:12:8"), "{ran:?}");
+    assert!(ran.err.contains("ebbtide.toml:13:8"), "{ran:?}");
     assert!(ran.err.contains("has no port"), "{ran:?}");
 }
 
