@@ -125,6 +125,8 @@ pub struct Restored {
     pub ended_sessions: Vec<(SessionId, ServerName)>,
     /// The secrets behind the tokens.
     pub token_secrets: TokenSecrets,
+    /// The secrets were made just now: no session of an earlier run can still show itself.
+    pub first_start: bool,
 }
 
 /// What the store knows of one server.

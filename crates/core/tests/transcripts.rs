@@ -27,7 +27,10 @@ fn replay(recorded: &str) -> String {
 #[test]
 fn transcripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    #[expect(clippy::disallowed_methods, reason = "a test asks its runner, core does not")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test asks its runner, core does not"
+    )]
     let record = std::env::var_os("UPDATE_TRANSCRIPTS").is_some();
     let mut count = 0;
     for entry in fs::read_dir(folder).unwrap() {

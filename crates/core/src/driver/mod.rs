@@ -131,23 +131,27 @@ impl Driver {
     /// many must acknowledge each generation.
     pub fn new(
         config: Arc<Config>,
-        restored: Restored,
+        mut restored: Restored,
         sessions: Arc<SessionTable>,
         boot: String,
         workers: usize,
         now: Now,
     ) -> Self {
+        let ended_sessions = std::mem::take(&mut restored.ended_sessions);
+        let mut state = State::new(config, restored, sessions, boot, workers, now);
+        let mut outputs = Vec::new();
+        let unsaved = state.take_up(ended_sessions, now, &mut outputs);
         Self {
-            state: State::new(config, restored, sessions, boot, workers, now),
+            state,
             acknowledged: vec![0; workers],
             queue: VecDeque::new(),
             stored_next: None,
-            unsaved: Vec::new(),
+            unsaved,
             store_again_at: now.moment,
             store_failure: None,
             last_ticket: 0,
             waiting: Vec::new(),
-            outputs: Vec::new(),
+            outputs,
         }
     }
 

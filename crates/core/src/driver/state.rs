@@ -8,7 +8,7 @@ use crate::forecast::DurationHistory;
 use crate::health::{Health, HealthState, ProbeOutcome};
 use crate::intent::{Drain, Intent};
 use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
-use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent};
+use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
 use crate::standing::{Grounds, Standing, standings};
@@ -122,6 +122,9 @@ impl State {
             state.restore(server, now);
         }
         state.adopt_config(config, Health::Unproven, now);
+        if restored.first_start {
+            return state;
+        }
         for (name, server) in &mut state.servers {
             let reuse = state
                 .pools
@@ -129,11 +132,23 @@ impl State {
                 .map_or(Millis(0), |pool| pool.config.sticky.reuse);
             server.counting_until = now.moment.plus(Snapshot::token_life(reuse));
         }
-        state.publish(now, &mut Vec::new());
-        for (id, name) in restored.ended_sessions {
-            state.bury(id, &name, now);
-        }
         state
+    }
+
+    /// Makes the first snapshot. What is over by now (a deadline that passed while nobody was there
+    /// to see it) is so from that snapshot on; returns what must be stored of it.
+    pub fn take_up(
+        &mut self,
+        ended_sessions: Vec<(SessionId, ServerName)>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) -> Vec<Write> {
+        let writes = self.settle(0, now, outputs);
+        self.publish(now, &mut Vec::new());
+        for (id, name) in ended_sessions {
+            self.bury(id, &name, now);
+        }
+        writes
     }
 
     fn bury(&self, id: SessionId, name: &ServerName, now: Now) {
