@@ -60,6 +60,7 @@ fn defaults_are_those_of_the_rules() {
     assert!(loaded.node.workers >= 1);
 }
 
+// tidy: allow(long-function): one list, a line or two for each setting
 #[test]
 fn every_setting_is_read() {
     let loaded = good(
@@ -277,6 +278,7 @@ fn places_of_the_usual_mistakes() {
     }
 }
 
+// tidy: allow(long-function): one list, a line or two for each setting
 #[test]
 fn wrong_values_say_what_to_write() {
     let cases = [
