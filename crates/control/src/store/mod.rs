@@ -128,6 +128,7 @@ impl Store {
         Ok(Restored {
             servers: self.restore_servers()?,
             ended_sessions: self.restore_ended(now.wall)?,
+            first_start: self.database.get(SECRETS_KEY)?.is_none(),
             token_secrets: self.restore_secrets()?,
         })
     }
