@@ -78,23 +78,25 @@ impl State {
         let Some(pool) = self.pools.get(&name.pool) else {
             return Ok(false);
         };
-        let admits = |name: &ServerName| {
-            self.servers.get(name).is_some_and(|server| {
-                let sessions = server.load.sessions();
-                let standing = server
-                    .standing
-                    .with_sessions(sessions, server.max_sessions());
+        // By what is known now: the snapshot may be a tick behind the newest probe.
+        let admitting: Vec<&ServerName> = self
+            .judge(&pool.order)
+            .into_iter()
+            .filter(|(name, standing)| {
+                let standing = self.servers.get(*name).map_or(*standing, |server| {
+                    standing.with_sessions(server.load.sessions(), server.max_sessions())
+                });
                 // A last resort only shows the service's own error: that is no capacity.
                 standing.admits_new && standing.reason != Reason::LastResort
             })
-        };
-        let would_leave: Vec<String> = pool
-            .order
+            .map(|(name, _)| name)
+            .collect();
+        let would_leave: Vec<String> = admitting
             .iter()
-            .filter(|other| *other != name && admits(other))
+            .filter(|other| **other != name)
             .map(|other| other.server.clone())
             .collect();
-        if !admits(name) || would_leave.len() >= pool.config.minimum.max(1) as usize {
+        if !admitting.contains(&name) || would_leave.len() >= pool.config.minimum.max(1) as usize {
             return Ok(false);
         }
         if force {

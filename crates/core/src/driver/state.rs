@@ -413,7 +413,11 @@ impl State {
         outputs: &mut Vec<Output>,
     ) -> Option<PoolView> {
         let pool = self.pools.get(name)?;
-        let judged = standings(&self.grounds(&pool.order), self.last_resort(&pool.order));
+        let judged: Vec<Standing> = self
+            .judge(&pool.order)
+            .into_iter()
+            .map(|(_, standing)| standing)
+            .collect();
         let mut servers = Vec::with_capacity(pool.order.len());
         for (name, standing) in pool.order.iter().zip(judged) {
             let Some(server) = self.servers.get_mut(name) else {
@@ -446,11 +450,14 @@ impl State {
         })
     }
 
-    fn grounds(&self, order: &[ServerName]) -> Vec<Grounds<'_>> {
-        order
+    /// The standings of these servers of one pool, by what is wanted and known now.
+    pub fn judge<'a>(&self, order: &'a [ServerName]) -> Vec<(&'a ServerName, Standing)> {
+        let (names, grounds): (Vec<&ServerName>, Vec<Grounds<'_>>) = order
             .iter()
-            .filter_map(|name| self.servers.get(name).map(ServerState::grounds))
-            .collect()
+            .filter_map(|name| Some((name, self.servers.get(name)?.grounds())))
+            .unzip();
+        let judged = standings(&grounds, self.last_resort(order));
+        names.into_iter().zip(judged).collect()
     }
 
     /// Among the servers that are wanted, the one that was well most recently.
