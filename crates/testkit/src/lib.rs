@@ -4,6 +4,8 @@
 //! It reads HTTP by itself, and plainly: were it to share the product's codec, both would be wrong
 //! together and no test would see it. Threads and blocking sockets throughout, so that nothing
 //! retries, pools or hides a reset behind a test's back.
+//!
+//! And a [simulator](sim): a whole node in one process, from one seed, in simulated time.
 
 mod client;
 mod crowd;
@@ -11,6 +13,7 @@ mod model;
 mod pattern;
 mod place;
 mod process;
+pub mod sim;
 mod tunnel;
 mod wait;
 mod wire;

@@ -1,0 +1,407 @@
+//! What operators ask for, what is stored of it, and what they are answered.
+
+use super::health::Verdict;
+use super::intents::{SelfEnd, Want};
+use super::{DURABLE, GUARDED, Judge, ORDER, Server};
+use ebbtide_core::{
+    Answer, Command, IntentRecord, Now, Refusal, RefusalKind, RequestId, ServerName, ServerView,
+    SessionId, Snapshot, StoredIntent, Write,
+};
+
+/// A command on its way, or one that may be stored although its operator was told otherwise.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub server: Option<ServerName>,
+    pub asks: Asks,
+    asked: Now,
+    life: u32,
+    forced: bool,
+    /// It has been handed to the store.
+    pub sent: bool,
+    /// The store has taken it, and the driver knows.
+    pub stored: bool,
+    stored_at: i64,
+    pub answered: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asks {
+    Intent(Want),
+    Forget,
+    EndSession(SessionId),
+    Live(bool),
+    Set(u32, Option<u32>),
+    Other,
+}
+
+/// What is on its way to the store.
+#[derive(Debug, Default)]
+pub(super) struct Ticket {
+    request: Option<RequestId>,
+    /// Servers of which the end of a drain is stored with it.
+    self_ends: Vec<ServerName>,
+}
+
+impl Asks {
+    /// Whether both are about the same thing, so that the later one covers the earlier.
+    fn same_kind(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl Judge {
+    pub fn asked(&mut self, id: RequestId, command: &Command, now: Now) {
+        let (server, asks, forced) = match command {
+            Command::Ready { server } => (Some(server), Asks::Intent(Want::Ready), true),
+            Command::Hold { server, force } => (Some(server), Asks::Intent(Want::Hold), *force),
+            Command::Drain {
+                server,
+                within,
+                force,
+                ..
+            } => (Some(server), Asks::Intent(Want::asked(*within)), *force),
+            Command::Maintenance { server, force } => {
+                (Some(server), Asks::Intent(Want::Maintenance), *force)
+            }
+            Command::Forget { server } => (Some(server), Asks::Forget, true),
+            Command::EndSession { id } => (None, Asks::EndSession(*id), true),
+            Command::RemoveServer { server, force } => (Some(server), Asks::Live(false), *force),
+            Command::SetServer { server, change } => {
+                let max = change.max_sessions.flatten();
+                let asks = Asks::Set(change.weight.unwrap_or(0), max);
+                (Some(server), asks, true)
+            }
+            Command::AddServer { .. }
+            | Command::RotateTokenSecret { .. }
+            | Command::Reload { .. } => (None, Asks::Other, true),
+        };
+        let (mut server, mut asks) = (server.cloned(), asks);
+        if let Command::AddServer { pool, server: new } = command {
+            server = Some(ServerName::new(pool, &new.name));
+            asks = Asks::Live(true);
+        }
+        if let (Some(server), Asks::Intent(Want::Ready)) = (&server, &asks) {
+            let server = self.server(server);
+            server.last_ready = Some(id);
+            server.closed = None;
+        }
+        let request = Request {
+            server,
+            asks,
+            asked: now,
+            life: self.life,
+            forced,
+            sent: false,
+            stored: false,
+            stored_at: 0,
+            answered: false,
+        };
+        self.requests.insert(id, request);
+    }
+
+    /// The driver has decided on a command (or ended a drain) and wants it stored.
+    pub fn persisting(&mut self, ticket: u64, writes: &[Write], snapshot: &Snapshot, now: Now) {
+        let mut known = Ticket::default();
+        for write in writes {
+            match write {
+                Write::Audit(entry) => {
+                    known.request = entry
+                        .actor
+                        .who
+                        .parse()
+                        .ok()
+                        .map(RequestId)
+                        .or(known.request);
+                }
+                Write::Intent(name, record) if record.by == "ebbtide" => {
+                    known.self_ends.push(name.clone());
+                }
+                _ => {}
+            }
+        }
+        if let Some(id) = known.request {
+            self.last_sent = id.0;
+            self.guard(id, snapshot);
+            self.sent(id, writes, now);
+        }
+        self.tickets.insert(ticket, known);
+    }
+
+    fn sent(&mut self, id: RequestId, writes: &[Write], now: Now) {
+        let boot = self.boot;
+        let Some(request) = self.requests.get_mut(&id) else {
+            return self.fail(ORDER, format!("request {} is not known", id.0));
+        };
+        request.sent = true;
+        let asked = request.asked.moment;
+        let mut wrong = None;
+        for write in writes {
+            let Write::Intent(_, IntentRecord { intent, by, .. }) = write else {
+                continue;
+            };
+            if by.parse() != Ok(id.0) {
+                continue;
+            }
+            let (
+                StoredIntent::Drain {
+                    moment,
+                    wall,
+                    within,
+                    ..
+                },
+                Asks::Intent(want),
+            ) = (intent, &mut request.asks)
+            else {
+                continue;
+            };
+            let bounds = asked.plus(*within)..=now.moment.plus(*within);
+            if !bounds.contains(moment) {
+                wrong = Some(format!(
+                    "request {} is stored with deadline {moment:?}",
+                    id.0
+                ));
+            }
+            *want = Want::Drain {
+                boot,
+                moment: *moment,
+                wall: *wall,
+                within: *within,
+            };
+        }
+        if let Asks::EndSession(session) = request.asks
+            && let Some(stay) = self.sessions.get_mut(&session)
+        {
+            stay.may_be_over = true;
+        }
+        if let Some(text) = wrong {
+            self.fail(DURABLE, text);
+        }
+    }
+
+    /// No unforced command takes a pool under its minimum.
+    fn guard(&mut self, id: RequestId, snapshot: &Snapshot) {
+        let Some(request) = self.requests.get(&id) else {
+            return;
+        };
+        let closes = match &request.asks {
+            Asks::Intent(want) => *want != Want::Ready,
+            Asks::Live(stays) => !stays,
+            _ => false,
+        };
+        let Some(name) = request.server.clone().filter(|_| closes && !request.forced) else {
+            return;
+        };
+        let Some(pool) = snapshot.pool_named(&name.pool) else {
+            return;
+        };
+        let checked = pool.config.health.is_some();
+        let admits = |server: &&ServerView| {
+            let name = ServerName::new(&name.pool, &*server.name);
+            let known = self.servers.get(&name);
+            let room = server
+                .max_sessions
+                .is_none_or(|max| server.load.sessions() < max);
+            known.is_some_and(|known| {
+                let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
+                let well = !checked || (well && !known.seen.closed_by_page);
+                *self.newest(&name, known) == Want::Ready && well && room
+            })
+        };
+        let own = pool
+            .servers
+            .iter()
+            .find(|server| *server.name == name.server);
+        let others = pool
+            .servers
+            .iter()
+            .filter(|server| *server.name != name.server);
+        let left = others.filter(admits).count();
+        if own.is_some_and(|own| admits(&own)) && left < pool.config.minimum as usize {
+            let text = format!(
+                "request {} takes {name} out without force and leaves {left} of at least {}",
+                id.0, pool.config.minimum
+            );
+            self.fail(GUARDED, text);
+        }
+    }
+
+    /// What is wanted of a server by the newest request that is stored, or else what is in force.
+    fn newest<'a>(&'a self, name: &ServerName, known: &'a Server) -> &'a Want {
+        let stored = self
+            .requests
+            .values()
+            .rev()
+            .find_map(|request| match &request.asks {
+                Asks::Intent(want) if request.stored && request.server.as_ref() == Some(name) => {
+                    Some(want)
+                }
+                _ => None,
+            });
+        match known.self_end {
+            Some(_) => &known.in_force,
+            None => stored.unwrap_or(&known.in_force),
+        }
+    }
+
+    /// The driver is about to hear from the store; `is_there` tells what is true of the write.
+    pub fn stored(&mut self, ticket: u64, well: bool, is_there: bool, at: i64) {
+        let Some(ticket) = self.tickets.remove(&ticket) else {
+            return;
+        };
+        if well {
+            for name in ticket.self_ends {
+                if let Some(end) = &mut self.server(&name).self_end {
+                    end.saved = true;
+                }
+            }
+        }
+        let Some(id) = ticket.request else { return };
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        request.sent = is_there;
+        request.stored = well;
+        request.stored_at = at;
+        let raises = matches!(request.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
+        let (server, asks) = (request.server.clone(), request.asks.clone());
+        if well && let (true, Some(name)) = (raises, server) {
+            self.server(&name).raises += 1;
+        }
+        if let (true, Asks::EndSession(session)) = (well, asks) {
+            self.over(session, at, true, super::DOORS);
+        }
+    }
+
+    /// An operator is answered; `taken` is the oldest generation that a worker decides by.
+    pub fn answered(
+        &mut self,
+        id: RequestId,
+        result: &Result<Answer, Refusal>,
+        taken: u64,
+        at: i64,
+    ) {
+        let request = self
+            .requests
+            .get_mut(&id)
+            .filter(|request| !request.answered);
+        let Some(request) = request else {
+            return self.fail(ORDER, format!("request {} is answered twice", id.0));
+        };
+        request.answered = true;
+        match result {
+            Ok(answer) => {
+                let stored = request.stored;
+                if !stored || taken < answer.generation {
+                    let text = format!(
+                        "request {} is answered; stored: {stored}, generation {}, but a worker \
+                         is at {taken}",
+                        id.0, answer.generation
+                    );
+                    self.fail(ORDER, text);
+                }
+                self.done(id, at, true);
+            }
+            Err(refusal) if refusal.kind == RefusalKind::Unacknowledged => {
+                self.done(id, at, false);
+            }
+            // What a failing disk has taken all the same may show after a restart.
+            Err(refusal) if refusal.kind == RefusalKind::Store && request.sent => {}
+            Err(_) => drop(self.requests.remove(&id)),
+        }
+    }
+
+    /// What was asked for is so from now on; `in_force`: on every worker too.
+    fn done(&mut self, id: RequestId, at: i64, in_force: bool) {
+        let Some(done) = self.requests.remove(&id) else {
+            return;
+        };
+        let covered = |other: &Request| {
+            other.answered && other.server == done.server && other.asks.same_kind(&done.asks)
+        };
+        self.requests
+            .retain(|earlier, request| *earlier > id || !covered(request));
+        let Some(name) = done.server else { return };
+        let ends = matches!(done.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
+        let server = self.server(&name);
+        match done.asks {
+            Asks::Intent(want) => {
+                if want != Want::Ready
+                    && in_force
+                    && server.last_ready.is_none_or(|ready| id > ready)
+                {
+                    server.closed = Some(id);
+                }
+                server.want = want;
+                if server
+                    .self_end
+                    .as_ref()
+                    .is_some_and(|end| id.0 > end.sent_up_to)
+                {
+                    server.self_end = None;
+                }
+            }
+            Asks::Live(live) => server.live = live,
+            Asks::Set(weight, max) => server.set = Some((weight, max)),
+            Asks::Forget | Asks::EndSession(_) | Asks::Other => {}
+        }
+        if ends {
+            self.all_over(&name, done.stored_at, at, super::DOORS);
+        }
+    }
+
+    /// A drain has ended by itself.
+    pub fn drained(&mut self, name: &ServerName, now: Now, at: i64) {
+        let present = self.server(name).present;
+        let in_force = self.server(name).in_force.clone();
+        let sent_up_to = self.last_sent;
+        if in_force == Want::Maintenance && self.server(name).self_end.is_some() {
+            // It had ended when the node started; now that is said.
+            return self.all_over(name, at, at, super::DEADLINE);
+        }
+        match in_force.deadline(self.boot, self.started) {
+            Some(deadline) if now.moment < deadline => self.none_live(name, deadline, now, at),
+            Some(_) => self.all_over(name, at, at + 1000, super::DEADLINE),
+            // Nobody has looked at a server that is not there, or can be on it.
+            None if !present => {}
+            None => {
+                let text = format!("{name} was {}, and its drain has ended", in_force.label());
+                self.fail(DURABLE, text);
+            }
+        }
+        let server = self.server(name);
+        server.in_force = Want::Maintenance;
+        server.raises += 1;
+        server.self_end = Some(SelfEnd {
+            sent_up_to,
+            saved: false,
+            unsure: false,
+        });
+    }
+
+    /// After a restart everything shows itself, except of servers that are not there: what may be
+    /// stored of those is remembered until they are.
+    pub(super) fn settle_requests(&mut self, present: &[ServerName]) {
+        self.requests.retain(|_, request| {
+            let absent = request
+                .server
+                .as_ref()
+                .filter(|name| !present.contains(name));
+            request.stored = request.sent;
+            request.answered = true;
+            request.sent && absent.is_some()
+        });
+    }
+
+    /// The end of a run: whoever asked this node has been answered.
+    pub fn finish(&mut self) {
+        let life = self.life;
+        let silent = self
+            .requests
+            .iter()
+            .find(|(_, request)| request.life == life && !request.answered);
+        if let Some((id, request)) = silent {
+            let text = format!("request {} was never answered: {:?}", id.0, request.asks);
+            self.fail(ORDER, text);
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! What the node shows of its servers, held against what was asked for.
+
+use super::commands::Asks;
+use super::health::{Seen, Verdict};
+use super::{CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, Judge, LAG_MS, STAYS, Server, TRUTH};
+use ebbtide_core::{
+    Health, Millis, Moment, NodeStatus, Now, PoolStatus, ProbeOutcome, ServerName, ServerStatus,
+    ServerView, SessionTable, Snapshot, WallTime,
+};
+
+/// What is wanted of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Want {
+    #[default]
+    Ready,
+    Hold,
+    Maintenance,
+    /// The deadline as it was stored.
+    Drain {
+        boot: u32,
+        moment: Moment,
+        wall: WallTime,
+        within: Millis,
+    },
+}
+
+/// The driver has put a drained server into maintenance.
+#[derive(Debug)]
+pub(super) struct SelfEnd {
+    /// The newest request that was decided on before that.
+    pub sent_up_to: u64,
+    /// It is stored.
+    pub saved: bool,
+    /// The program was started anew before it was, and the server is not there.
+    pub unsure: bool,
+}
+
+impl Want {
+    /// A drain that was asked for and has not been decided on.
+    pub fn asked(within: Millis) -> Self {
+        Self::Drain {
+            boot: 0,
+            moment: Moment(0),
+            wall: WallTime(0),
+            within,
+        }
+    }
+
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Hold => "hold",
+            Self::Maintenance => "maintenance",
+            Self::Drain { .. } => "drain",
+        }
+    }
+
+    /// On the clock of this boot, of which `started` is when the program took up.
+    pub fn deadline(&self, present: u32, started: Now) -> Option<Moment> {
+        match self {
+            Self::Drain { boot, moment, .. } if *boot == present => Some(*moment),
+            Self::Drain { wall, within, .. } => {
+                let by_wall = started.moment_at(*wall);
+                Some(by_wall.min(started.moment.plus(*within)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Judge {
+    /// Looks at all that the node shows of itself.
+    pub fn observe(
+        &mut self,
+        status: &NodeStatus,
+        snapshot: &Snapshot,
+        table: &SessionTable,
+        now: Now,
+        at: i64,
+    ) {
+        let mut present = Vec::new();
+        for pool in &status.pools {
+            let Some(view) = snapshot.pool_named(&pool.name) else {
+                continue;
+            };
+            for shown in &pool.servers {
+                let name = ServerName::new(&pool.name, &shown.name);
+                let Some(view) = view.servers.iter().find(|view| *view.name == shown.name) else {
+                    continue;
+                };
+                let in_file = view_is_in_file(pool, snapshot, &shown.name);
+                self.meet(&name, view, at);
+                self.judge_intent(&name, shown, view, now, at);
+                self.judge_settings(&name, shown, in_file);
+                self.judge_epoch(&name, view);
+                self.judge_count(&name, view, snapshot, table);
+                present.push(name);
+            }
+        }
+        let mut removed = Vec::new();
+        for (name, server) in &mut self.servers {
+            if !present.contains(name) {
+                if server.present || self.restarted {
+                    removed.push(name.clone());
+                }
+                server.present = false;
+                server.unserving_at = Some(at);
+            }
+        }
+        removed.iter().for_each(|name| self.removed(name));
+        self.judge_live(&present, snapshot);
+        if std::mem::take(&mut self.restarted) {
+            self.settle_requests(&present);
+            for server in self.servers.values_mut().filter(|server| !server.present) {
+                if let Some(end) = &mut server.self_end {
+                    end.unsure |= !end.saved;
+                }
+            }
+        }
+    }
+
+    /// A server is there; its health starts anew if it was not before, or is elsewhere now.
+    fn meet(&mut self, name: &ServerName, view: &ServerView, at: i64) {
+        let restarted = self.restarted;
+        let server = self.server(name);
+        if !server.present || server.address != Some(view.address) {
+            server.seen = if restarted {
+                Seen::default()
+            } else {
+                Seen::starting()
+            };
+            server.unserving_at = Some(at);
+        }
+        if !server.present {
+            server.returned_at = Some(at);
+        }
+        server.present = true;
+        server.address = Some(view.address);
+    }
+
+    fn judge_intent(
+        &mut self,
+        name: &ServerName,
+        shown: &ServerStatus,
+        view: &ServerView,
+        now: Now,
+        at: i64,
+    ) {
+        let deadline = shown.intent.deadline.map(|wall| now.moment_at(wall));
+        let allowed = self.allowed(name);
+        let passed = allowed.iter().find(|want| self.has_passed(want)).cloned();
+        let found = allowed.iter().find(|want| {
+            want.label() == shown.intent.label && want.deadline(self.boot, self.started) == deadline
+        });
+        let Some(found) = found.cloned() else {
+            let text = format!(
+                "{name} shows {} until {deadline:?} at {now:?}; it may show {allowed:?}",
+                shown.intent.label
+            );
+            return self.fail(DURABLE, text);
+        };
+        let left = deadline.map(|deadline| deadline.since(now.moment));
+        if view.deadline != deadline || shown.intent.left != left {
+            let text = format!(
+                "{name} shows its deadline as {deadline:?} with {:?} left, users see {:?}",
+                shown.intent.left, view.deadline
+            );
+            self.fail(TRUTH, text);
+        }
+        if view.standing.admits_new && found != Want::Ready {
+            let text = format!("{name} is {}, and admits new sessions", found.label());
+            self.fail(CLOSED, text);
+        }
+        if shown.health == Health::Down && self.server(name).seen.verdict != Verdict::Down {
+            let text = format!("{name} is down, but its probes say that it is not");
+            self.fail(STAYS, text);
+        }
+        let (restarted, boot, started) = (self.restarted, self.boot, self.started);
+        let sent_up_to = self.last_sent;
+        let server = self.server(name);
+        if server.in_force == Want::Maintenance || found == Want::Maintenance {
+            server.unserving_at = Some(at);
+        }
+        if found != Want::Maintenance {
+            server.entered_maintenance = None;
+        } else if server.entered_maintenance.is_none() {
+            server.entered_maintenance = Some(at);
+        }
+        let mut revived = false;
+        let end = server.self_end.as_ref();
+        let saved = end.is_some_and(|end| end.saved);
+        let unsure = end.is_some_and(|end| end.unsure);
+        let passed = passed.filter(|_| restarted && !saved && found == Want::Maintenance);
+        if let Some(drain) = passed {
+            server.want = drain;
+            server.self_end = Some(SelfEnd {
+                sent_up_to,
+                saved: false,
+                unsure: false,
+            });
+        } else if restarted || unsure {
+            server.self_end = None;
+            server.want = found.clone();
+            let deadline = found.deadline(boot, started);
+            revived = deadline.is_some_and(|deadline| deadline > started.moment);
+        }
+        server.in_force = found;
+        if revived {
+            // Another boot, and a wall clock that went back: the whole span again (ADR 0002).
+            self.revive(name);
+        }
+    }
+
+    /// What may be wanted of the server now.
+    fn allowed(&self, name: &ServerName) -> Vec<Want> {
+        let Some(server) = self.servers.get(name) else {
+            return vec![Want::Ready];
+        };
+        let mut allowed = vec![server.want.clone()];
+        let end = server.self_end.as_ref();
+        if let Some(end) = end {
+            if end.saved || !(self.restarted || end.unsure) {
+                allowed.clear();
+            }
+            allowed.push(Want::Maintenance);
+        }
+        for (id, request) in &self.requests {
+            let known = if self.restarted {
+                request.sent
+            } else {
+                request.stored
+            };
+            let overtaken = end.is_some_and(|end| {
+                id.0 <= end.sent_up_to && (end.saved || !(self.restarted || end.unsure))
+            });
+            if let Asks::Intent(want) = &request.asks
+                && request.server.as_ref() == Some(name)
+                && known
+                && !overtaken
+            {
+                allowed.push(want.clone());
+            }
+        }
+        if self.restarted {
+            // A drain whose deadline passed while nobody was there to end it may have ended.
+            if allowed.iter().any(|want| self.has_passed(want)) {
+                allowed.push(Want::Maintenance);
+            }
+        }
+        allowed
+    }
+
+    /// Whether a drain's deadline had passed when the node started.
+    fn has_passed(&self, want: &Want) -> bool {
+        let deadline = want.deadline(self.boot, self.started);
+        deadline.is_some_and(|deadline| deadline <= self.started.moment)
+    }
+
+    fn judge_settings(&mut self, name: &ServerName, shown: &ServerStatus, in_file: bool) {
+        let requests = &self.requests;
+        let restarted = self.restarted;
+        let asked = |asks: &dyn Fn(&Asks) -> bool| {
+            requests.values().any(|request| {
+                let known = if restarted {
+                    request.sent
+                } else {
+                    request.stored
+                };
+                known && request.server.as_ref() == Some(name) && asks(&request.asks)
+            })
+        };
+        let Some(server) = self.servers.get(name) else {
+            return;
+        };
+        let shows = (shown.weight, shown.max_sessions);
+        let may_be = |asks: &Asks| *asks == Asks::Set(shows.0, shows.1);
+        let mut wrong = None;
+        if let Some(set) = server.set
+            && set != shows
+            && !asked(&may_be)
+        {
+            wrong = Some(format!("{name} was set to {set:?} and shows {shows:?}"));
+        }
+        if !in_file && !server.live && !asked(&|asks| *asks == Asks::Live(true)) {
+            wrong = Some(format!("{name} was removed, and is there"));
+        }
+        if let Some(text) = wrong {
+            return self.fail(DURABLE, text);
+        }
+        if restarted {
+            let server = self.server(name);
+            server.live = shown.live;
+            server.set = shown.overridden.then_some(shows);
+        }
+    }
+
+    /// Servers that were added live are there, if their pool is.
+    fn judge_live(&mut self, present: &[ServerName], snapshot: &Snapshot) {
+        let restarted = self.restarted;
+        let missing = self.servers.iter().find(|(name, server)| {
+            let removed = self.requests.values().any(|request| {
+                let known = if restarted {
+                    request.sent
+                } else {
+                    request.stored
+                };
+                known && request.server.as_ref() == Some(name) && request.asks == Asks::Live(false)
+            });
+            let pool_is_there = snapshot.pool_named(&name.pool).is_some();
+            server.live && pool_is_there && !present.contains(name) && !removed
+        });
+        if let Some((name, _)) = missing {
+            let text = format!("{name} was added, and is not there");
+            return self.fail(DURABLE, text);
+        }
+        if restarted {
+            for (name, server) in &mut self.servers {
+                if snapshot.pool_named(&name.pool).is_some() {
+                    server.live &= present.contains(name);
+                }
+            }
+        }
+    }
+
+    fn judge_epoch(&mut self, name: &ServerName, view: &ServerView) {
+        let restarted = self.restarted;
+        let server = self.server(name);
+        let (before, raises) = (server.epoch, server.raises);
+        server.epoch = view.epoch;
+        if restarted {
+            server.raises = 0;
+            return;
+        }
+        let by = view.epoch.wrapping_sub(before);
+        server.raises = raises.saturating_sub(by);
+        if view.epoch < before {
+            self.fail(DOORS, format!("the epoch of {name} fell to {}", view.epoch));
+        } else if by > raises {
+            let text = format!(
+                "the epoch of {name} rose to {} and nobody asked",
+                view.epoch
+            );
+            self.fail(STAYS, text);
+        }
+    }
+
+    fn judge_count(
+        &mut self,
+        name: &ServerName,
+        view: &ServerView,
+        snapshot: &Snapshot,
+        table: &SessionTable,
+    ) {
+        let live = table.list(snapshot, None, usize::MAX, |session| {
+            session.server == view.key
+        });
+        let counted = view.load.sessions();
+        let returned = self.server(name).returned_at;
+        if returned.is_some_and(|returned| self.at - returned < LAG_MS) {
+            // Sessions of before a pool was taken away count until the next sweep.
+            return;
+        }
+        if live.len() as u32 != counted {
+            let text = format!(
+                "{name} has {} live sessions and counts {counted}",
+                live.len()
+            );
+            self.fail(COUNTS, text);
+        }
+    }
+
+    /// Every drain whose deadline has passed has ended, shortly after.
+    pub fn deadlines(&mut self, now: Now, at: i64) {
+        if at - self.started_at < 300 {
+            return;
+        }
+        let late = self.servers.iter().find(|(_, server)| {
+            let deadline = server.in_force.deadline(self.boot, self.started);
+            let ended = server.self_end.is_some() || !server.present;
+            !ended && deadline.is_some_and(|deadline| now.moment.since(deadline) > Millis(300))
+        });
+        if let Some((name, _)) = late {
+            let text = format!("the drain of {name} is over and has not ended");
+            self.fail(DEADLINE, text);
+        }
+    }
+
+    pub fn probed(&mut self, name: &ServerName, outcome: &ProbeOutcome, at: i64) {
+        let server = self.server(name);
+        if !server.present {
+            return;
+        }
+        let was_down = server.seen.verdict == Verdict::Down;
+        server.seen.probed(outcome);
+        if was_down || server.seen.verdict == Verdict::Down {
+            server.unserving_at = Some(at);
+        }
+    }
+
+    pub fn suspected(&mut self, name: &ServerName) {
+        self.server(name).seen.suspect();
+    }
+}
+
+impl Server {
+    /// Whether there is, or a moment ago was, a reason not to serve its own sessions.
+    pub fn is_unserving(&self, at: i64) -> bool {
+        !self.present
+            || self.seen.verdict == Verdict::Down
+            || self.in_force == Want::Maintenance
+            || self.unserving_at.is_some_and(|then| at - then < LAG_MS)
+    }
+}
+
+fn view_is_in_file(pool: &PoolStatus, snapshot: &Snapshot, server: &str) -> bool {
+    let mut pools = snapshot.config.pools.iter();
+    pools
+        .find(|config| config.name == pool.name)
+        .is_some_and(|config| config.servers.iter().any(|known| known.name == server))
+}

@@ -1,0 +1,156 @@
+//! The judge: holds what the node does against what it promised. It knows what operators asked for
+//! and were answered, what users did and what the probes said, and draws its own conclusions; the
+//! node's word is taken for nothing that matters.
+
+mod commands;
+mod health;
+mod intents;
+mod sessions;
+
+use commands::{Request, Ticket};
+use ebbtide_core::{Now, RequestId, ServerName, SessionId};
+use health::Seen;
+use intents::{SelfEnd, Want};
+use sessions::Stay;
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub(in crate::sim) use sessions::Asked;
+
+/// How long a worker may go on by what was true a moment ago.
+const LAG_MS: i64 = 1500;
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The promise, by its number in DESIGN, or what else must hold.
+    pub promise: &'static str,
+    /// What was seen.
+    pub text: String,
+    /// When, in milliseconds of simulated time.
+    pub at_ms: i64,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} ms, {}: {}", self.at_ms, self.promise, self.text)
+    }
+}
+
+pub(super) const CLOSED: &str = "promise 1 (closed means closed)";
+pub(super) const STAYS: &str = "promise 2 (a session stays put)";
+pub(super) const DEADLINE: &str = "promise 3 (a deadline is a deadline)";
+pub(super) const DURABLE: &str = "promise 5 (an acknowledged intent is durable)";
+pub(super) const GUARDED: &str = "promise 6 (capacity is guarded)";
+pub(super) const DOORS: &str = "promise 8 (closed doors stay closed)";
+pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
+pub(super) const ORDER: &str = "persist before publish before answer";
+pub(super) const COUNTS: &str = "the count of sessions";
+
+#[derive(Default)]
+pub(in crate::sim) struct Judge {
+    failure: Option<Failure>,
+    /// Simulated time; the world keeps it.
+    pub at: i64,
+    life: u32,
+    boot: u32,
+    /// When this life began.
+    started: Now,
+    started_at: i64,
+    generation: u64,
+    servers: BTreeMap<ServerName, Server>,
+    sessions: BTreeMap<SessionId, Stay>,
+    requests: BTreeMap<RequestId, Request>,
+    tickets: BTreeMap<u64, Ticket>,
+    /// The newest request that was decided on.
+    last_sent: u64,
+    wall_stepped: Option<i64>,
+    wall_stepped_back: Option<i64>,
+    /// The first look at a life: whatever was asked for and stored may show now.
+    restarted: bool,
+}
+
+/// What is known of a server, whether it is there at present or not.
+#[derive(Default)]
+struct Server {
+    /// What an operator was last told is wanted of it.
+    want: Want,
+    /// As the node showed it last.
+    in_force: Want,
+    self_end: Option<SelfEnd>,
+    /// It was added beside the file.
+    live: bool,
+    set: Option<(u32, Option<u32>)>,
+    /// The request by which it is closed, so that no session may begin.
+    closed: Option<RequestId>,
+    last_ready: Option<RequestId>,
+    epoch: u32,
+    /// How often the epoch may rise: what was asked for and has been stored.
+    raises: u32,
+    entered_maintenance: Option<i64>,
+    present: bool,
+    /// When it was last seen to be there after it had not been.
+    returned_at: Option<i64>,
+    address: Option<std::net::SocketAddr>,
+    /// The last time that it was not there, not well, or not meant to serve.
+    unserving_at: Option<i64>,
+    seen: Seen,
+}
+
+impl Judge {
+    pub fn verdict(&self) -> Result<(), Failure> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, promise: &'static str, text: String) {
+        let at_ms = self.at;
+        self.failure.get_or_insert(Failure {
+            promise,
+            text,
+            at_ms,
+        });
+    }
+
+    fn server(&mut self, name: &ServerName) -> &mut Server {
+        if !self.servers.contains_key(name) {
+            self.servers.insert(name.clone(), Server::default());
+        }
+        self.servers
+            .get_mut(name)
+            .expect("it was put there in the line before")
+    }
+
+    /// A new life of the node begins.
+    pub fn starts(&mut self, life: u32, boot: u32, now: Now, at: i64) {
+        self.life = life;
+        self.boot = boot;
+        self.started = now;
+        self.started_at = at;
+        self.generation = 0;
+        self.restarted = true;
+        for server in self.servers.values_mut() {
+            server.present = false;
+            server.seen = Seen::default();
+        }
+    }
+
+    pub fn killed(&mut self) {
+        self.tickets.clear();
+        self.sessions_killed();
+    }
+
+    pub fn published(&mut self, generation: u64) {
+        if generation <= self.generation {
+            let text = format!("generation {generation} came after {}", self.generation);
+            self.fail(ORDER, text);
+        }
+        self.generation = generation;
+    }
+
+    pub fn wall_stepped(&mut self, at: i64, by: i64) {
+        self.wall_stepped = Some(at);
+        if by < 0 {
+            self.wall_stepped_back = Some(at);
+        }
+    }
+}

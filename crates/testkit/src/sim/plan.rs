@@ -1,0 +1,450 @@
+//! What a seed makes happen: a list of actions, each at its time. Whatever an action leads to is
+//! decided by the time at which it happens, so that a plan from which actions were dropped still
+//! plays the others much as before; that is what makes a failing history short.
+
+use super::dice::Dice;
+use ebbtide_core::{
+    Balance, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig, ServerName,
+};
+use std::sync::Arc;
+
+/// How long a session binds, in every simulated pool.
+pub(super) const REUSE: Millis = Millis::from_secs(8);
+/// Between two probes of a server.
+pub(super) const PROBE_EVERY_MS: i64 = 1000;
+/// Nothing new is planned for the end of a run, so that every command can be answered.
+pub(super) const TAIL_MS: i64 = 16_000;
+const POOLS: [&str; 2] = ["app", "web"];
+
+/// The fixed part of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub workers: usize,
+    pub clients: usize,
+    pub tick_ms: i64,
+    pub length_ms: i64,
+    pub balance: Balance,
+    pub health: bool,
+    pub max_sessions: Option<u32>,
+    pub file: File,
+}
+
+/// What the configuration file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    /// Bit `n` of a pool: server `w<n>` is in it. A pool without servers is not in the file.
+    pub servers: [u8; 2],
+    pub minimum: u32,
+    /// The first server of the first pool is at another address.
+    pub moved: bool,
+}
+
+/// Something that happens at its time.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub at: i64,
+    pub action: Action,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+pub(super) enum Action {
+    Request {
+        client: usize,
+        pool: usize,
+        shows: Shows,
+        lasts_ms: i64,
+        tunnel: bool,
+    },
+    Logout {
+        client: usize,
+        pool: usize,
+    },
+    Operator(Order),
+    Server(ServerName, Being),
+    /// For so long, probes of this server come back late, or not at all.
+    Probes {
+        server: ServerName,
+        lost: bool,
+        for_ms: i64,
+    },
+    Kill {
+        down_ms: i64,
+        reboot: bool,
+    },
+    WallStep(i64),
+    Disk(DiskFault, i64),
+    /// For so long, this worker takes snapshots late (but serves), or does nothing at all.
+    Worker {
+        worker: usize,
+        stalled: bool,
+        for_ms: i64,
+    },
+}
+
+/// The token that a client shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shows {
+    /// The one it was given last for this pool.
+    Own,
+    /// One it was given before that.
+    Earlier(usize),
+    /// Its own with another server's name in it, or another epoch: the seal is broken.
+    Forged,
+    /// The one for the other pool.
+    OtherPool,
+    /// None.
+    Nothing,
+}
+
+/// What an operator asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    Ready(ServerName),
+    Hold(ServerName, bool),
+    Drain(ServerName, i64, bool),
+    Maintenance(ServerName, bool),
+    Forget(ServerName),
+    EndSession { client: usize, pool: usize },
+    Set(ServerName, u32, Option<u32>),
+    Add(ServerName),
+    Remove(ServerName, bool),
+    Rotate,
+    Reload(File),
+}
+
+/// How a server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Being {
+    Well,
+    Dead,
+    /// Takes connections and never answers.
+    Hung,
+    OnHold,
+    AllInUse,
+    /// Serves, but its health page says otherwise.
+    SaysBad,
+    /// Refuses connections, but its health page says that all is well.
+    SaysGood,
+}
+
+/// What the disk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DiskFault {
+    Slow,
+    Full,
+    /// Says that it failed, but the write is there.
+    Lying,
+}
+
+impl File {
+    pub fn config(&self, setup: &Setup) -> Arc<Config> {
+        let mut config = Config::default();
+        for (index, name) in POOLS.iter().enumerate() {
+            let mask = self.servers[index];
+            if mask == 0 {
+                continue;
+            }
+            let mut pool = PoolConfig::new(*name);
+            pool.balance = setup.balance;
+            pool.minimum = self.minimum;
+            pool.sticky.reuse = REUSE;
+            pool.sticky.active = Millis::from_secs(2);
+            pool.health = setup.health.then(HealthSettings::defaults);
+            for number in (0..8).filter(|number| mask & (1 << number) != 0) {
+                let port = 9000 + 100 * index as u16 + number;
+                let moved = self.moved && index == 0 && number == 0;
+                let address = ([127, 0, 0, 1], port + 1000 * u16::from(moved)).into();
+                let mut server = ServerConfig::new(format!("w{number}"), address);
+                server.max_sessions = setup.max_sessions;
+                pool.servers.push(server);
+            }
+            config.listeners.push(ListenerConfig {
+                name: (*name).into(),
+                bind: ([127, 0, 0, 1], 8080 + index as u16).into(),
+                pool: (*name).into(),
+            });
+            config.pools.push(pool);
+        }
+        Arc::new(config)
+    }
+}
+
+/// The name of a pool by its number.
+pub(super) fn pool_name(pool: usize) -> &'static str {
+    POOLS[pool]
+}
+
+/// The run of a seed.
+pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
+    let mut dice = Dice::new(seed);
+    let first = (1 << dice.between(2, 4)) - 1;
+    let second = (1 << dice.between(1, 2)) - 1;
+    let setup = Setup {
+        workers: 1 + dice.below(3),
+        clients: 3 + dice.below(6),
+        tick_ms: dice.between(50, 100),
+        length_ms: dice.between(20_000, 45_000),
+        balance: [
+            Balance::LeastSessions,
+            Balance::RoundRobin,
+            Balance::SourceHash,
+        ][dice.below(3)],
+        health: dice.chance(85),
+        max_sessions: dice.chance(30).then(|| 1 + dice.below(4) as u32),
+        file: File {
+            servers: [first, second],
+            minimum: 1 + dice.below(2) as u32,
+            moved: false,
+        },
+    };
+    let mut planner = Planner {
+        focus: ServerName::new("app", format!("w{}", dice.below(2))),
+        setup,
+        dice,
+        actions: Vec::new(),
+    };
+    planner.users();
+    planner.operators();
+    planner.faults();
+    let Planner {
+        setup, mut actions, ..
+    } = planner;
+    actions.sort_by_key(|planned| planned.at);
+    (setup, actions)
+}
+
+struct Planner {
+    setup: Setup,
+    dice: Dice,
+    /// Most of what happens, happens to this server: faults that meet are the interesting ones.
+    focus: ServerName,
+    actions: Vec<Planned>,
+}
+
+impl Planner {
+    fn add(&mut self, at: i64, action: Action) {
+        self.actions.push(Planned { at, action });
+    }
+
+    fn moment(&mut self) -> i64 {
+        let end = self.setup.length_ms;
+        self.dice.between(100, end)
+    }
+
+    fn server(&mut self) -> ServerName {
+        if self.dice.chance(70) {
+            return self.focus.clone();
+        }
+        let pool = self.dice.below(2);
+        let name = match self.dice.chance(15) {
+            true => format!("x{}", self.dice.below(2)),
+            false => format!("w{}", self.dice.below(4)),
+        };
+        ServerName::new(POOLS[pool], name)
+    }
+
+    fn users(&mut self) {
+        let pause = [600, 1500, 3000][self.dice.below(3)];
+        for client in 0..self.setup.clients {
+            let mut at = self.dice.between(0, 3000);
+            while at < self.setup.length_ms {
+                let pool = usize::from(self.dice.chance(20));
+                let action = match self.dice.chance(4) {
+                    true => Action::Logout { client, pool },
+                    false => self.request(client, pool),
+                };
+                self.add(at, action);
+                at += self.dice.between(pause / 4, pause * 2);
+                if self.dice.chance(6) {
+                    // Quiet for about as long as a session binds, or for as long as a token lives.
+                    at += self.dice.between(5_000, 13_000);
+                }
+            }
+        }
+    }
+
+    fn request(&mut self, client: usize, pool: usize) -> Action {
+        let tunnel = self.dice.chance(8);
+        let shows = match self.dice.below(40) {
+            0 => Shows::Nothing,
+            1 => Shows::Forged,
+            2 => Shows::OtherPool,
+            3..=5 => Shows::Earlier(self.dice.below(3)),
+            _ => Shows::Own,
+        };
+        let lasts_ms = match (tunnel, self.dice.chance(10)) {
+            (true, _) => self.dice.between(1000, 15_000),
+            (false, true) => self.dice.between(500, 9000),
+            (false, false) => self.dice.between(1, 200),
+        };
+        Action::Request {
+            client,
+            pool,
+            shows,
+            lasts_ms,
+            tunnel,
+        }
+    }
+
+    fn operators(&mut self) {
+        for _ in 0..self.dice.between(3, 16) {
+            let at = self.moment();
+            let order = self.order();
+            let server = match &order {
+                Order::Drain(server, within, _) => Some((server.clone(), *within)),
+                _ => None,
+            };
+            self.add(at, Action::Operator(order));
+            if self.dice.chance(25) {
+                // Another operator, at the same moment.
+                let (order, later) = (self.order(), self.dice.between(0, 40));
+                self.add(at + later, Action::Operator(order));
+            }
+            if let Some((server, within)) = server {
+                self.around_the_deadline(at + within, server);
+            }
+        }
+    }
+
+    /// The moment at which a drain ends is the one at which most can go wrong.
+    fn around_the_deadline(&mut self, deadline: i64, server: ServerName) {
+        if deadline >= self.setup.length_ms {
+            return;
+        }
+        if self.dice.chance(40) {
+            let at = deadline + self.dice.between(-400, 200);
+            let order = match self.dice.below(6) {
+                0 => Order::Ready(server),
+                1 => Order::Hold(server, true),
+                2 => Order::Drain(server, self.dice.between(1000, 8000), true),
+                3 => Order::Forget(server),
+                4 => Order::Set(server, 1 + self.dice.below(3) as u32, None),
+                _ => Order::Remove(server, true),
+            };
+            if self.dice.chance(60) {
+                let for_ms = self.dice.between(200, 900);
+                self.add(at - 10, Action::Disk(DiskFault::Slow, for_ms));
+            }
+            self.add(at, Action::Operator(order));
+        }
+        if self.dice.chance(30) {
+            let at = deadline + self.dice.between(-1500, 1200);
+            let action = self.kill();
+            self.add(at, action);
+        }
+    }
+
+    fn order(&mut self) -> Order {
+        let server = self.server();
+        let force = self.dice.chance(50);
+        match self.dice.below(24) {
+            0..=3 => Order::Ready(server),
+            4..=6 => Order::Hold(server, force),
+            7..=11 => Order::Drain(server, self.dice.between(1000, 15_000), force),
+            12 | 13 => Order::Maintenance(server, force),
+            14 => Order::Forget(server),
+            15 | 16 => Order::EndSession {
+                client: self.dice.below(self.setup.clients),
+                pool: usize::from(self.dice.chance(20)),
+            },
+            17 => {
+                let max = self.dice.chance(30).then(|| 1 + self.dice.below(3) as u32);
+                Order::Set(server, 1 + self.dice.below(3) as u32, max)
+            }
+            18 | 19 => {
+                let name = format!("x{}", self.dice.below(2));
+                Order::Add(ServerName::new(server.pool, name))
+            }
+            20 => {
+                let name = format!("x{}", self.dice.below(2));
+                Order::Remove(ServerName::new(server.pool, name), force)
+            }
+            21 => Order::Rotate,
+            _ => Order::Reload(self.file()),
+        }
+    }
+
+    fn file(&mut self) -> File {
+        let mut file = self.setup.file.clone();
+        match self.dice.below(5) {
+            0 => {}
+            1 => file.servers[0] ^= 1 << self.dice.below(4),
+            2 => file.servers[0] &= !(1 << self.dice.below(2)),
+            3 => file.servers[1] = 0,
+            _ => file.moved = true,
+        }
+        file.minimum = 1 + self.dice.below(2) as u32;
+        if file.servers[0] == 0 {
+            file.servers[0] = 1;
+        }
+        file
+    }
+
+    /// Each seed has some kinds of faults and not others: many of one kind find other things than
+    /// a few of every kind.
+    fn faults(&mut self) {
+        let kinds: Vec<usize> = (0..6).filter(|_| self.dice.chance(55)).collect();
+        for kind in kinds {
+            for _ in 0..self.dice.between(1, 4) {
+                let at = self.moment();
+                let action = self.fault(kind);
+                let spell = self.dice.between(500, 6000);
+                if let Action::Server(server, _) = &action {
+                    let well = Action::Server(server.clone(), Being::Well);
+                    self.add(at + spell, well);
+                }
+                self.add(at, action);
+            }
+        }
+    }
+
+    fn fault(&mut self, kind: usize) -> Action {
+        match kind {
+            0 => {
+                const BEINGS: [Being; 6] = [
+                    Being::Dead,
+                    Being::Hung,
+                    Being::OnHold,
+                    Being::AllInUse,
+                    Being::SaysBad,
+                    Being::SaysGood,
+                ];
+                Action::Server(self.server(), BEINGS[self.dice.below(6)])
+            }
+            1 => Action::Probes {
+                server: self.server(),
+                lost: self.dice.chance(50),
+                for_ms: self.dice.between(500, 3500),
+            },
+            2 => self.kill(),
+            3 => {
+                let hour = 3_600_000;
+                Action::WallStep([hour, -hour, 3000, -3000][self.dice.below(4)])
+            }
+            4 => {
+                let fault = match self.dice.below(5) {
+                    0 => DiskFault::Lying,
+                    1 | 2 => DiskFault::Full,
+                    _ => DiskFault::Slow,
+                };
+                Action::Disk(fault, self.dice.between(300, 5000))
+            }
+            _ => {
+                let stalled = self.dice.chance(30);
+                Action::Worker {
+                    worker: self.dice.below(self.setup.workers),
+                    stalled,
+                    for_ms: self.dice.between(500, 7000),
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self) -> Action {
+        Action::Kill {
+            down_ms: self.dice.between(20, 3000),
+            reboot: self.dice.chance(25),
+        }
+    }
+}

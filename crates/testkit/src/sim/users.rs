@@ -1,0 +1,220 @@
+//! What users do, and what a worker makes of it.
+
+use super::judge::Asked;
+use super::plan::{Action, Being, Shows, pool_name};
+use super::worker::{Asking, Exchange, Placed, Token, is_expired};
+use super::world::World;
+use ebbtide_core::{EndReason, Fact, Found, Now, PoolView, ServerName, SessionId, Snapshot};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+impl World {
+    /// Plays a request: it comes to one of the workers, is placed, and is served for a while.
+    pub fn request(&mut self, index: usize) {
+        let Action::Request {
+            client,
+            pool,
+            shows,
+            lasts_ms,
+            tunnel,
+        } = self.plan[index].action
+        else {
+            return;
+        };
+        let roll = self.roll() as usize;
+        let Some(node) = &self.node else { return };
+        let number = roll % node.workers.len();
+        let worker = &node.workers[number];
+        if worker.stalled_until > self.at {
+            let until = worker.stalled_until + 1;
+            return self.again(index, until);
+        }
+        let snapshot = Arc::clone(&worker.snapshot);
+        let Some(view) = snapshot.pool_named(pool_name(pool)) else {
+            return;
+        };
+        let token = self.token(client, pool, shows);
+        let known = token.as_ref().is_some_and(|token| {
+            let node = self.node.as_ref();
+            node.is_some_and(|node| !matches!(node.table.find(token.session), Found::Unknown))
+        });
+        let (placed, refused) = self.place(number, client, view, token.as_ref());
+        let now = self.now();
+        self.tell(|| shown(client, shows, token.as_ref(), placed.as_ref(), view));
+        let asked = Asked {
+            genuine: !matches!(shows, Shows::Forged | Shows::OtherPool),
+            lost_by_age: token
+                .as_ref()
+                .is_some_and(|token| !known && is_expired(token, now)),
+            lost_by_secret: token.as_ref().is_some_and(|token| {
+                let secrets = &snapshot.token_secrets;
+                token.secret != secrets.current && Some(token.secret) != secrets.previous
+            }),
+            refused,
+        };
+        let went = placed.as_ref().map(|placed| {
+            let name = ServerName::new(pool_name(pool), &*placed.server.name);
+            (placed.session.id, name)
+        });
+        self.judge
+            .requested(token.as_ref(), &asked, went.as_ref(), now, self.at);
+        if let (Some(placed), Some((_, name))) = (placed, went) {
+            let exchange = Exchange {
+                number: 0,
+                worker: number,
+                server: name,
+                stay: placed.session.enter(now.moment),
+                tunnel,
+            };
+            self.judge.opened(placed.session.id, self.at);
+            self.renew(client, pool, &placed, &exchange.server, &snapshot, now);
+            let hung = self.being(&exchange.server) == Being::Hung;
+            self.open_exchange(exchange, if hung { 20_000 } else { lasts_ms });
+        }
+    }
+
+    /// Gives the client a new token, where its own is missing or old.
+    fn renew(
+        &mut self,
+        client: usize,
+        pool: usize,
+        placed: &Placed,
+        server: &ServerName,
+        snapshot: &Snapshot,
+        now: Now,
+    ) {
+        if !placed.renew {
+            return;
+        }
+        self.clients[client].tokens[pool].push(Token {
+            server: server.clone(),
+            epoch: placed.server.epoch,
+            session: placed.session.id,
+            started_s: now.wall_at(placed.session.started).0 / 1000,
+            renewed_s: now.wall.0 / 1000,
+            secret: snapshot.token_secrets.current,
+        });
+    }
+
+    /// Places a request; a server that cannot be connected to is tried once, then another.
+    /// Returns as well which session that cost its server.
+    fn place(
+        &mut self,
+        worker: usize,
+        client: usize,
+        pool: &PoolView,
+        token: Option<&Token>,
+    ) -> (Option<Placed>, Option<SessionId>) {
+        let address = IpAddr::from([192, 0, 2, client as u8]);
+        let (now, at) = (self.now(), self.at);
+        let mut numbers = [0; 4].map(|_: u64| self.roll());
+        let mut next = 0;
+        let mut roll = || {
+            next += 1;
+            std::mem::take(&mut numbers[(next - 1) % 4])
+        };
+        let Some(node) = &mut self.node else {
+            return (None, None);
+        };
+        let snapshot = Arc::clone(&node.workers[worker].snapshot);
+        let rotation = node.workers[worker].rotation(&pool.config.name);
+        let mut asking = Asking {
+            table: &node.table,
+            pool,
+            snapshot: &snapshot,
+            client: address,
+            now,
+            roll: &mut roll,
+        };
+        let name = |placed: &Placed| ServerName::new(&pool.config.name, &*placed.server.name);
+        let Some(placed) = asking.place(token, rotation) else {
+            return (None, None);
+        };
+        if placed.begun {
+            self.judge
+                .begun(&placed.session, &name(&placed), placed.moved, at);
+        }
+        let refuses = |name: &ServerName, world: &Self| {
+            matches!(world.being(name), Being::Dead | Being::SaysGood)
+        };
+        if !refuses(&name(&placed), self) {
+            return (Some(placed), None);
+        }
+        self.tell_driver(Fact::ConnectFailed {
+            pool: pool.key,
+            server: placed.server.key,
+        });
+        let Some(node) = &mut self.node else {
+            return (None, None);
+        };
+        let refused = placed.session.id;
+        let rotation = node.workers[worker].rotation(&pool.config.name);
+        let mut asking = Asking {
+            table: &node.table,
+            pool,
+            snapshot: &snapshot,
+            client: address,
+            now,
+            roll: &mut roll,
+        };
+        let second = asking.move_away(&placed.session, Some(placed.server.key), rotation);
+        if let Some(second) = &second {
+            self.judge
+                .begun(&second.session, &name(second), second.moved, at);
+        }
+        let second = second.filter(|second| !refuses(&name(second), self));
+        (second, Some(refused))
+    }
+
+    fn token(&mut self, client: usize, pool: usize, shows: Shows) -> Option<Token> {
+        let roll = self.roll();
+        let tokens = &self.clients[client].tokens;
+        match shows {
+            Shows::Nothing => None,
+            Shows::Own => tokens[pool].last().cloned(),
+            Shows::Earlier(back) => tokens[pool].iter().rev().nth(back + 1).cloned(),
+            Shows::OtherPool => tokens[1 - pool].last().cloned(),
+            Shows::Forged => tokens[pool].last().cloned().map(|mut token| {
+                match roll % 3 {
+                    0 => token.epoch += 1,
+                    1 => token.server.server = "w0".into(),
+                    _ => token.renewed_s += 3600,
+                }
+                token.secret = [0xee; 32];
+                token
+            }),
+        }
+    }
+
+    pub fn log_out(&mut self, client: usize, pool: usize) {
+        let now = self.now();
+        let (Some(node), Some(token)) = (&self.node, self.clients[client].tokens[pool].last())
+        else {
+            return;
+        };
+        let reason = EndReason::LoggedOut;
+        if node.table.end_by_id(token.session, reason, now).is_some() {
+            self.judge.logged_out(token.session, self.at);
+        }
+    }
+}
+
+fn shown(
+    client: usize,
+    shows: Shows,
+    token: Option<&Token>,
+    placed: Option<&Placed>,
+    pool: &PoolView,
+) -> String {
+    let token = token.map_or("no token".to_owned(), |token| {
+        format!(
+            "token {} on {} epoch {}",
+            token.session, token.server, token.epoch
+        )
+    });
+    let went = placed.map_or("is refused".to_owned(), |placed| {
+        let (id, server) = (placed.session.id, &placed.server.name);
+        format!("goes to {}/{server}, session {id}", pool.config.name)
+    });
+    format!("client {client} shows {shows:?}: {token}: {went}")
+}

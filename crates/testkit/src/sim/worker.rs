@@ -1,0 +1,213 @@
+//! A simulated worker: decides by its own snapshot only, with the rules of DESIGN section 4. Tokens
+//! are plain data here; the secret in one stands for its seal.
+
+use super::plan::REUSE;
+use ebbtide_core::{
+    EndReason, Found, Moment, Now, PoolView, Reason, Rotation, ServerKey, ServerName, ServerView,
+    Session, SessionId, SessionTable, Snapshot, Stay, WallTime, choose,
+};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a client carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub server: ServerName,
+    pub epoch: u32,
+    pub session: SessionId,
+    pub started_s: u64,
+    pub renewed_s: u64,
+    pub secret: [u8; 32],
+}
+
+pub(super) struct Worker {
+    pub snapshot: Arc<Snapshot>,
+    /// When the newest order will be taken; later ones are not taken before it.
+    pub takes_until: i64,
+    pub slow_until: i64,
+    pub stalled_until: i64,
+    rotations: BTreeMap<String, Rotation>,
+}
+
+/// A request or tunnel that is being served.
+pub(super) struct Exchange {
+    pub number: u64,
+    pub worker: usize,
+    pub server: ServerName,
+    pub stay: Stay,
+    pub tunnel: bool,
+}
+
+/// Where a request goes.
+pub(super) struct Placed {
+    pub session: Arc<Session>,
+    pub server: ServerView,
+    /// The session began with this request.
+    pub begun: bool,
+    pub renew: bool,
+    /// The session that it had before, if that had to leave its server.
+    pub moved: Option<SessionId>,
+}
+
+/// A request, as far as it matters for where it goes.
+pub(super) struct Asking<'a> {
+    pub table: &'a SessionTable,
+    pub pool: &'a PoolView,
+    pub snapshot: &'a Snapshot,
+    pub client: IpAddr,
+    pub now: Now,
+    pub roll: &'a mut dyn FnMut() -> u64,
+}
+
+impl Worker {
+    pub fn new(now: i64) -> Self {
+        Self {
+            snapshot: Arc::default(),
+            takes_until: now,
+            slow_until: 0,
+            stalled_until: 0,
+            rotations: BTreeMap::new(),
+        }
+    }
+
+    pub fn rotation(&mut self, pool: &str) -> &mut Rotation {
+        self.rotations.entry(pool.to_owned()).or_default()
+    }
+}
+
+impl Asking<'_> {
+    pub fn place(&mut self, token: Option<&Token>, rotation: &mut Rotation) -> Option<Placed> {
+        let Some((session, server, stale)) = token.and_then(|token| self.verify(token)) else {
+            return self.begin(None, None, rotation);
+        };
+        if server.standing.serves_own {
+            return Some(Placed {
+                session,
+                server,
+                begun: false,
+                renew: stale,
+                moved: None,
+            });
+        }
+        self.move_away(&session, None, rotation)
+    }
+
+    /// Begins another session elsewhere, then ends the one that its server cannot serve.
+    pub fn move_away(
+        &mut self,
+        session: &Arc<Session>,
+        excluded: Option<ServerKey>,
+        rotation: &mut Rotation,
+    ) -> Option<Placed> {
+        let placed = self.begin(excluded, Some(session.server), rotation)?;
+        self.table.end(session, EndReason::ServerGone, self.now);
+        Some(Placed {
+            moved: Some(session.id),
+            ..placed
+        })
+    }
+
+    fn verify(&self, token: &Token) -> Option<(Arc<Session>, ServerView, bool)> {
+        let secrets = &self.snapshot.token_secrets;
+        if token.secret != secrets.current && Some(token.secret) != secrets.previous {
+            return None;
+        }
+        if token.server.pool != self.pool.config.name {
+            return None;
+        }
+        let server = find_server(self.pool, &token.server.server)?;
+        if server.epoch != token.epoch {
+            return None;
+        }
+        let session = self.known(token, server)?;
+        let wall_s = self.now.wall.0 / 1000;
+        let stale = wall_s.abs_diff(token.renewed_s) * 1000 > REUSE.0 / 4;
+        Some((session, server.clone(), stale))
+    }
+
+    fn known(&self, token: &Token, server: &ServerView) -> Option<Arc<Session>> {
+        match self.table.find(token.session) {
+            Found::Live(session) => {
+                let place = (session.pool, session.server, session.epoch);
+                if place != (self.pool.key, server.key, server.epoch) {
+                    return None;
+                }
+                let quiet = self.now.moment.since(session.last_activity());
+                if session.open() > 0 || quiet <= self.pool.config.sticky.reuse {
+                    return Some(session);
+                }
+                self.table.end(&session, EndReason::Expired, self.now);
+                None
+            }
+            Found::Ended => None,
+            Found::Unknown => {
+                if is_expired(token, self.now) {
+                    return None;
+                }
+                let started = WallTime(token.started_s * 1000);
+                let (pool, table) = (self.pool.key, self.table);
+                table.adopt(token.session, pool, server, self.client, started, self.now)
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        excluded: Option<ServerKey>,
+        from: Option<ServerKey>,
+        rotation: &mut Rotation,
+    ) -> Option<Placed> {
+        let eligible = |server: &ServerView| {
+            let room = server
+                .max_sessions
+                .is_none_or(|max| server.load.sessions() < max);
+            Some(server.key) != excluded && room
+        };
+        let dice = (self.roll)();
+        let server = choose(self.pool, eligible, self.client, dice, rotation)?;
+        let id = SessionId((self.roll)());
+        let session = self
+            .table
+            .begin(id, self.pool.key, server, self.client, from, self.now)?;
+        Some(Placed {
+            session,
+            server: server.clone(),
+            begun: true,
+            renew: true,
+            moved: None,
+        })
+    }
+}
+
+/// Whether a node that has not seen the token's session takes it as over.
+pub(super) fn is_expired(token: &Token, now: Now) -> bool {
+    let renewed = Moment((token.renewed_s * 1000).cast_signed());
+    Moment(now.wall.0.cast_signed()).since(renewed) > Snapshot::token_life(REUSE)
+}
+
+fn find_server<'a>(pool: &'a PoolView, name: &str) -> Option<&'a ServerView> {
+    pool.servers.iter().find(|server| &*server.name == name)
+}
+
+impl Exchange {
+    /// Whether its session was ended in a way that ends what is in flight too (ADR 0004).
+    pub fn is_over(&self) -> bool {
+        match self.stay.session().ended() {
+            None | Some(EndReason::ServerGone | EndReason::ServerRemoved) => false,
+            Some(EndReason::LoggedOut | EndReason::Forgotten) => self.tunnel,
+            Some(EndReason::EndedByOperator | EndReason::Expired) => true,
+        }
+    }
+
+    /// Whether its server may not serve it any more.
+    pub fn is_misplaced(&self, snapshot: &Snapshot) -> bool {
+        let session = self.stay.session();
+        snapshot
+            .server(session.pool, session.server)
+            .is_some_and(|server| {
+                server.standing.reason == Reason::Maintenance
+                    || (server.epoch != session.epoch && self.tunnel)
+            })
+    }
+}

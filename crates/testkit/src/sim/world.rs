@@ -1,0 +1,647 @@
+//! The simulated world: one queue of happenings in simulated time, and the node in the middle of
+//! it. The driver is handed its inputs and has its outputs carried out as the real shell does.
+
+use super::dice::scramble;
+use super::disk::Disk;
+use super::judge::{Failure, Judge};
+use super::plan::{
+    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, TAIL_MS, pool_name,
+};
+use super::worker::{Exchange, Token, Worker};
+use ebbtide_core::{
+    Actor, Command, Config, Driver, EventKind, Fact, Input, Millis, Moment, Now, Output,
+    ProbeOutcome, RequestId, ServerChange, ServerConfig, ServerName, SessionTable, Snapshot,
+    WallTime, Write,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The boot clock when a machine has just started.
+const BOOT_MS: i64 = 1_000_000;
+const WALL_MS: i64 = 1_700_000_000_000;
+/// Shards swept each tick, as in the real shell.
+const SWEEP: usize = SessionTable::SHARDS.div_ceil(16);
+
+pub(super) struct World {
+    pub seed: u64,
+    pub at: i64,
+    rolled: (i64, u64),
+    pub setup: Setup,
+    pub plan: Vec<Planned>,
+    queue: BTreeMap<(i64, u64), Happening>,
+    queued: u64,
+    wall_offset: i64,
+    boot: u32,
+    boot_began: i64,
+    file: File,
+    config: Arc<Config>,
+    disk: Disk,
+    servers: BTreeMap<ServerName, Server>,
+    pub clients: Vec<Client>,
+    pub node: Option<Node>,
+    pub life: u32,
+    pub judge: Judge,
+    last_request: u64,
+    last_exchange: u64,
+    pub told: Option<Vec<String>>,
+}
+
+/// A running program.
+pub(super) struct Node {
+    pub driver: Driver,
+    pub table: Arc<SessionTable>,
+    pub workers: Vec<Worker>,
+    pub exchanges: Vec<Exchange>,
+    sweep_next: usize,
+    ticks: u64,
+}
+
+pub(super) struct Server {
+    pub being: Being,
+    probes_late_until: i64,
+    probes_lost_until: i64,
+}
+
+/// A user: the tokens it was given for each pool, the newest last.
+#[derive(Default)]
+pub(super) struct Client {
+    pub tokens: [Vec<Token>; 2],
+}
+
+enum Happening {
+    Act(usize),
+    Start,
+    /// Of the life of the node with this number; forgotten if that has ended.
+    OfNode(u32, NodeHappening),
+}
+
+enum NodeHappening {
+    Tick,
+    Durable(u64, Vec<Write>),
+    Stored(u64, Result<(), String>, bool),
+    Take(usize, Arc<Snapshot>),
+    Tell(Fact),
+    ProbeRound,
+    Probed(ServerName, ProbeOutcome),
+    ExchangeEnd(u64),
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            being: Being::Well,
+            probes_late_until: 0,
+            probes_lost_until: 0,
+        }
+    }
+}
+
+impl World {
+    pub fn new(seed: u64, setup: Setup, plan: Vec<Planned>, tells: bool) -> Self {
+        let clients = (0..setup.clients).map(|_| Client::default()).collect();
+        let file = setup.file.clone();
+        let mut world = Self {
+            config: file.config(&setup),
+            seed,
+            at: 0,
+            rolled: (0, 0),
+            queue: BTreeMap::new(),
+            queued: 0,
+            wall_offset: 0,
+            boot: 1,
+            boot_began: 0,
+            file,
+            disk: Disk::default(),
+            servers: BTreeMap::new(),
+            clients,
+            node: None,
+            life: 0,
+            judge: Judge::default(),
+            last_request: 0,
+            last_exchange: 0,
+            told: tells.then(Vec::new),
+            setup,
+            plan,
+        };
+        world.later(0, Happening::Start);
+        for index in 0..world.plan.len() {
+            let at = world.plan[index].at;
+            world.later(at, Happening::Act(index));
+        }
+        world
+    }
+
+    /// Plays the plan to its end, or to the first broken promise; returns the steps taken.
+    pub fn run(&mut self) -> Result<u64, Failure> {
+        let end = self.setup.length_ms + TAIL_MS;
+        let mut steps = 0;
+        while let Some(((at, _), happening)) = self.queue.pop_first() {
+            if at > end {
+                break;
+            }
+            self.at = at;
+            self.judge.at = at;
+            steps += 1;
+            self.happen(happening);
+            self.judge.verdict()?;
+        }
+        self.judge.finish();
+        self.judge.verdict()?;
+        // What was acknowledged is there after one more restart.
+        self.kill(true);
+        self.start();
+        self.judge.verdict()?;
+        Ok(steps)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Act(index) => self.act(index),
+            Happening::Start => self.start(),
+            Happening::OfNode(life, happening) => {
+                if life == self.life && self.node.is_some() {
+                    self.happen_to_node(happening);
+                }
+            }
+        }
+    }
+
+    fn happen_to_node(&mut self, happening: NodeHappening) {
+        match happening {
+            NodeHappening::Tick => self.tick(),
+            NodeHappening::Durable(ticket, writes) => self.durable(ticket, &writes),
+            NodeHappening::Stored(ticket, result, is_there) => {
+                self.judge.stored(ticket, result.is_ok(), is_there, self.at);
+                self.step(Input::Persisted { ticket, result });
+            }
+            NodeHappening::Take(worker, snapshot) => self.take(worker, snapshot),
+            NodeHappening::Tell(fact) => {
+                if let Fact::ConnectFailed { pool, server } = &fact {
+                    let node = self.node.as_ref();
+                    let snapshot = node.map(|node| node.driver.snapshot());
+                    let name = snapshot.and_then(|snapshot| {
+                        let pool = snapshot.pool(*pool)?;
+                        let server = pool.server(*server)?;
+                        Some(ServerName::new(&pool.config.name, &*server.name))
+                    });
+                    if let Some(name) = name {
+                        self.judge.suspected(&name);
+                    }
+                }
+                self.step(Input::Fact(fact));
+            }
+            NodeHappening::ProbeRound => self.probe_round(),
+            NodeHappening::Probed(server, outcome) => {
+                self.judge.probed(&server, &outcome, self.at);
+                self.step(Input::Probed { server, outcome });
+            }
+            NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
+        }
+    }
+
+    pub fn now(&self) -> Now {
+        Now {
+            moment: Moment(BOOT_MS + self.at - self.boot_began),
+            wall: WallTime((WALL_MS + self.at + self.wall_offset).unsigned_abs()),
+        }
+    }
+
+    /// A number that depends on the seed, the time, and how many were asked for at this time.
+    pub fn roll(&mut self) -> u64 {
+        if self.rolled.0 != self.at {
+            self.rolled = (self.at, 0);
+        }
+        self.rolled.1 += 1;
+        let (at, count) = (self.at.unsigned_abs(), self.rolled.1);
+        scramble(scramble(self.seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(count))
+    }
+
+    fn between(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.roll() % (high - low + 1).unsigned_abs()).cast_signed()
+    }
+
+    pub fn tell(&mut self, text: impl FnOnce() -> String) {
+        let at = self.at;
+        if let Some(told) = &mut self.told {
+            told.push(format!("{at:>7} ms  {}", text()));
+        }
+    }
+
+    fn later(&mut self, at: i64, happening: Happening) {
+        self.queued += 1;
+        self.queue.insert((at, self.queued), happening);
+    }
+
+    fn to_node(&mut self, at: i64, happening: NodeHappening) {
+        let life = self.life;
+        self.later(at, Happening::OfNode(life, happening));
+    }
+
+    /// Plays this action again when the worker that it fell to goes on.
+    pub fn again(&mut self, index: usize, at: i64) {
+        self.later(at, Happening::Act(index));
+    }
+
+    pub fn tell_driver(&mut self, fact: Fact) {
+        let at = self.at + self.between(0, 5);
+        self.to_node(at, NodeHappening::Tell(fact));
+    }
+
+    pub fn being(&self, server: &ServerName) -> Being {
+        self.servers
+            .get(server)
+            .map_or(Being::Well, |server| server.being)
+    }
+
+    /// Registers what is being served until it ends by itself.
+    pub fn open_exchange(&mut self, mut exchange: Exchange, lasts_ms: i64) {
+        self.last_exchange += 1;
+        exchange.number = self.last_exchange;
+        let number = exchange.number;
+        if let Some(node) = &mut self.node {
+            node.exchanges.push(exchange);
+        }
+        self.to_node(self.at + lasts_ms, NodeHappening::ExchangeEnd(number));
+    }
+
+    fn act(&mut self, index: usize) {
+        let action = self.plan[index].action.clone();
+        if !matches!(action, Action::Request { .. }) {
+            self.tell(|| format!("{action:?}"));
+        }
+        match action {
+            Action::Request { .. } => self.request(index),
+            Action::Logout { client, pool } => self.log_out(client, pool),
+            Action::Operator(order) => self.operate(order),
+            Action::Server(server, being) => self.servers.entry(server).or_default().being = being,
+            Action::Probes {
+                server,
+                lost,
+                for_ms,
+            } => {
+                let until = self.at + for_ms;
+                let server = self.servers.entry(server).or_default();
+                match lost {
+                    true => server.probes_lost_until = until,
+                    false => server.probes_late_until = until,
+                }
+            }
+            Action::Kill { down_ms, reboot } => {
+                if self.node.is_some() {
+                    self.kill(reboot);
+                    self.later(self.at + down_ms, Happening::Start);
+                }
+            }
+            Action::WallStep(by) => {
+                self.wall_offset += by;
+                self.judge.wall_stepped(self.at, by);
+            }
+            Action::Disk(fault, for_ms) => self.disk.fault = Some((fault, self.at + for_ms)),
+            Action::Worker {
+                worker,
+                stalled,
+                for_ms,
+            } => {
+                let until = self.at + for_ms;
+                if let Some(node) = &mut self.node {
+                    let worker = &mut node.workers[worker];
+                    match stalled {
+                        true => worker.stalled_until = until,
+                        false => worker.slow_until = until,
+                    }
+                }
+            }
+        }
+    }
+
+    fn kill(&mut self, reboot: bool) {
+        self.node = None;
+        self.judge.killed();
+        if reboot {
+            self.boot += 1;
+            self.boot_began = self.at;
+        }
+    }
+
+    fn start(&mut self) {
+        self.life += 1;
+        let now = self.now();
+        let restored = self.disk.restore(now);
+        let table = Arc::<SessionTable>::default();
+        let driver = Driver::new(
+            Arc::clone(&self.config),
+            restored,
+            Arc::clone(&table),
+            format!("boot-{}", self.boot),
+            self.setup.workers,
+            now,
+        );
+        let snapshot = driver.snapshot();
+        let at = self.at;
+        self.node = Some(Node {
+            driver,
+            table,
+            workers: (0..self.setup.workers).map(|_| Worker::new(at)).collect(),
+            exchanges: Vec::new(),
+            sweep_next: 0,
+            ticks: 0,
+        });
+        self.tell(|| "the node starts".into());
+        self.judge.starts(self.life, self.boot, now, at);
+        self.observe();
+        self.publish(&snapshot);
+        let tick_ms = self.setup.tick_ms;
+        self.to_node(at + tick_ms, NodeHappening::Tick);
+        let first = self.between(5, 300);
+        self.to_node(at + first, NodeHappening::ProbeRound);
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        let Some(node) = &mut self.node else { return };
+        node.ticks += 1;
+        let ticks = node.ticks;
+        let end = (node.sweep_next + SWEEP).min(SessionTable::SHARDS);
+        node.table
+            .sweep(node.sweep_next..end, &node.driver.snapshot(), now);
+        node.sweep_next = if end == SessionTable::SHARDS { 0 } else { end };
+        let (changes, _) = node.table.take_changes();
+        if !changes.is_empty() {
+            self.step(Input::Sessions(changes));
+        }
+        self.step(Input::Tick);
+        if ticks.is_multiple_of(2) {
+            self.cut(|exchange, _| exchange.is_over());
+        }
+        self.judge_exchanges();
+        if ticks.is_multiple_of(8) {
+            self.observe();
+        }
+        let tick_ms = self.setup.tick_ms;
+        self.to_node(self.at + tick_ms, NodeHappening::Tick);
+    }
+
+    fn step(&mut self, input: Input) {
+        let now = self.now();
+        let Some(node) = &mut self.node else { return };
+        let outputs = node.driver.step(now, input);
+        let mut noteworthy = false;
+        for output in outputs {
+            noteworthy |= matches!(output, Output::Publish(_) | Output::Answer { .. });
+            self.carry_out(output, now);
+        }
+        if noteworthy {
+            self.observe();
+        }
+    }
+
+    fn carry_out(&mut self, output: Output, now: Now) {
+        match output {
+            Output::Persist { ticket, writes } => self.persist(ticket, writes, now),
+            Output::Publish(snapshot) => self.publish(&snapshot),
+            Output::Answer { id, result } => {
+                self.tell(|| match &result {
+                    Ok(answer) => format!("answer {}: {}", id.0, answer.text),
+                    Err(refusal) => format!("refusal {}: {}", id.0, refusal.text),
+                });
+                let node = self.node.as_ref();
+                let workers = node.map_or(&[][..], |node| &node.workers);
+                let taken = workers
+                    .iter()
+                    .map(|worker| worker.snapshot.generation)
+                    .min();
+                self.judge
+                    .answered(id, &result, taken.unwrap_or(0), self.at);
+            }
+            Output::Event(event) => {
+                if let (EventKind::Drained { .. }, Some(server)) = (&event.kind, &event.server) {
+                    self.tell(|| format!("{server}: {}", event.kind));
+                    self.judge.drained(server, now, self.at);
+                }
+            }
+            Output::ProbeNow(server) => self.probe(server),
+        }
+    }
+
+    fn persist(&mut self, ticket: u64, writes: Vec<Write>, now: Now) {
+        if let Some(node) = &self.node {
+            self.judge
+                .persisting(ticket, &writes, &node.driver.snapshot(), now);
+        }
+        self.tell(|| format!("write {ticket}: {} entries", writes.len()));
+        let slow = self.disk.fault_at(self.at) == Some(DiskFault::Slow);
+        let takes = match slow {
+            true => self.between(100, 2500),
+            false => self.between(0, 12),
+        };
+        self.to_node(self.at + takes, NodeHappening::Durable(ticket, writes));
+    }
+
+    /// The disk is done with a write; the driver hears of it a little later.
+    fn durable(&mut self, ticket: u64, writes: &[Write]) {
+        let fault = self.disk.fault_at(self.at);
+        let is_there = fault != Some(DiskFault::Full);
+        if is_there {
+            self.disk.commit(writes);
+        }
+        let result = match fault {
+            Some(DiskFault::Full) => Err("no space left on device".into()),
+            Some(DiskFault::Lying) => Err("input/output error".into()),
+            _ => Ok(()),
+        };
+        self.tell(|| format!("write {ticket} is done: {result:?}"));
+        let at = self.at + self.between(0, 8);
+        self.to_node(at, NodeHappening::Stored(ticket, result, is_there));
+    }
+
+    fn publish(&mut self, snapshot: &Arc<Snapshot>) {
+        self.judge.published(snapshot.generation);
+        self.tell(|| format!("publish {}", snapshot.generation));
+        for index in 0..self.setup.workers {
+            let (quick, slow) = (self.between(0, 15), self.between(50, 600));
+            let at = self.at;
+            let Some(node) = &mut self.node else { return };
+            let worker = &mut node.workers[index];
+            let late = if worker.slow_until > at { slow } else { quick };
+            let takes_at = (at + late)
+                .max(worker.takes_until)
+                .max(worker.stalled_until);
+            worker.takes_until = takes_at;
+            self.to_node(takes_at, NodeHappening::Take(index, Arc::clone(snapshot)));
+        }
+    }
+
+    fn take(&mut self, index: usize, snapshot: Arc<Snapshot>) {
+        let at = self.at;
+        let Some(node) = &mut self.node else { return };
+        if node.workers[index].stalled_until > at {
+            let until = node.workers[index].stalled_until;
+            return self.to_node(until, NodeHappening::Take(index, snapshot));
+        }
+        let generation = snapshot.generation;
+        if generation < node.workers[index].snapshot.generation {
+            return;
+        }
+        node.workers[index].snapshot = Arc::clone(&snapshot);
+        self.cut(|exchange, worker| {
+            worker == index && (exchange.is_over() || exchange.is_misplaced(&snapshot))
+        });
+        self.tell_driver(Fact::Acknowledged {
+            worker: index,
+            generation,
+        });
+    }
+
+    /// Ends what is in flight and may not go on, except where a worker does nothing at all.
+    fn cut(&mut self, over: impl Fn(&Exchange, usize) -> bool) {
+        let at = self.at;
+        let Some(node) = &mut self.node else { return };
+        let (workers, judge) = (&node.workers, &mut self.judge);
+        node.exchanges.retain(|exchange| {
+            let stalled = workers[exchange.worker].stalled_until > at;
+            let cut = !stalled && over(exchange, exchange.worker);
+            if cut {
+                judge.closed(exchange.stay.session().id, at);
+            }
+            !cut
+        });
+    }
+
+    fn end_exchange(&mut self, number: u64) {
+        let now = self.now();
+        let Some(node) = &mut self.node else { return };
+        let found = node.exchanges.iter().position(|one| one.number == number);
+        if let Some(index) = found {
+            let exchange = node.exchanges.swap_remove(index);
+            let session = exchange.stay.session();
+            session.touch(now.moment);
+            self.judge.closed(session.id, self.at);
+        }
+    }
+
+    fn judge_exchanges(&mut self) {
+        let now = self.now();
+        let Some(node) = &self.node else { return };
+        for exchange in &node.exchanges {
+            if node.workers[exchange.worker].stalled_until + 100 < self.at {
+                let id = exchange.stay.session().id;
+                self.judge.still_served(id, &exchange.server, now, self.at);
+            }
+        }
+        self.judge.deadlines(now, self.at);
+    }
+
+    fn observe(&mut self) {
+        let now = self.now();
+        if let Some(node) = &self.node {
+            let status = node.driver.status(now);
+            let snapshot = node.driver.snapshot();
+            self.judge
+                .observe(&status, &snapshot, &node.table, now, self.at);
+        }
+    }
+
+    fn probe_round(&mut self) {
+        let Some(node) = &self.node else { return };
+        let snapshot = node.driver.snapshot();
+        let checked = snapshot
+            .pools
+            .iter()
+            .filter(|pool| pool.config.health.is_some());
+        let names: Vec<ServerName> = checked
+            .flat_map(|pool| {
+                let name = &pool.config.name;
+                let servers = pool.servers.iter();
+                servers.map(move |server| ServerName::new(name, &*server.name))
+            })
+            .collect();
+        names.into_iter().for_each(|name| self.probe(name));
+        self.to_node(self.at + PROBE_EVERY_MS, NodeHappening::ProbeRound);
+    }
+
+    fn probe(&mut self, name: ServerName) {
+        let (quick, timeout) = (self.between(1, 60), 900);
+        let at = self.at;
+        let server = self.servers.entry(name.clone()).or_default();
+        let (lost, late) = (server.probes_lost_until > at, server.probes_late_until > at);
+        let bad = |why: &str| ProbeOutcome::Bad(why.into());
+        let (outcome, takes) = match server.being {
+            _ if lost => (bad("timed out"), timeout),
+            Being::Well | Being::SaysGood => (ProbeOutcome::Good { places: None }, quick),
+            Being::Dead => (bad("connection refused"), quick),
+            Being::Hung => (bad("timed out"), timeout),
+            Being::OnHold => (ProbeOutcome::OnHold, quick),
+            Being::AllInUse => (ProbeOutcome::AllInUse, quick),
+            Being::SaysBad => (bad("status 500"), quick),
+        };
+        let takes = takes + if late { 800 } else { 0 };
+        self.to_node(at + takes, NodeHappening::Probed(name, outcome));
+    }
+
+    fn operate(&mut self, order: Order) {
+        if let Order::Reload(file) = &order {
+            self.file = file.clone();
+            self.config = self.file.config(&self.setup);
+        }
+        let Some(command) = self.command(order) else {
+            return;
+        };
+        if self.node.is_none() {
+            return;
+        }
+        self.last_request += 1;
+        let id = RequestId(self.last_request);
+        let now = self.now();
+        self.judge.asked(id, &command, now);
+        let actor = Actor {
+            who: id.0.to_string(),
+            from: "simulation".into(),
+            reason: None,
+        };
+        self.tell(|| format!("request {}", id.0));
+        self.step(Input::Command { id, actor, command });
+    }
+
+    fn command(&mut self, order: Order) -> Option<Command> {
+        Some(match order {
+            Order::Ready(server) => Command::Ready { server },
+            Order::Hold(server, force) => Command::Hold { server, force },
+            Order::Drain(server, within, force) => Command::Drain {
+                server,
+                within: Millis(within.unsigned_abs()),
+                message: None,
+                force,
+            },
+            Order::Maintenance(server, force) => Command::Maintenance { server, force },
+            Order::Forget(server) => Command::Forget { server },
+            Order::EndSession { client, pool } => {
+                let id = self.clients[client].tokens[pool].last()?.session;
+                Command::EndSession { id }
+            }
+            Order::Set(server, weight, max) => Command::SetServer {
+                server,
+                change: ServerChange {
+                    weight: Some(weight),
+                    max_sessions: Some(max),
+                },
+            },
+            Order::Add(name) => {
+                let second = u16::from(name.pool == pool_name(1));
+                let number = u16::from(name.server == "x1");
+                let address = ([127, 0, 0, 1], 9050 + 100 * second + number).into();
+                let server = ServerConfig::new(name.server, address);
+                let pool = name.pool;
+                Command::AddServer { pool, server }
+            }
+            Order::Remove(server, force) => Command::RemoveServer { server, force },
+            Order::Rotate => {
+                let secret = [self.roll().to_le_bytes(); 4].concat();
+                let secret = secret.try_into().ok()?;
+                Command::RotateTokenSecret { secret }
+            }
+            Order::Reload(file) => Command::Reload {
+                config: file.config(&self.setup),
+            },
+        })
+    }
+}
