@@ -69,8 +69,9 @@ impl Plan {
 }
 
 impl State {
-    /// Makes a stored plan true in memory. Refused if the driver itself has changed the server
-    /// since: then its own writes follow and have the last word in the store too.
+    /// Makes a stored plan true in memory. An intent is refused if the driver itself has changed
+    /// the server's since: its own writes follow and have the last word in the store too. They say
+    /// nothing of anything else, so every other change that is stored is made.
     pub fn apply(
         &mut self,
         plan: Plan,
@@ -85,7 +86,9 @@ impl State {
                 edit,
             } => {
                 let known = self.servers.get(&name);
-                if known.is_some_and(|server| server.revision != revision) {
+                if matches!(edit, ServerEdit::Intent(..))
+                    && known.is_some_and(|server| server.revision != revision)
+                {
                     return Err(Refusal::invalid(format!(
                         "{} {name} came too late: its deadline passed before the change was \
                          stored, and it is in maintenance now",
@@ -130,7 +133,10 @@ impl State {
             ServerEdit::Epoch(epoch) => {
                 if let Some(server) = self.servers.get_mut(name) {
                     let sessions = server.load.sessions();
-                    server.raise_epoch(epoch);
+                    // The end of a drain may have raised it in the meantime.
+                    if epoch > server.epoch {
+                        server.raise_epoch(epoch);
+                    }
                     let kind = EventKind::Forgotten { sessions };
                     outputs.push(event(Some(name), kind, now));
                 }

@@ -102,6 +102,9 @@ pub struct Driver {
     stored_next: Option<InFlight>,
     /// What the driver did by itself and the store has not taken yet.
     unsaved: Vec<Write>,
+    /// Refusals of stored intents that the end of a drain has overtaken: they wait until that is
+    /// stored too, or a restart would bring the refused intent back.
+    overtaken: Vec<(RequestId, Refusal)>,
     store_again_at: Moment,
     store_failure: Option<String>,
     last_ticket: u64,
@@ -147,6 +150,7 @@ impl Driver {
             queue: VecDeque::new(),
             stored_next: None,
             unsaved,
+            overtaken: Vec::new(),
             store_again_at: now.moment,
             store_failure: None,
             last_ticket: 0,
@@ -241,6 +245,7 @@ impl Driver {
             return;
         };
         self.note_store(result.as_ref().err(), now);
+        self.answer_overtaken(result.as_ref().err());
         match (result, done.command) {
             (Err(why), command) => {
                 self.store_again_at = now.moment.plus(STORE_AGAIN_AFTER);
@@ -262,10 +267,7 @@ impl Driver {
     /// Makes a stored plan true, and lets the answer wait for the workers.
     fn apply(&mut self, id: RequestId, plan: Plan, now: Now) {
         match self.state.apply(plan, now, &mut self.outputs) {
-            Err(refusal) => {
-                let result = Err(refusal);
-                self.outputs.push(Output::Answer { id, result });
-            }
+            Err(refusal) => self.overtaken.push((id, refusal)),
             Ok(mut answer) => {
                 self.state.publish(now, &mut self.outputs);
                 answer.generation = self.state.generation();
@@ -276,6 +278,22 @@ impl Driver {
                     answer,
                 });
             }
+        }
+    }
+
+    /// The end of a drain that overtook these is stored now, or could not be.
+    fn answer_overtaken(&mut self, failed: Option<&String>) {
+        for (id, mut refusal) in self.overtaken.drain(..) {
+            if let Some(why) = failed {
+                refusal.kind = RefusalKind::Store;
+                refusal.text = format!(
+                    "{}; the state directory has not taken that yet ({why}), so a restart before \
+                     it does may bring the change",
+                    refusal.text
+                );
+            }
+            let result = Err(refusal);
+            self.outputs.push(Output::Answer { id, result });
         }
     }
 
