@@ -27,6 +27,8 @@ pub type Reload = Box<dyn Fn() -> Result<Reloaded, String> + Send>;
 pub struct Reloaded {
     /// The new configuration, checked, its listeners bound.
     pub config: Arc<Config>,
+    /// What the operator should know besides the difference, a line each.
+    pub notes: Vec<String>,
 }
 
 /// What the control thread is made of.

@@ -91,7 +91,10 @@ impl Inbox {
         drop(self.sender.send(message));
     }
 
-    fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> oneshot::Receiver<T> {
+    pub(crate) fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
         self.send(message(reply));
         answer

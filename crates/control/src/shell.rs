@@ -1,7 +1,7 @@
 //! The driver's shell: hands the driver its inputs and carries out its outputs, in order.
 
 use crate::clock::clock;
-use crate::control::{Publish, Reload};
+use crate::control::{Publish, Reload, Reloaded};
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
 use crate::store::{StoreErrorKind, StoreThread};
@@ -115,9 +115,17 @@ impl Shell {
         tokio::task::spawn_blocking(move || {
             let read = reload.lock().unwrap_or_else(PoisonError::into_inner)();
             match read {
-                Ok(reloaded) => {
-                    let config = reloaded.config;
-                    inbox.send(Message::Command(actor, Command::Reload { config }, reply));
+                Ok(Reloaded { config, notes }) => {
+                    let command = Command::Reload { config };
+                    let answer = inbox.ask(|reply| Message::Command(actor, command, reply));
+                    // If the control thread is stopping, the asker is told so by being hung up on.
+                    let Ok(mut answer) = answer.blocking_recv() else {
+                        return;
+                    };
+                    if let Ok(answer) = &mut answer {
+                        answer.changes.extend(notes);
+                    }
+                    drop(reply.send(answer));
                 }
                 Err(text) => {
                     let kind = RefusalKind::Invalid;

@@ -146,12 +146,15 @@ fn reloader(plane: &Plane, path: PathBuf, running: NodeConfig) -> ebbtide_contro
     let plane = Arc::clone(plane);
     Box::new(move || {
         let loaded = config::load(&path).map_err(|error| error.to_string())?;
-        for setting in needs_restart(&running, &loaded.node) {
-            tracing::warn!("{setting} is different in the file; this takes effect with a restart");
-        }
+        let notes = needs_restart(&running, &loaded.node);
+        let notes = notes
+            .into_iter()
+            .map(|setting| format!("! {setting} is different; it takes effect with a restart"))
+            .collect();
         match with_plane(&plane, |plane| plane.prepare(&loaded.config)) {
             Some(Ok(())) => Ok(Reloaded {
                 config: loaded.config,
+                notes,
             }),
             Some(Err(error)) => Err(error.to_string()),
             None => Err("Ebbtide is stopping; nothing was changed".into()),

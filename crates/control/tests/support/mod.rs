@@ -114,6 +114,7 @@ impl Node {
                 let config = read.lock().unwrap().clone()?;
                 Ok(Reloaded {
                     config: Arc::new(config),
+                    notes: Vec::new(),
                 })
             }),
             version: "0.0.0-test",

@@ -79,8 +79,20 @@ impl State {
             return Ok(false);
         };
         // By what is known now: the snapshot may be a tick behind the newest probe.
-        let admitting: Vec<&ServerName> = self
-            .judge(&pool.order)
+        let judged = self.judge(&pool.order);
+        let is_last_resort = judged
+            .iter()
+            .any(|(other, standing)| *other == name && standing.reason == Reason::LastResort);
+        let another_takes_over = pool
+            .order
+            .iter()
+            .filter(|other| *other != name)
+            .any(|other| {
+                let server = self.servers.get(other);
+                server.is_some_and(|server| server.intent == Intent::Ready)
+            });
+        let nobody_answers = is_last_resort && !another_takes_over;
+        let admitting: Vec<&ServerName> = judged
             .into_iter()
             .filter(|(name, standing)| {
                 let standing = self.servers.get(*name).map_or(*standing, |server| {
@@ -96,7 +108,8 @@ impl State {
             .filter(|other| **other != name)
             .map(|other| other.server.clone())
             .collect();
-        if !admitting.contains(&name) || would_leave.len() >= pool.config.minimum.max(1) as usize {
+        let too_few = would_leave.len() < pool.config.minimum.max(1) as usize;
+        if !nobody_answers && !(too_few && admitting.contains(&name)) {
             return Ok(false);
         }
         if force {
