@@ -6,7 +6,7 @@
 
 use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::session::{EndReason, Session, SessionState};
-use crate::snapshot::{ServerView, Snapshot};
+use crate::snapshot::{ServerLoad, ServerView, Snapshot};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -16,6 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const SHARDS: usize = 64;
 /// Changes kept per shard until the control plane takes them; beyond it the oldest are dropped.
 const JOURNAL_MAX: usize = 8192;
+
+/// `reuse` of a pool that is not in the configuration at present: its tokens are still out there, and
+/// it may come back.
+const REUSE_UNKNOWN: Millis = Millis::from_secs(20 * 60);
 
 /// What the table knows of a session number.
 #[derive(Debug)]
@@ -268,10 +272,12 @@ impl SessionTable {
     }
 
     /// Remembers that the token of `id` is worth nothing (an operator ended it before a restart).
-    pub fn bury(&self, id: SessionId, pool: PoolKey, server: &ServerView, now: Now) {
-        let load = Arc::clone(&server.load);
+    /// `place`: its pool and server, if they exist at present.
+    pub fn bury(&self, id: SessionId, place: Option<(PoolKey, &ServerView)>, now: Now) {
+        let nowhere = (PoolKey(u32::MAX), ServerKey(u32::MAX), 0);
+        let place = place.map_or(nowhere, |(pool, server)| (pool, server.key, server.epoch));
+        let load = Arc::<ServerLoad>::default();
         load.enter();
-        let place = (pool, server.key, server.epoch);
         let nobody = IpAddr::from([0, 0, 0, 0]);
         let session = Session::new(id, place, load, nobody, now.moment, now.moment);
         session.end(EndReason::EndedByOperator, now.moment);
@@ -339,7 +345,7 @@ impl Shard {
         for (id, session) in &self.sessions {
             let reuse = snapshot
                 .pool(session.pool)
-                .map_or(Millis(0), |pool| pool.config.sticky.reuse);
+                .map_or(REUSE_UNKNOWN, |pool| pool.config.sticky.reuse);
             let quiet = now.moment.since(session.last_activity());
             if session.ended().is_some() {
                 // A token outlives its session by its renewal at most: see `Snapshot::token_life`.

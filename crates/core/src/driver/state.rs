@@ -154,11 +154,10 @@ impl State {
     fn bury(&self, id: SessionId, name: &ServerName, now: Now) {
         let pool = self.snapshot.pool_named(&name.pool);
         let server = self.servers.get(name);
-        if let (Some(pool), Some(server)) = (pool, server)
-            && let Some(view) = pool.server(server.key)
-        {
-            self.sessions.bury(id, pool.key, view, now);
-        }
+        let place = pool
+            .zip(server)
+            .and_then(|(pool, server)| Some((pool.key, pool.server(server.key)?)));
+        self.sessions.bury(id, place, now);
     }
 
     fn restore(&mut self, restored: RestoredServer, now: Now) {
