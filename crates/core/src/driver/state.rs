@@ -32,7 +32,8 @@ pub(super) struct State {
     workers: usize,
     /// Names by number, for what comes back from the data plane.
     names: BTreeMap<ServerKey, ServerName>,
-    last_pool_key: u32,
+    /// The number of every pool ever heard of, also of those that a reload took away.
+    pool_keys: BTreeMap<String, PoolKey>,
 }
 
 pub(super) struct PoolState {
@@ -116,7 +117,7 @@ impl State {
             changed: BTreeSet::new(),
             workers,
             names: BTreeMap::new(),
-            last_pool_key: 0,
+            pool_keys: BTreeMap::new(),
         };
         for server in restored.servers {
             state.restore(server, now);
@@ -273,9 +274,10 @@ impl State {
         let (key, counters, durations) = match before {
             Some(pool) => (pool.key, pool.counters, pool.durations),
             None => {
-                self.last_pool_key += 1;
+                let next = PoolKey(self.pool_keys.len() as u32 + 1);
+                let key = *self.pool_keys.entry(config.name.clone()).or_insert(next);
                 let counters = Arc::new(PoolCounters::new(self.workers));
-                (PoolKey(self.last_pool_key), counters, Default::default())
+                (key, counters, Default::default())
             }
         };
         PoolState {
