@@ -109,7 +109,8 @@ impl State {
             .map(|other| other.server.clone())
             .collect();
         let too_few = would_leave.len() < pool.config.minimum.max(1) as usize;
-        if !nobody_answers && !(too_few && admitting.contains(&name)) {
+        let leaves_too_few = too_few && admitting.contains(&name);
+        if !nobody_answers && !leaves_too_few {
             return Ok(false);
         }
         if force {
