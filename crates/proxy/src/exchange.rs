@@ -25,7 +25,7 @@ use crate::reserved::{self, path_of};
 use crate::routing::{Asking, Placed, Refused};
 use crate::upstream::{Lane, NoConnection, Upstream, share};
 use crate::view::{Routes, View};
-use ebbtide_core::{Now, ServerSlot, Stay};
+use ebbtide_core::{Now, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, write_request};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,6 +34,9 @@ use std::sync::Arc;
 const VIA: &str = "ebbtide";
 /// Attempts whose bytes may reach a server.
 const TRIES_MAX: u32 = 2;
+/// Servers that are asked for a connection: one poisonous request kills two at most, and users of
+/// both must find the third.
+const SERVERS_MAX: usize = 3;
 
 /// Serves the request whose head is held in the scratch.
 pub(crate) async fn exchange(connection: &mut Connection, scratch: &mut Scratch) -> Next {
@@ -102,8 +105,8 @@ struct Attempts {
     fresh: bool,
     /// The attempt was on a kept connection.
     reused: bool,
-    /// The session has been moved because its server could not be reached.
-    moved: bool,
+    /// Servers that took no connection; the session was moved away from all but the last.
+    unreachable: Vec<ServerKey>,
     /// The request, as far as it went up.
     upload: Option<Half>,
 }

@@ -69,7 +69,7 @@ impl Asking<'_> {
         remembered: &mut Option<Remembered>,
     ) -> Result<Placed, Refused> {
         let Some(bound) = self.find(buf, head, remembered) else {
-            let (session, index) = self.begin(None, None)?;
+            let (session, index) = self.begin(&[], None)?;
             return Ok(Placed {
                 session,
                 index,
@@ -85,14 +85,14 @@ impl Asking<'_> {
                 moved: false,
             });
         }
-        self.move_away(&bound.session, None)
+        self.move_away(&bound.session, &[])
     }
 
     /// Begins another session elsewhere for one whose server cannot serve it, then ends that.
     pub fn move_away(
         &self,
         session: &Arc<Session>,
-        excluded: Option<ServerKey>,
+        excluded: &[ServerKey],
     ) -> Result<Placed, Refused> {
         let (new, index) = self.begin(excluded, Some(session.server))?;
         let sessions = &self.worker.sessions;
@@ -229,7 +229,7 @@ impl Asking<'_> {
     /// Begins a session on the server that the pool's policy chooses.
     fn begin(
         &self,
-        excluded: Option<ServerKey>,
+        excluded: &[ServerKey],
         from: Option<ServerKey>,
     ) -> Result<(Arc<Session>, usize), Refused> {
         let pool = &self.routes.pool;
@@ -245,7 +245,8 @@ impl Asking<'_> {
         // so this ends, as each turn but the last saw another server fill up.
         for _ in 0..=pool.servers.len() {
             let mut rotation = self.routes.memory.rotation.borrow_mut();
-            let eligible = |server: &ServerView| Some(server.key) != excluded && has_room(server);
+            let eligible =
+                |server: &ServerView| !excluded.contains(&server.key) && has_room(server);
             let dice = self.worker.roll();
             let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {
                 break;

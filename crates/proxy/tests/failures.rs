@@ -59,9 +59,19 @@ fn a_refused_connection_moves_the_session_whatever_the_method() {
 }
 
 #[test]
-fn at_most_two_servers_are_tried() {
+fn a_third_server_is_found_past_two_that_are_dead() {
     let alive = Server::named("alive");
     let house = House::new(&[dead_address(), dead_address(), alive.address]);
+    for _ in 0..3 {
+        assert_eq!(house.client().get("/", "").status(), 200);
+    }
+}
+
+#[test]
+fn at_most_three_servers_are_asked_for_a_connection() {
+    let alive = Server::named("alive");
+    let dead = [dead_address(), dead_address(), dead_address()];
+    let house = House::new(&[dead[0], dead[1], dead[2], alive.address]);
     let mut client = house.client();
     let answer = client.get("/", "");
     assert_eq!(answer.status(), 502);

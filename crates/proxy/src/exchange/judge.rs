@@ -1,9 +1,9 @@
 //! What failed before an answer: try once more, or say so. Promise 4 is kept here.
 
-use super::{Attempts, Exchange, TRIES_MAX, Verdict, asking};
+use super::{Attempts, Exchange, SERVERS_MAX, TRIES_MAX, Verdict, asking};
 use crate::forward::Failure;
 use crate::pages::Page;
-use ebbtide_core::Fact;
+use ebbtide_core::{Fact, ServerKey};
 use std::rc::Rc;
 
 impl Exchange<'_> {
@@ -49,7 +49,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The server takes no connection: its session moves, once.
+    /// The server takes no connection: its session moves, past others that take none either.
     fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
         let lane = Rc::clone(self.lane());
         lane.slot().connect_failures.add(1);
@@ -57,10 +57,12 @@ impl Exchange<'_> {
             pool: self.routes.pool.key,
             server: lane.key,
         });
-        if !attempts.moved && self.move_elsewhere() {
-            attempts.moved = true;
+        attempts.unreachable.push(lane.key);
+        let may_move = attempts.unreachable.len() < SERVERS_MAX;
+        if may_move && self.move_elsewhere(&attempts.unreachable) {
             lane.slot().retries.add(1);
-            attempts.fresh = false;
+            // What may be sent only once more is not risked on a connection that may be stale.
+            attempts.fresh = attempts.sent > 0;
             return Verdict::TryAgain;
         }
         Verdict::Give(match attempts.sent {
@@ -70,7 +72,7 @@ impl Exchange<'_> {
     }
 
     /// Moves the session to another server by the newest snapshot; `false` if there is none.
-    fn move_elsewhere(&mut self) -> bool {
+    fn move_elsewhere(&mut self, excluded: &[ServerKey]) -> bool {
         let view = self.connection.worker.view();
         let Some(routes) = view.routes(self.connection.pool).map(Rc::clone) else {
             return false;
@@ -79,7 +81,6 @@ impl Exchange<'_> {
         let Some(placed) = &self.placed else {
             return false;
         };
-        let excluded = Some(placed.session.server);
         let asking = asking(self.connection, &routes, &view, now);
         let Ok(moved) = asking.move_away(&placed.session, excluded) else {
             return false;
