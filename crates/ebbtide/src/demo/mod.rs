@@ -168,8 +168,12 @@ fn introduction(
     for (command, comment) in [
         ("alias ebbtide=", ""),
         (
-            "ebbtide drain demo/blue --within 1m",
-            "out in a minute, by itself",
+            "ebbtide drain demo/blue --within 6m",
+            "its users finish in peace; none loses work",
+        ),
+        (
+            "ebbtide drain demo/blue --within 20s",
+            "or sooner: what is left then is ended",
         ),
         ("ebbtide wait demo/blue --for drained", "returns when it is"),
         ("ebbtide ready demo/blue", "back into traffic"),
