@@ -8,6 +8,7 @@ mod docs;
 mod fuzz;
 mod run_tests;
 mod shell;
+mod sim;
 mod system_packages;
 mod tidy;
 
@@ -38,6 +39,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Play many seeds of the simulator; the first that breaks a promise is told, made short
+    Sim(sim::Options),
     /// Compare CPU per request with nginx and HAProxy; writes bench/RESULTS.md
     Bench(bench::Options),
     /// Throw bytes at everything that reads bytes from strangers
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Docs { check: true } => docs::check_and_print(),
         Task::Docs { check: false } => docs::write().map(|()| ExitCode::SUCCESS),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Sim(options) => sim::run(&options),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {

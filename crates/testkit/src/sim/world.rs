@@ -306,7 +306,7 @@ impl World {
                 if let Some(node) = &mut self.node {
                     let worker = &mut node.workers[worker];
                     match stalled {
-                        true => worker.stalled_until = until,
+                        true => worker.stalled_until = until.max(worker.stalled_until),
                         false => worker.slow_until = until,
                     }
                 }
@@ -387,7 +387,7 @@ impl World {
         let outputs = node.driver.step(now, input);
         let mut noteworthy = false;
         for output in outputs {
-            noteworthy |= matches!(output, Output::Publish(_) | Output::Answer { .. });
+            noteworthy |= matches!(output, Output::Answer { .. });
             self.carry_out(output, now);
         }
         if noteworthy {
@@ -398,7 +398,10 @@ impl World {
     fn carry_out(&mut self, output: Output, now: Now) {
         match output {
             Output::Persist { ticket, writes } => self.persist(ticket, writes, now),
-            Output::Publish(snapshot) => self.publish(&snapshot),
+            Output::Publish(snapshot) => {
+                self.observe();
+                self.publish(&snapshot);
+            }
             Output::Answer { id, result } => {
                 self.tell(|| match &result {
                     Ok(answer) => format!("answer {}: {}", id.0, answer.text),

@@ -2,7 +2,7 @@
 
 use super::health::Verdict;
 use super::intents::{SelfEnd, Want};
-use super::{DURABLE, GUARDED, Judge, ORDER, Server};
+use super::{DURABLE, GUARDED, Judge, ORDER};
 use ebbtide_core::{
     Answer, Command, IntentRecord, Now, Refusal, RefusalKind, RequestId, ServerName, ServerView,
     SessionId, Snapshot, StoredIntent, Write,
@@ -204,7 +204,7 @@ impl Judge {
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
-                *self.newest(&name, known) == Want::Ready && well && room
+                known.in_force == Want::Ready && well && room
             })
         };
         let own = pool
@@ -222,24 +222,6 @@ impl Judge {
                 id.0, pool.config.minimum
             );
             self.fail(GUARDED, text);
-        }
-    }
-
-    /// What is wanted of a server by the newest request that is stored, or else what is in force.
-    fn newest<'a>(&'a self, name: &ServerName, known: &'a Server) -> &'a Want {
-        let stored = self
-            .requests
-            .values()
-            .rev()
-            .find_map(|request| match &request.asks {
-                Asks::Intent(want) if request.stored && request.server.as_ref() == Some(name) => {
-                    Some(want)
-                }
-                _ => None,
-            });
-        match known.self_end {
-            Some(_) => &known.in_force,
-            None => stored.unwrap_or(&known.in_force),
         }
     }
 

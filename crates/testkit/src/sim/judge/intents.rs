@@ -175,7 +175,7 @@ impl Judge {
             let text = format!("{name} is down, but its probes say that it is not");
             self.fail(STAYS, text);
         }
-        let (restarted, boot, started) = (self.restarted, self.boot, self.started);
+        let restarted = self.restarted;
         let sent_up_to = self.last_sent;
         let server = self.server(name);
         if server.in_force == Want::Maintenance || found == Want::Maintenance {
@@ -201,12 +201,12 @@ impl Judge {
         } else if restarted || unsure {
             server.self_end = None;
             server.want = found.clone();
-            let deadline = found.deadline(boot, started);
-            revived = deadline.is_some_and(|deadline| deadline > started.moment);
+            revived = restarted && found != Want::Maintenance;
         }
         server.in_force = found;
         if revived {
-            // Another boot, and a wall clock that went back: the whole span again (ADR 0002).
+            // Another boot and a wall clock that went back (ADR 0002), or a change that was stored
+            // while the deadline passed and that nobody was answered.
             self.revive(name);
         }
     }
@@ -355,11 +355,6 @@ impl Judge {
             session.server == view.key
         });
         let counted = view.load.sessions();
-        let returned = self.server(name).returned_at;
-        if returned.is_some_and(|returned| self.at - returned < LAG_MS) {
-            // Sessions of before a pool was taken away count until the next sweep.
-            return;
-        }
         if live.len() as u32 != counted {
             let text = format!(
                 "{name} has {} live sessions and counts {counted}",
