@@ -1,6 +1,7 @@
 //! The whole program, from outside: the real binary, real servers, real sockets, and an account of
 //! every request. What is asserted is what operators and users are promised.
 
+mod day;
 mod demo;
 mod faults;
 mod harness;
