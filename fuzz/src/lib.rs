@@ -4,11 +4,13 @@
 //! The targets of the wire code read everything twice, here and with hyper. Two programs that
 //! disagree about where a message ends are how requests are smuggled, so the end of each message
 //! is compared to the byte: before its last byte hyper must still wait, after it it must be done.
-//! hyper may refuse what is accepted here. It may never understand it in another way.
+//! hyper may refuse what is accepted here. It may never understand it in another way. And since
+//! hyper forgives much itself, whatever is accepted is also held against the letter of the rules.
 
 mod body;
 mod configuration;
 mod health;
+mod letter;
 mod pipeline;
 mod response;
 mod round_trip;

@@ -1,5 +1,6 @@
 //! Responses, as a server sends them and as the client gets them.
 
+use crate::letter;
 use crate::second::{Client, Fields, Seen, sorted};
 use crate::understood::{Body, COOKIE, Ending, LIMITS, pairs, passed_on, read_body};
 use ebbtide_protocol::http1::{
@@ -87,6 +88,7 @@ fn read(bytes: &[u8], asked: Asked) -> Vec<Message> {
         if parse_response(buf, &LIMITS, asked.head, &mut head) != Ok(Parsed::Complete) {
             break;
         }
+        letter::check_head(&bytes[start..start + head.head_bytes]);
         // What is no tunnel is no answer to a request that wanted none.
         if head.status == 101 && !head.upgrade {
             break;

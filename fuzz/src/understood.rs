@@ -1,5 +1,6 @@
 //! The first reading: ours. What Ebbtide makes of a connection, and what it would send on.
 
+use crate::letter;
 use crate::second::{Fields, sorted};
 use ebbtide_protocol::http1::{
     BodyDecoder, BodyStep, Field, Forwarding, Framing, Limits, Parsed, Reject, RequestHead,
@@ -67,6 +68,10 @@ pub fn read_body(bytes: &[u8], source: Framing, sink: Framing) -> Body {
             Ok(BodyStep::Done { skip }) => {
                 body.taken += skip;
                 body.ending = Ending::Found;
+                if source == Framing::Chunked {
+                    let found = Some((body.content.clone(), body.taken));
+                    assert_eq!(letter::read_chunked(bytes), found, "by the letter");
+                }
                 body.trailers = sorted(decoder.trailers());
                 if sink == Framing::Chunked {
                     write_last_chunk(&mut body.forwarded, decoder.trailers());
@@ -132,7 +137,7 @@ pub fn read_requests(bytes: &[u8], most: usize) -> (Vec<Message>, Rest) {
             Ok(Parsed::Partial) => return (messages, Rest::Waiting),
             Err(_) => return (messages, Rest::Never),
         }
-        assert!(head.head_bytes <= buf.len(), "a head beyond its buffer");
+        letter::check_head(&buf[..head.head_bytes]);
         let message = understand(buf, start, &head);
         let goes_on = message.keep_alive && message.body.ending == Ending::Found;
         start = message.end;
