@@ -29,6 +29,7 @@ use ebbtide_core::{Now, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, write_request};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What `Via` calls us.
 const VIA: &str = "ebbtide";
@@ -37,6 +38,9 @@ const TRIES_MAX: u32 = 2;
 /// Servers that are asked for a connection: one poisonous request kills two at most, and users of
 /// both must find the third.
 const SERVERS_MAX: usize = 3;
+/// Before a request is sent again that was lost. The kernel closes a dying process's connections
+/// before its listener, which would take the second try along with it.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Serves the request whose head is held in the scratch.
 pub(crate) async fn exchange(connection: &mut Connection, scratch: &mut Scratch) -> Next {
@@ -114,6 +118,7 @@ struct Attempts {
 /// What to do about a failure.
 enum Verdict {
     TryAgain,
+    TryAgainSoon,
     Give(Page),
     CloseConnection,
 }
@@ -186,6 +191,11 @@ impl<'a> Exchange<'a> {
             };
             match self.judge(failure, &mut attempts) {
                 Verdict::TryAgain => {}
+                Verdict::TryAgainSoon => {
+                    let pause = tokio::time::sleep(RETRY_PAUSE);
+                    // Whatever interrupts this interrupts the attempt as well.
+                    let _ = self.connection.watch.run(pause).await;
+                }
                 Verdict::Give(page) => return self.give_page(page).await,
                 Verdict::CloseConnection => {
                     self.report.complete = false;

@@ -25,7 +25,7 @@ impl Exchange<'_> {
                 if repeatable && attempts.sent < TRIES_MAX && self.routes.memory.spend_retry() {
                     self.slot().retries.add(1);
                     attempts.fresh = true;
-                    return Verdict::TryAgain;
+                    return Verdict::TryAgainSoon;
                 }
                 Verdict::Give(Page::BrokenOff)
             }
