@@ -50,6 +50,11 @@ impl World {
                 let secrets = &snapshot.token_secrets;
                 token.secret != secrets.current && Some(token.secret) != secrets.previous
             }),
+            behind: token.as_ref().is_some_and(|token| {
+                let mut servers = view.servers.iter();
+                let known = servers.find(|server| *server.name == token.server.server);
+                known.is_some_and(|server| server.epoch < token.epoch)
+            }),
             refused,
         };
         let went = placed.as_ref().map(|placed| {

@@ -232,7 +232,7 @@ impl World {
         self.queue.insert((at, self.queued), happening);
     }
 
-    fn to_node(&mut self, at: i64, happening: NodeHappening) {
+    fn node_later(&mut self, at: i64, happening: NodeHappening) {
         let life = self.life;
         self.later(at, Happening::OfNode(life, happening));
     }
@@ -244,7 +244,7 @@ impl World {
 
     pub fn tell_driver(&mut self, fact: Fact) {
         let at = self.at + self.between(0, 5);
-        self.to_node(at, NodeHappening::Tell(fact));
+        self.node_later(at, NodeHappening::Tell(fact));
     }
 
     pub fn being(&self, server: &ServerName) -> Being {
@@ -261,7 +261,7 @@ impl World {
         if let Some(node) = &mut self.node {
             node.exchanges.push(exchange);
         }
-        self.to_node(self.at + lasts_ms, NodeHappening::ExchangeEnd(number));
+        self.node_later(self.at + lasts_ms, NodeHappening::ExchangeEnd(number));
     }
 
     fn act(&mut self, index: usize) {
@@ -351,9 +351,9 @@ impl World {
         self.observe();
         self.publish(&snapshot);
         let tick_ms = self.setup.tick_ms;
-        self.to_node(at + tick_ms, NodeHappening::Tick);
+        self.node_later(at + tick_ms, NodeHappening::Tick);
         let first = self.between(5, 300);
-        self.to_node(at + first, NodeHappening::ProbeRound);
+        self.node_later(at + first, NodeHappening::ProbeRound);
     }
 
     fn tick(&mut self) {
@@ -378,7 +378,7 @@ impl World {
             self.observe();
         }
         let tick_ms = self.setup.tick_ms;
-        self.to_node(self.at + tick_ms, NodeHappening::Tick);
+        self.node_later(self.at + tick_ms, NodeHappening::Tick);
     }
 
     fn step(&mut self, input: Input) {
@@ -437,7 +437,7 @@ impl World {
             true => self.between(100, 2500),
             false => self.between(0, 12),
         };
-        self.to_node(self.at + takes, NodeHappening::Durable(ticket, writes));
+        self.node_later(self.at + takes, NodeHappening::Durable(ticket, writes));
     }
 
     /// The disk is done with a write; the driver hears of it a little later.
@@ -454,7 +454,7 @@ impl World {
         };
         self.tell(|| format!("write {ticket} is done: {result:?}"));
         let at = self.at + self.between(0, 8);
-        self.to_node(at, NodeHappening::Stored(ticket, result, is_there));
+        self.node_later(at, NodeHappening::Stored(ticket, result, is_there));
     }
 
     fn publish(&mut self, snapshot: &Arc<Snapshot>) {
@@ -470,7 +470,7 @@ impl World {
                 .max(worker.takes_until)
                 .max(worker.stalled_until);
             worker.takes_until = takes_at;
-            self.to_node(takes_at, NodeHappening::Take(index, Arc::clone(snapshot)));
+            self.node_later(takes_at, NodeHappening::Take(index, Arc::clone(snapshot)));
         }
     }
 
@@ -479,7 +479,7 @@ impl World {
         let Some(node) = &mut self.node else { return };
         if node.workers[index].stalled_until > at {
             let until = node.workers[index].stalled_until;
-            return self.to_node(until, NodeHappening::Take(index, snapshot));
+            return self.node_later(until, NodeHappening::Take(index, snapshot));
         }
         let generation = snapshot.generation;
         if generation < node.workers[index].snapshot.generation {
@@ -559,7 +559,7 @@ impl World {
             })
             .collect();
         names.into_iter().for_each(|name| self.probe(name));
-        self.to_node(self.at + PROBE_EVERY_MS, NodeHappening::ProbeRound);
+        self.node_later(self.at + PROBE_EVERY_MS, NodeHappening::ProbeRound);
     }
 
     fn probe(&mut self, name: ServerName) {
@@ -578,7 +578,7 @@ impl World {
             Being::SaysBad => (bad("status 500"), quick),
         };
         let takes = takes + if late { 800 } else { 0 };
-        self.to_node(at + takes, NodeHappening::Probed(name, outcome));
+        self.node_later(at + takes, NodeHappening::Probed(name, outcome));
     }
 
     fn operate(&mut self, order: Order) {

@@ -41,6 +41,8 @@ pub(in crate::sim) struct Asked {
     pub lost_by_age: bool,
     /// The token's secret was rotated out.
     pub lost_by_secret: bool,
+    /// The worker does not know yet of the epoch in which the session began.
+    pub behind: bool,
     /// The session whose server could not be connected to.
     pub refused: Option<SessionId>,
 }
@@ -163,6 +165,7 @@ impl Judge {
             || stay.may_be_over
             || asked.lost_by_age
             || asked.lost_by_secret
+            || asked.behind
             || asked.refused == Some(token.session);
         let server = self.servers.get(&stay.server);
         let excused = excused
