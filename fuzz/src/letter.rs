@@ -76,34 +76,51 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&bytes[..at], &bytes[at + 2..]))
 }
 
-/// The content of a chunked body and the bytes that it takes; `None` if that is not what it is.
-pub fn read_chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+/// Why a chunked body is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wrong;
+
+/// The content of a chunked body, as far as it has come, and the bytes that it takes if its end has
+/// come too.
+pub fn read_chunked(bytes: &[u8]) -> Result<(Vec<u8>, Option<usize>), Wrong> {
     let mut content = Vec::new();
     let mut rest = bytes;
     loop {
-        let (line, after) = split_line(rest)?;
-        let size = line.split(|byte| *byte == b';').next()?;
-        if !size.iter().all(u8::is_ascii_hexdigit)
-            || line.iter().any(|byte| b"\r\n\0".contains(byte))
-        {
-            return None;
-        }
-        let size = usize::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
-        rest = after;
+        let Some((line, after)) = split_line(rest) else {
+            return Ok((content, None));
+        };
+        let size = read_size(line).ok_or(Wrong)?;
         if size == 0 {
+            rest = after;
             break;
         }
-        content.extend_from_slice(rest.get(..size)?);
-        rest = rest[size..].strip_prefix(CRLF)?;
+        let data = usize::try_from(size).map_or(after.len(), |size| size.min(after.len()));
+        content.extend_from_slice(&after[..data]);
+        rest = match after[data..].strip_prefix(CRLF) {
+            Some(rest) => rest,
+            None if CRLF.starts_with(&after[data..]) => return Ok((content, None)),
+            None => return Err(Wrong),
+        };
     }
-    loop {
-        let (line, after) = split_line(rest)?;
+    // A trailer is judged as a whole, when all of it is there.
+    let mut sound = true;
+    while let Some((line, after)) = split_line(rest) {
         rest = after;
         if line.is_empty() {
-            return Some((content, bytes.len() - rest.len()));
+            let taken = bytes.len() - rest.len();
+            return sound.then_some((content, Some(taken))).ok_or(Wrong);
         }
-        if line.starts_with(b" ") || line.contains(&b'\n') {
-            return None;
-        }
+        sound &= !line.starts_with(b" ") && !line.starts_with(b"\t") && line.contains(&b':');
     }
+    Ok((content, None))
+}
+
+/// The size in the line before a chunk.
+fn read_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next()?;
+    let doubtful = |byte: &u8| matches!(byte, b'\r' | b'\n' | 0);
+    if !digits.iter().all(u8::is_ascii_hexdigit) || line.iter().any(doubtful) {
+        return None;
+    }
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }

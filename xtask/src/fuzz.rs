@@ -148,6 +148,8 @@ fn libfuzzer(toolchain: &str, target: &str, time: Duration) -> Result<Command, S
         .arg(format!("-max_total_time={}", time.as_secs()))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-timeout={INPUT_S_MAX}"))
+        // A word of the dictionary may be put in from the start, however long it makes the input.
+        .arg("-len_control=0")
         .arg("-print_final_stats=1")
         .arg(format!(
             "-dict=fuzz/dictionaries/{}.dict",
