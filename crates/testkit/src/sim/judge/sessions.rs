@@ -68,6 +68,11 @@ impl Judge {
             let text = format!("a session began on {name}, closed by request {}", id.0);
             self.fail(CLOSED, text);
         }
+        let server = self.server(name);
+        if server.self_end.is_some() && server.in_force == Want::Maintenance {
+            let text = format!("a session began on {name}, whose drain was taken to be over");
+            self.fail(DEADLINE, text);
+        }
         // A worker may not have heard yet that the server was taken away.
         let gone = !self.server(name).present;
         if let Some(moved) = moved {
