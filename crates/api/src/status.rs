@@ -90,6 +90,9 @@ pub struct ServerStatus {
     pub epoch: u32,
     /// When its sessions will probably be gone; only while it is held or drained.
     pub forecast: Option<Forecast>,
+    /// While it is drained soon after a restart of the node: until then sessions from before may
+    /// still show themselves, so the drain is not over yet although it has no sessions.
+    pub counting_until: Option<Timestamp>,
 }
 
 /// What the operator wants of a server.

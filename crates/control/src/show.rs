@@ -80,6 +80,7 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             all_ms: forecast.all.map(|all| all.0),
             samples: forecast.samples as u64,
         }),
+        counting_until: server.counting_until.map(time),
     }
 }
 

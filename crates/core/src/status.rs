@@ -71,6 +71,9 @@ pub struct ServerStatus {
     pub epoch: u32,
     /// When its sessions will probably be gone; only while it is held or drained.
     pub forecast: Option<Forecast>,
+    /// While it is drained soon after a restart: until then sessions from before the restart may
+    /// still show themselves, so no sessions does not mean empty yet.
+    pub counting_until: Option<WallTime>,
 }
 
 /// What the operator wants of a server.

@@ -155,6 +155,12 @@ fn note(server: &ServerStatus) -> String {
                 .reduce(|by, reason| format!("{by}: {reason}")),
         );
     }
+    if let Some(until) = server.counting_until {
+        let until = clock_time(until);
+        notes.push(format!(
+            "sessions from before the restart may come until {until}"
+        ));
+    }
     if server.weight != 1 {
         notes.push(format!("weight {}", server.weight));
     }
@@ -230,6 +236,7 @@ mod tests {
             },
             epoch: 0,
             forecast: None,
+            counting_until: None,
         }
     }
 
@@ -296,6 +303,14 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
 
 ● takes new sessions   ◐ serves the sessions it has   ○ serves nobody"
         );
+    }
+
+    #[test]
+    fn a_drain_that_still_counts_after_a_restart_says_so() {
+        let mut drained = server("web1", "drain", "up", (false, true, "draining"));
+        drained.counting_until = Some(Timestamp(1_769_846_709_042));
+        let text = rendered(&status(vec![drained]));
+        assert!(text.contains("sessions from before the restart may come until 08:05:09 UTC"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::intent::Intent;
 use crate::name::{ServerKey, ServerName};
 use crate::status::{IntentStatus, NodeStatus, PoolStatus, ServerStatus};
 use crate::table::Tally;
-use crate::time::{Millis, Now};
+use crate::time::{Millis, Now, WallTime};
 use std::collections::BTreeMap;
 
 /// Most sessions that a forecast looks at: enough for its shape.
@@ -88,6 +88,7 @@ impl State {
             idle: tally.idle,
             epoch: server.epoch,
             forecast: self.forecast(pool, server, now),
+            counting_until: server.still_counting(now),
         }
     }
 
@@ -118,6 +119,11 @@ impl State {
 }
 
 impl ServerState {
+    fn still_counting(&self, now: Now) -> Option<WallTime> {
+        let waits = matches!(self.intent, Intent::Drain(_)) && now.moment < self.counting_until;
+        waits.then(|| now.wall_at(self.counting_until))
+    }
+
     fn intent_status(&self, now: Now) -> IntentStatus {
         let record = self.intent_record.as_ref();
         let deadline = self.intent.deadline();

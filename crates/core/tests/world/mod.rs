@@ -351,8 +351,9 @@ impl World {
         servers
             .map(|server| {
                 let left = server.intent.left;
+                let counting = server.counting_until.map_or("", |_| ", still counting");
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),
