@@ -1,6 +1,8 @@
 //! The whole program, from outside: the real binary, real servers, real sockets, and an account of
 //! every request. What is asserted is what operators and users are promised.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 mod day;
 mod demo;
 mod faults;
