@@ -357,6 +357,7 @@ impl Judge {
             sent_up_to,
             saved: false,
             unsure: false,
+            at_start: false,
         });
     }
 
@@ -376,6 +377,14 @@ impl Judge {
 
     /// The end of a run: whoever asked this node has been answered.
     pub fn finish(&mut self) {
+        let unsaved = self.servers.iter().find(|(_, server)| {
+            let end = server.self_end.as_ref();
+            end.is_some_and(|end| !end.saved && !end.unsure && !end.at_start)
+        });
+        if let Some((name, _)) = unsaved {
+            let text = format!("the end of the drain of {name} was never stored");
+            self.fail(DURABLE, text);
+        }
         let life = self.life;
         let silent = self
             .requests

@@ -33,6 +33,8 @@ pub(super) struct SelfEnd {
     pub saved: bool,
     /// The program was started anew before it was, and the server is not there.
     pub unsure: bool,
+    /// It was over when the program started; a lying disk may have had it already.
+    pub at_start: bool,
 }
 
 impl Want {
@@ -197,6 +199,7 @@ impl Judge {
                 sent_up_to,
                 saved: false,
                 unsure: false,
+                at_start: true,
             });
         } else if restarted || unsure {
             server.self_end = None;
@@ -323,12 +326,13 @@ impl Judge {
     }
 
     fn judge_epoch(&mut self, name: &ServerName, view: &ServerView) {
-        let restarted = self.restarted;
+        let life = self.life;
         let server = self.server(name);
         let (before, raises) = (server.epoch, server.raises);
         server.epoch = view.epoch;
-        if restarted {
-            server.raises = 0;
+        if server.epoch_life != life {
+            // Seen for the first time in this life: whatever was stored shows.
+            (server.epoch_life, server.raises) = (life, 0);
             return;
         }
         let by = view.epoch.wrapping_sub(before);

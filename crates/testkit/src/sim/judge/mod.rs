@@ -85,6 +85,8 @@ struct Server {
     closed: Option<RequestId>,
     last_ready: Option<RequestId>,
     epoch: u32,
+    /// The life of the node in which the epoch was seen.
+    epoch_life: u32,
     /// How often the epoch may rise: what was asked for and has been stored.
     raises: u32,
     entered_maintenance: Option<i64>,
