@@ -1,36 +1,59 @@
-//! `cargo xtask bench`: CPU per request of Ebbtide and its peers, for the same work, interleaved.
+//! `cargo xtask bench http`: Ebbtide and its peers at the same work, interleaved.
 //!
 //! The balancer has core 0 to itself; origin and load share core 1. CPU time comes from /proc, because on a small
 //! machine it says more than the rate: the rate is as much the origin's and the load's as the balancer's. Rounds are
 //! interleaved, so that a machine that slows down slows every balancer down.
 
+mod hold;
+mod idle;
 mod measure;
+mod page;
 mod peers;
-mod report;
+mod rows;
+mod statistics;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::shell;
 use crate::system_packages::{self, FOR_BENCH};
-use measure::{Measured, Work};
-use peers::{Peer, Running};
+use hold::Holds;
+use measure::Measured;
+use peers::{Origin, Peer, Running};
+use rows::{Row, Work};
 
 /// What can be asked of a comparison.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Measurements of each balancer; the medians are shown
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// HTTP pools, beside nginx and HAProxy
+    Http(HttpOptions),
+}
+
+#[derive(clap::Args)]
+struct HttpOptions {
+    /// Measurements of each balancer in each row; the medians are shown
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Seconds of load in each measurement
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Measure only this one (repeatable); bench/RESULTS.md is then left as it is
+    /// Measure only this balancer (repeatable); bench/RESULTS.md is then left as it is
     #[arg(long)]
     only: Vec<Peer>,
+    /// Measure only this row (repeatable); bench/RESULTS.md is then left as it is
+    #[arg(long)]
+    row: Vec<Row>,
 }
 
 const RESULTS: &str = "bench/RESULTS.md";
+/// Room for [`idle::CONNECTIONS`] and all else; what we start inherits it.
+const DESCRIPTORS: usize = 16_384;
 
 /// A folder for configurations and state, removed at the end.
 struct Scratch(PathBuf);
@@ -56,8 +79,15 @@ impl Drop for Scratch {
     }
 }
 
+/// Everything that one row gave: each balancer's measurements, round by round, or the holds.
+pub(super) enum Outcome {
+    Compared(Vec<(Peer, Vec<Measured>)>),
+    Held(Holds),
+}
+
 /// Measures, prints, and writes the results.
 pub fn run(options: &Options) -> Result<(), String> {
+    let What::Http(options) = &options.what;
     system_packages::require(FOR_BENCH)?;
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         return Err(
@@ -65,24 +95,20 @@ pub fn run(options: &Options) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    let peers: Vec<Peer> = Peer::ALL
-        .into_iter()
-        .filter(|peer| selected(options, *peer))
-        .collect();
-    if peers.contains(&Peer::Ebbtide) {
+    raise_descriptors()?;
+    if selected(options, Peer::Ebbtide) {
         peers::build_ebbtide()?;
     }
+    let rows: Vec<Row> = Row::ALL
+        .into_iter()
+        .filter(|row| options.row.is_empty() || options.row.contains(row))
+        .collect();
     let scratch = Scratch::new()?;
-    let origin = peers::start_origin(scratch.path())?;
-    let mut running = Vec::new();
-    for peer in peers {
-        running.push(peers::start(peer, scratch.path(), &origin.ports)?);
-    }
-    let results = measure_all(options, &running)?;
-    let table = report::table(&results);
-    println!("{table}");
-    if options.only.is_empty() {
-        let page = report::page(options.rounds, options.seconds, &table)?;
+    let outcomes = Bench::start(options, &rows, scratch.path())?.measure_all(&rows)?;
+    let tables = page::tables(&outcomes);
+    println!("{tables}");
+    if options.only.is_empty() && options.row.is_empty() {
+        let page = page::page(options.rounds, options.seconds, &tables)?;
         fs::write(shell::root().join(RESULTS), page)
             .map_err(|error| format!("cannot write {RESULTS}: {error}"))?;
         println!("wrote {RESULTS}");
@@ -90,34 +116,95 @@ pub fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-fn selected(options: &Options, peer: Peer) -> bool {
+fn selected(options: &HttpOptions, peer: Peer) -> bool {
     options.only.is_empty() || options.only.contains(&peer)
 }
 
-/// Every round measures every balancer once.
-fn measure_all(
-    options: &Options,
-    running: &[Running],
-) -> Result<Vec<(Peer, Vec<Measured>)>, String> {
-    let mut results: Vec<(Peer, Vec<Measured>)> = running
-        .iter()
-        .map(|balancer| (balancer.peer, Vec::new()))
-        .collect();
-    for round in 1..=options.rounds {
-        for (balancer, (_, measurements)) in running.iter().zip(&mut results) {
-            let work = Work {
-                port: balancer.port,
-                seconds: options.seconds,
-                cookie: balancer.cookie.as_deref(),
-            };
-            let measured = measure::measure(&balancer.process, &work)
-                .map_err(|error| format!("{}: {error}", balancer.peer))?;
-            eprintln!(
-                "round {round}: {}: {:.1} µs",
-                balancer.peer, measured.cpu_us_per_request
-            );
-            measurements.push(measured);
+/// Raises our own limit of open files.
+fn raise_descriptors() -> Result<(), String> {
+    let own = std::process::id().to_string();
+    let limit = format!("--nofile={DESCRIPTORS}:");
+    shell::capture_text(&mut shell::command("prlimit", &["--pid", &own, &limit])).map(|_| ())
+}
+
+/// The processes of a comparison, and where they keep their files.
+struct Bench<'a> {
+    options: &'a HttpOptions,
+    scratch: &'a Path,
+    origin: Origin,
+    running: Vec<Running>,
+}
+
+impl<'a> Bench<'a> {
+    fn start(options: &'a HttpOptions, rows: &[Row], scratch: &'a Path) -> Result<Self, String> {
+        let origin = peers::start_origin(scratch)?;
+        let mut running = Vec::new();
+        for peer in Peer::ALL {
+            let needed = rows.iter().any(|row| row.peers().contains(&peer));
+            if needed && selected(options, peer) {
+                running.push(peers::start(peer, scratch, &origin.ports)?);
+            }
+        }
+        Ok(Self {
+            options,
+            scratch,
+            origin,
+            running,
+        })
+    }
+
+    /// Every round measures every row, and in it every balancer, once.
+    fn measure_all(&self, rows: &[Row]) -> Result<Vec<(Row, Outcome)>, String> {
+        let mut outcomes: Vec<(Row, Outcome)> =
+            rows.iter().map(|row| (*row, self.nothing(*row))).collect();
+        for round in 1..=self.options.rounds {
+            for (row, outcome) in &mut outcomes {
+                eprintln!("round {round} of {}: {row}", self.options.rounds);
+                self.measure_row(*row, outcome)?;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn nothing(&self, row: Row) -> Outcome {
+        if row == Row::Hold {
+            return Outcome::Held(Holds::default());
+        }
+        let measured = self.running.iter().map(|balancer| balancer.peer);
+        let of_row = measured.filter(|peer| row.peers().contains(peer));
+        Outcome::Compared(of_row.map(|peer| (peer, Vec::new())).collect())
+    }
+
+    fn measure_row(&self, row: Row, outcome: &mut Outcome) -> Result<(), String> {
+        match outcome {
+            Outcome::Held(holds) => match self.find(Peer::Ebbtide) {
+                Some(ebbtide) => holds.measure(ebbtide, self.scratch, self.options.seconds),
+                None => Ok(()),
+            },
+            Outcome::Compared(results) => {
+                for (peer, measurements) in results {
+                    let measured = self
+                        .measure(row, *peer)
+                        .map_err(|error| format!("{peer}, {row}: {error}"))?;
+                    eprintln!("    {peer}: {:.1} {}", measured.cost, row.unit());
+                    measurements.push(measured);
+                }
+                Ok(())
+            }
         }
     }
-    Ok(results)
+
+    fn measure(&self, row: Row, peer: Peer) -> Result<Measured, String> {
+        match (row.work(), self.find(peer)) {
+            (Work::Load(load), Some(balancer)) => {
+                measure::measure(balancer, &load, self.options.seconds, self.scratch)
+            }
+            // A process that has worked would have memory left over for the connections.
+            _ => idle::measure(&peers::start(peer, self.scratch, &self.origin.ports)?),
+        }
+    }
+
+    fn find(&self, peer: Peer) -> Option<&Running> {
+        self.running.iter().find(|balancer| balancer.peer == peer)
+    }
 }

@@ -41,7 +41,7 @@ enum Task {
     },
     /// Play many seeds of the simulator; the first that breaks a promise is told, made short
     Sim(sim::Options),
-    /// Compare CPU per request with nginx and HAProxy; writes bench/RESULTS.md
+    /// Compare CPU and memory with nginx and HAProxy; writes bench/RESULTS.md
     Bench(bench::Options),
     /// Throw bytes at everything that reads bytes from strangers
     Fuzz(fuzz::Options),

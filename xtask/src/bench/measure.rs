@@ -1,40 +1,71 @@
 //! One measurement: a run of wrk, and the CPU time that the balancer took for it.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use super::peers::{LOAD_CORE, Process};
+use super::peers::{LOAD_CORE, Running, write};
+use super::rows::Load;
 use crate::shell;
 
-/// Connections held open by the load.
-pub const CONNECTIONS: u32 = 64;
 /// Linux counts CPU time for user space in hundredths of a second, on every architecture that we know.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// What a POST carries.
+const POST_BYTES: usize = 1024;
 
-/// The load to put on a balancer.
-pub struct Work<'a> {
-    pub port: u16,
-    pub seconds: u32,
-    /// The value of a `Cookie` field, for balancers that stick by one.
-    pub cookie: Option<&'a str>,
-}
-
-/// What one run of the load cost.
+/// What one measurement gave.
 #[derive(Clone, Copy)]
 pub struct Measured {
-    pub cpu_us_per_request: f64,
-    pub requests_per_second: f64,
+    /// In the unit of its row.
+    pub cost: f64,
+    /// Requests per second, and the part of the balancer's core that they took, where there was load.
+    pub rate: Option<(f64, f64)>,
 }
 
 /// Puts the load on the balancer, after a second to warm up; an error if any request went wrong.
-pub fn measure(balancer: &Process, work: &Work<'_>) -> Result<Measured, String> {
-    load(work, 1)?;
-    let before = cpu_seconds(balancer.id())?;
-    let done = load(work, work.seconds)?;
-    let spent = cpu_seconds(balancer.id())? - before;
+pub fn measure(
+    balancer: &Running,
+    load: &Load,
+    seconds: u32,
+    scratch: &Path,
+) -> Result<Measured, String> {
+    run_load(&mut wrk(balancer, load, 1, scratch)?)?;
+    let before = cpu_seconds(balancer.process.id())?;
+    let done = run_load(&mut wrk(balancer, load, seconds, scratch)?)?;
+    let spent = cpu_seconds(balancer.process.id())? - before;
+    let wall = done.requests / done.requests_per_second;
     Ok(Measured {
-        cpu_us_per_request: spent * 1e6 / done.requests,
-        requests_per_second: done.requests_per_second,
+        cost: spent * 1e6 / done.requests,
+        rate: Some((done.requests_per_second, spent / wall)),
     })
+}
+
+/// wrk, ready to go.
+pub fn wrk(
+    balancer: &Running,
+    load: &Load,
+    seconds: u32,
+    scratch: &Path,
+) -> Result<Command, String> {
+    let connections = format!("-c{}", load.connections);
+    let duration = format!("-d{seconds}s");
+    let mut wrk = shell::command(
+        "taskset",
+        &["-c", LOAD_CORE, "wrk", "-t1", &connections, &duration],
+    );
+    if let Some(cookie) = &balancer.cookie {
+        wrk.args(["-H", &format!("Cookie: {cookie}")]);
+    }
+    if load.closes {
+        wrk.args(["-H", "Connection: close"]);
+    }
+    if load.posts {
+        let body = "x".repeat(POST_BYTES);
+        let script = format!("wrk.method = \"POST\"\nwrk.body = \"{body}\"\n");
+        wrk.args(["-s", &write(scratch, "post.lua", &script)?]);
+    }
+    wrk.arg(format!("http://127.0.0.1:{}{}", balancer.port, load.path));
+    Ok(wrk)
 }
 
 #[derive(Debug, PartialEq)]
@@ -43,19 +74,8 @@ struct Done {
     requests_per_second: f64,
 }
 
-fn load(work: &Work<'_>, seconds: u32) -> Result<Done, String> {
-    let connections = format!("-c{CONNECTIONS}");
-    let duration = format!("-d{seconds}s");
-    let mut wrk = shell::command(
-        "taskset",
-        &["-c", LOAD_CORE, "wrk", "-t1", &connections, &duration],
-    );
-    if let Some(cookie) = work.cookie {
-        wrk.args(["-H", &format!("Cookie: {cookie}")]);
-    }
-    parse_load(&shell::capture_text(
-        wrk.arg(format!("http://127.0.0.1:{}/", work.port)),
-    )?)
+fn run_load(wrk: &mut Command) -> Result<Done, String> {
+    parse_load(&shell::capture_text(wrk)?)
 }
 
 fn parse_load(report: &str) -> Result<Done, String> {

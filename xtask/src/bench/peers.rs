@@ -1,7 +1,7 @@
 //! The balancers and the origin: their configurations for the same work, and their processes.
 //!
-//! The work: keep-alive on both sides, a 128-byte answer, a pool of two servers, sticky clients, and the same four
-//! forwarded fields added (`X-Forwarded-For`, `-Proto`, `-Host`, `Via`). No access log anywhere.
+//! All have a pool of two servers that nothing probes, connections kept on both sides, sticky clients, the same four
+//! forwarded fields to add (`X-Forwarded-For`, `-Proto`, `-Host`, `Via`), and no access log.
 
 use std::fmt;
 use std::fs;
@@ -17,6 +17,8 @@ const BALANCER_CORE: &str = "0";
 /// The core that the origin and the load share.
 pub const LOAD_CORE: &str = "1";
 const ANSWER_BYTES: usize = 128;
+/// The answers that are files, by their paths.
+const FILES: [(&str, usize); 2] = [("10k", 10 * 1024), ("1m", 1024 * 1024)];
 const START_SECONDS_MAX: u64 = 15;
 const READ_SECONDS_MAX: u64 = 5;
 
@@ -25,11 +27,18 @@ const READ_SECONDS_MAX: u64 = 5;
 pub enum Peer {
     Ebbtide,
     Haproxy,
+    /// With bodies spliced through the kernel
+    HaproxySplice,
     Nginx,
 }
 
 impl Peer {
-    pub const ALL: [Self; 3] = [Self::Ebbtide, Self::Haproxy, Self::Nginx];
+    pub const ALL: [Self; 4] = [
+        Self::Ebbtide,
+        Self::Haproxy,
+        Self::HaproxySplice,
+        Self::Nginx,
+    ];
 }
 
 impl fmt::Display for Peer {
@@ -37,6 +46,7 @@ impl fmt::Display for Peer {
         f.pad(match self {
             Self::Ebbtide => "Ebbtide",
             Self::Haproxy => "HAProxy",
+            Self::HaproxySplice => "HAProxy, splice",
             Self::Nginx => "nginx",
         })
     }
@@ -64,6 +74,8 @@ pub struct Running {
     pub peer: Peer,
     pub process: Process,
     pub port: u16,
+    /// The UNIX socket of the control API, where there is one.
+    pub socket: PathBuf,
     /// What a sticky client would send back.
     pub cookie: Option<String>,
 }
@@ -101,11 +113,16 @@ pub fn ebbtide_binary() -> Result<PathBuf, String> {
 
 pub fn start_origin(scratch: &Path) -> Result<Origin, String> {
     let ports = [free_port()?, free_port()?];
+    for (name, bytes) in FILES {
+        write(scratch, name, &"x".repeat(bytes))?;
+    }
     let http = format!(
-        "server {{ listen 127.0.0.1:{}; listen 127.0.0.1:{}; default_type text/plain; \
-         location / {{ return 200 \"{}\"; }} }}",
+        "sendfile on; tcp_nopush on; open_file_cache max=16;
+    server {{ listen 127.0.0.1:{}; listen 127.0.0.1:{}; default_type text/plain; root {};
+        location = / {{ return 200 \"{}\"; }} }}",
         ports[0],
         ports[1],
+        scratch.display(),
         "x".repeat(ANSWER_BYTES)
     );
     let mut process = start_nginx(scratch, "origin", LOAD_CORE, &http)?;
@@ -120,10 +137,11 @@ pub fn start(peer: Peer, scratch: &Path, origin: &[u16; 2]) -> Result<Running, S
     let port = free_port()?;
     let mut process = match peer {
         Peer::Ebbtide => start_ebbtide(scratch, port, origin)?,
-        Peer::Haproxy => start_haproxy(scratch, port, origin)?,
+        Peer::Haproxy => start_haproxy(scratch, port, origin, "")?,
+        Peer::HaproxySplice => start_haproxy(scratch, port, origin, "option splice-response")?,
         Peer::Nginx => start_nginx(
             scratch,
-            "peer",
+            &format!("peer-{port}"),
             BALANCER_CORE,
             &nginx_balancer(port, origin),
         )?,
@@ -138,12 +156,13 @@ pub fn start(peer: Peer, scratch: &Path, origin: &[u16; 2]) -> Result<Running, S
         peer,
         process,
         port,
+        socket: scratch.join(format!("state-{port}/admin.sock")),
         cookie,
     })
 }
 
 fn start_ebbtide(scratch: &Path, port: u16, origin: &[u16; 2]) -> Result<Process, String> {
-    let state = scratch.join("state");
+    let state = scratch.join(format!("state-{port}"));
     fs::create_dir_all(&state)
         .map_err(|error| format!("cannot make {}: {error}", state.display()))?;
     let configuration = format!(
@@ -160,7 +179,9 @@ pool = "app"
 [pools.app]
 protocol = "http"
 balance = "least-sessions"
-sticky = {{ reuse = "20m" }}
+# A token that is older than a quarter of this is renewed with every answer, as wrk keeps none.
+sticky = {{ reuse = "12h" }}
+health = false
 
 [pools.app.servers]
 web1 = "127.0.0.1:{first}"
@@ -171,15 +192,21 @@ web2 = "127.0.0.1:{second}"
         first = origin[0],
         second = origin[1],
     );
-    let file = write(scratch, "ebbtide.toml", &configuration)?;
+    let file = write(scratch, &format!("ebbtide-{port}.toml"), &configuration)?;
     let program = ebbtide_binary()?.display().to_string();
     spawn(BALANCER_CORE, &[&program, "run", "-c", &file])
 }
 
-fn start_haproxy(scratch: &Path, port: u16, origin: &[u16; 2]) -> Result<Process, String> {
+fn start_haproxy(
+    scratch: &Path,
+    port: u16,
+    origin: &[u16; 2],
+    option: &str,
+) -> Result<Process, String> {
     let configuration = format!(
         "global
     nbthread 1
+    maxconn 8192
 defaults
     mode http
     timeout connect 5s
@@ -187,6 +214,7 @@ defaults
     timeout server 60s
     option http-keep-alive
     http-reuse always
+    {option}
 frontend web
     bind 127.0.0.1:{port}
     default_backend app
@@ -202,14 +230,15 @@ backend app
 ",
         origin[0], origin[1]
     );
-    let file = write(scratch, "haproxy.cfg", &configuration)?;
+    let file = write(scratch, &format!("haproxy-{port}.cfg"), &configuration)?;
     spawn(BALANCER_CORE, &["haproxy", "-db", "-f", &file])
 }
 
 fn nginx_balancer(port: u16, origin: &[u16; 2]) -> String {
     format!(
-        "upstream app {{ ip_hash; server 127.0.0.1:{}; server 127.0.0.1:{}; keepalive 64; \
+        "upstream app {{ ip_hash; server 127.0.0.1:{}; server 127.0.0.1:{}; keepalive 1024; \
          keepalive_requests 1000000000; }}
+    proxy_max_temp_file_size 0; proxy_buffer_size 16k; proxy_buffers 16 32k; proxy_busy_buffers_size 64k;
     server {{ listen 127.0.0.1:{port};
         location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\";
             proxy_set_header Host $host;
@@ -233,7 +262,7 @@ fn start_nginx(scratch: &Path, name: &str, core: &str, http: &str) -> Result<Pro
         .collect();
     let configuration = format!(
         "daemon off;\nmaster_process off;\npid {own}/pid;\nerror_log stderr error;\n\
-         events {{ worker_connections 4096; }}\nhttp {{\n    access_log off;\n    \
+         events {{ worker_connections 16000; }}\nhttp {{\n    access_log off;\n    \
          keepalive_requests 1000000000;\n    {temporary}{http}\n}}\n"
     );
     let file = write(scratch, &format!("nginx-{name}.conf"), &configuration)?;
@@ -260,7 +289,7 @@ fn spawn(core: &str, words: &[&str]) -> Result<Process, String> {
         .map_err(|error| format!("cannot start {program}: {error}"))
 }
 
-fn write(scratch: &Path, name: &str, text: &str) -> Result<String, String> {
+pub fn write(scratch: &Path, name: &str, text: &str) -> Result<String, String> {
     let path = scratch.join(name);
     fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
     Ok(path.display().to_string())
@@ -313,7 +342,7 @@ fn ask(port: u16) -> std::io::Result<String> {
 }
 
 /// The origin's 200 with its whole body, and not a balancer's page about having no server yet.
-fn is_origin_answer(answer: &str) -> bool {
+pub fn is_origin_answer(answer: &str) -> bool {
     answer.starts_with("HTTP/1.1 200") && answer.contains(&"x".repeat(ANSWER_BYTES))
 }
 

@@ -1,0 +1,276 @@
+//! The tables of a comparison, and the page that keeps them with the machine and the versions.
+
+use std::fmt::Write;
+use std::fs;
+
+use super::Outcome;
+use super::hold::Holds;
+use super::measure::Measured;
+use super::peers::{self, Peer};
+use super::rows::{Row, Target};
+use super::statistics::Sorted;
+use crate::shell;
+
+/// One balancer and its measurements, round by round.
+type Results = [(Peer, Vec<Measured>)];
+
+/// Every row in Markdown: what it came to, and whether that is what was wanted.
+pub fn tables(outcomes: &[(Row, Outcome)]) -> String {
+    let mut text = String::new();
+    for (row, outcome) in outcomes {
+        let body = match outcome {
+            Outcome::Compared(results) => compared(*row, results),
+            Outcome::Held(holds) => held(*row, holds),
+        };
+        // Writing to a string does not fail.
+        let _ = write!(text, "## {row}\n\n{body}\n");
+    }
+    text
+}
+
+fn compared(row: Row, results: &Results) -> String {
+    let mut text = format!(
+        "| balancer | {}, median | least to most | Ebbtide against it | requests/s | of its core |\n\
+         |---|---:|---:|---:|---:|---:|\n",
+        row.unit()
+    );
+    for (peer, measurements) in results {
+        let Some(cost) = Sorted::of(measurements.iter().map(|measured| measured.cost)) else {
+            continue;
+        };
+        let against = match Sorted::of(ratios(results, &[*peer])) {
+            Some(ratios) if *peer != Peer::Ebbtide => format!(
+                "{:.2} ({:.2} to {:.2})",
+                ratios.median(),
+                ratios.least(),
+                ratios.most()
+            ),
+            _ => "–".to_owned(),
+        };
+        let (rates, shares): (Vec<f64>, Vec<f64>) = measurements
+            .iter()
+            .filter_map(|measured| measured.rate)
+            .unzip();
+        let (rate, share) = match (Sorted::of(rates), Sorted::of(shares)) {
+            (Some(rates), Some(shares)) => (
+                format!("{:.0}", rates.median()),
+                format!("{:.0} %", shares.median() * 100.0),
+            ),
+            _ => ("–".to_owned(), "–".to_owned()),
+        };
+        let _ = writeln!(
+            text,
+            "| {peer} | {:.1} | {:.1} to {:.1} | {against} | {rate} | {share} |",
+            cost.median(),
+            cost.least(),
+            cost.most()
+        );
+    }
+    for target in row.targets() {
+        text += &verdict(row, target, results);
+    }
+    text
+}
+
+/// Ebbtide's figure by the best of the peers, in each round.
+fn ratios(results: &Results, peers: &[Peer]) -> Vec<f64> {
+    let Some((_, own)) = results.iter().find(|(peer, _)| *peer == Peer::Ebbtide) else {
+        return Vec::new();
+    };
+    let best = |round: usize| {
+        let of_peers = results.iter().filter(|(peer, _)| peers.contains(peer));
+        let costs = of_peers.filter_map(|(_, all)| Some(all.get(round)?.cost));
+        costs.min_by(f64::total_cmp)
+    };
+    let pairs = own.iter().enumerate();
+    pairs
+        .filter_map(|(round, measured)| Some(measured.cost / best(round)?))
+        .collect()
+}
+
+fn verdict(row: Row, target: &Target, results: &Results) -> String {
+    let (wanted, figures, limit) = match target {
+        Target::Times(limit, peers) => (
+            format!(
+                "at most {limit:.2} × {}",
+                if peers.len() > 1 { "HAProxy" } else { "nginx" }
+            ),
+            ratios(results, peers),
+            *limit,
+        ),
+        Target::Amount(limit) => {
+            let own = results.iter().filter(|(peer, _)| *peer == Peer::Ebbtide);
+            let costs = own.flat_map(|(_, all)| all.iter().map(|measured| measured.cost));
+            (
+                format!("at most {limit:.0} {}", row.unit()),
+                costs.collect(),
+                *limit,
+            )
+        }
+    };
+    match Sorted::of(figures) {
+        Some(figures) => said(&wanted, figures.median(), limit),
+        None => format!("\nTarget: {wanted}: not measured.\n"),
+    }
+}
+
+fn said(wanted: &str, figure: f64, limit: f64) -> String {
+    let outcome = if figure <= limit { "met" } else { "**missed**" };
+    format!("\nTarget: {wanted}: {outcome} ({figure:.2}).\n")
+}
+
+fn held(row: Row, holds: &Holds) -> String {
+    let mut text =
+        "| what | times | p50, ms | p99, ms | most, ms |\n|---|---:|---:|---:|---:|\n".to_owned();
+    let kinds = [
+        ("hold, under load", &holds.hold_ms),
+        ("ready, under load", &holds.ready_ms),
+        ("hold, without load", &holds.quiet_hold_ms),
+        ("the disk alone: 4 KiB and fdatasync", &holds.disk_ms),
+    ];
+    for (what, times) in kinds {
+        if let Some(times) = Sorted::of(times.iter().copied()) {
+            let _ = writeln!(
+                text,
+                "| {what} | {} | {:.2} | {:.2} | {:.2} |",
+                times.count(),
+                times.percentile(50),
+                times.percentile(99),
+                times.most()
+            );
+        }
+    }
+    for target in row.targets() {
+        if let (Target::Amount(limit), Some(times)) =
+            (target, Sorted::of(holds.hold_ms.iter().copied()))
+        {
+            let wanted = format!("at most {limit:.0} {} at p99", row.unit());
+            text += &said(&wanted, times.percentile(99), *limit);
+        }
+    }
+    text
+}
+
+/// bench/RESULTS.md.
+pub fn page(rounds: u32, seconds: u32, tables: &str) -> Result<String, String> {
+    Ok(format!(
+        "# Results
+
+Written by `cargo xtask bench http --rounds {rounds} --seconds {seconds}` on {date}.
+
+Every balancer has one worker, alone on core 0; the origin (nginx, one process, which serves files with sendfile) and the
+load (wrk, one thread) share core 1. CPU time is that of the balancer's process with all its threads (each balancer is one
+process), from /proc. Figures are medians of {rounds} interleaved rounds of {seconds} s; a ratio is taken within each
+round, and its median is shown. Where a balancer takes well under 100 % of its core, origin and load set the rate, and
+the cost is that of a balancer that often has little to do; the same holds for its peers.
+
+All have a pool of two servers that nothing probes, connections kept on both sides, the same four forwarded fields to
+add, and no access log. Ebbtide and HAProxy stick by cookie, all requests with the valid cookie of one session; nginx
+sticks by the client's address. The work is HTTP/1.1 in clear.
+
+{tables}
+## Where
+
+- machine: {machine}
+- Ebbtide: {ebbtide}
+- HAProxy: {haproxy}
+- nginx: {nginx}
+- wrk: {wrk}
+
+The targets are those of docs/performance.md. The comparison with the bare epoll loop and the rows for TCP pools are not
+measured here.
+",
+        date = first_line("date", &["-u", "+%F"])?,
+        machine = machine()?,
+        ebbtide = ebbtide_version()?,
+        haproxy = first_line("haproxy", &["-v"])?,
+        nginx = first_line("nginx", &["-v"])?,
+        wrk = first_line("wrk", &["-v"])?,
+    ))
+}
+
+fn machine() -> Result<String, String> {
+    let info = fs::read_to_string("/proc/cpuinfo")
+        .map_err(|error| format!("cannot read /proc/cpuinfo: {error}"))?;
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kernel = first_line("uname", &["-sr"])?;
+    Ok(format!(
+        "{}, {cores} cores, {kernel}",
+        model.map_or("processor without a name", |(_, name)| name)
+    ))
+}
+
+fn ebbtide_version() -> Result<String, String> {
+    let program = peers::ebbtide_binary()?.display().to_string();
+    let commit = first_line(
+        "git",
+        &["-c", "safe.directory=*", "describe", "--always", "--dirty"],
+    )?;
+    Ok(format!(
+        "{} at {commit}",
+        first_line(&program, &["--version"])?
+    ))
+}
+
+/// The first line that a program says, on whichever output, and whatever it exits with (`wrk -v` exits with 1).
+fn first_line(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let found = shell::find_program(program).unwrap_or_else(|| program.into());
+    let output = shell::capture(&mut shell::command(found, arguments))?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(String::from_utf8_lossy(&text)
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(costs: &[f64]) -> Vec<Measured> {
+        let measured = |cost: &f64| Measured {
+            cost: *cost,
+            rate: Some((1000.0, 0.5)),
+        };
+        costs.iter().map(measured).collect()
+    }
+
+    #[test]
+    fn medians_are_shown_and_ratios_are_taken_within_a_round() {
+        let results = [
+            (Peer::Ebbtide, measured(&[12.0, 9.0, 10.0])),
+            (Peer::Haproxy, measured(&[24.0, 10.0, 20.0])),
+        ];
+        let table = compared(Row::KeepAlive64, &results);
+        let ebbtide = "| Ebbtide | 10.0 | 9.0 to 12.0 | – | 1000 | 50 % |";
+        assert!(table.contains(ebbtide), "{table}");
+        let haproxy = "| HAProxy | 20.0 | 10.0 to 24.0 | 0.50 (0.50 to 0.90) | 1000 | 50 % |";
+        assert!(table.contains(haproxy), "{table}");
+        assert!(table.contains("0.80 × HAProxy: met (0.50)"), "{table}");
+    }
+
+    #[test]
+    fn the_better_of_two_haproxies_counts() {
+        let results = [
+            (Peer::Ebbtide, measured(&[9.0])),
+            (Peer::Haproxy, measured(&[20.0])),
+            (Peer::HaproxySplice, measured(&[10.0])),
+        ];
+        let table = compared(Row::Body1M, &results);
+        assert!(
+            table.contains("0.65 × HAProxy: **missed** (0.90)"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_met() {
+        let table = compared(Row::NewConnections, &[(Peer::Ebbtide, measured(&[9.0]))]);
+        assert!(table.contains("1.00 × nginx: not measured"), "{table}");
+    }
+}
