@@ -53,7 +53,7 @@ struct HttpOptions {
 
 const RESULTS: &str = "bench/RESULTS.md";
 /// Room for [`idle::CONNECTIONS`] and all else; what we start inherits it.
-const DESCRIPTORS: usize = 16_384;
+const DESCRIPTORS: usize = 20_000;
 
 /// A folder for configurations and state, removed at the end.
 struct Scratch(PathBuf);

@@ -194,7 +194,7 @@ web2 = "127.0.0.1:{second}"
     );
     let file = write(scratch, &format!("ebbtide-{port}.toml"), &configuration)?;
     let program = ebbtide_binary()?.display().to_string();
-    spawn(BALANCER_CORE, &[&program, "run", "-c", &file])
+    spawn(BALANCER_CORE, &[&program, "run", "--log", "warn", "-c", &file])
 }
 
 fn start_haproxy(
@@ -207,6 +207,7 @@ fn start_haproxy(
         "global
     nbthread 1
     maxconn 8192
+    maxpipes 64
 defaults
     mode http
     timeout connect 5s

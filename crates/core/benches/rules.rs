@@ -1,0 +1,191 @@
+//! What the rules cost: the session table at a million sessions, and choosing a server.
+//!
+//! `cargo bench -p ebbtide-core`. The figures are read, not asserted: they belong to the machine.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a bench reads the clock; the rules themselves do not"
+)]
+
+use ebbtide_core::{
+    Balance, Found, Moment, Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason, Rotation,
+    ServerCounters, ServerKey, ServerView, SessionId, SessionTable, Snapshot, Standing, WallTime,
+    choose,
+};
+use std::hint::black_box;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+const SESSIONS: u64 = 1_000_000;
+/// Sessions begun between two visits of the control plane, which takes the journal away.
+const BATCH: u64 = 10_000;
+const ROUNDS: usize = 9;
+const NOW: Now = Now {
+    moment: Moment(10_000_000),
+    wall: WallTime(1_700_000_000_000),
+};
+
+fn main() {
+    // Cargo's own arguments (`--bench`, a filter) change nothing: it is over in seconds.
+    sessions();
+    choices();
+}
+
+/// Nanoseconds of each of `count` turns: the median of some rounds, and their range.
+fn show(what: &str, count: u64, mut round: impl FnMut()) {
+    let mut times: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let begun = Instant::now();
+            round();
+            begun.elapsed().as_nanos() as f64 / count as f64
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let (median, least, most) = (times[ROUNDS / 2], times[0], times[ROUNDS - 1]);
+    println!("{what:<52} {median:>12.1} ns   ({least:.1} to {most:.1})");
+}
+
+/// The same for what can be done only once.
+fn show_once(what: &str, count: u64, turn: impl FnOnce()) {
+    let begun = Instant::now();
+    turn();
+    let each = begun.elapsed().as_nanos() as f64 / count as f64;
+    println!("{what:<52} {each:>12.1} ns   (once)");
+}
+
+fn sessions() {
+    let snapshot = snapshot(Balance::LeastSessions, 1);
+    let mut table = SessionTable::default();
+    let counted = allocation_counter::measure(|| {
+        show_once("session table: begin, each of 1,000,000", SESSIONS, || {
+            table = filled(&snapshot);
+        });
+    });
+    let each = counted.bytes_current as f64 / SESSIONS as f64;
+    println!(
+        "{:<52} {each:>12.1} bytes",
+        "session table: memory of a session"
+    );
+
+    let mut number = 0;
+    show(
+        "session table: find and touch, in random order",
+        SESSIONS,
+        || {
+            for _ in 0..SESSIONS {
+                number += 1;
+                if let Found::Live(session) = table.find(id(number % SESSIONS * 7 % SESSIONS)) {
+                    session.touch(NOW.moment);
+                }
+            }
+        },
+    );
+    show("session table: tally of all", 1, || {
+        black_box(table.tally(&snapshot, NOW.moment));
+    });
+    let all = 0..SessionTable::SHARDS;
+    show("session table: sweep of all, nothing over", 1, || {
+        assert_eq!(table.sweep(all.clone(), &snapshot, NOW), SESSIONS as usize);
+    });
+    let mut raised = snapshot.clone();
+    show("session table: forget a server with 1,000,000", 1, || {
+        raised = forget(&raised);
+    });
+    show_once("session table: sweep of all, all forgotten", 1, || {
+        assert_eq!(table.sweep(all, &raised, NOW), 0);
+    });
+}
+
+/// A number for a session, as random as those of the product.
+fn id(number: u64) -> SessionId {
+    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    SessionId(z ^ (z >> 27))
+}
+
+fn filled(snapshot: &Snapshot) -> SessionTable {
+    let table = SessionTable::default();
+    let pool = &snapshot.pools[0];
+    for number in 0..SESSIONS {
+        let begun = table.begin(id(number), pool.key, &pool.servers[0], client(), None, NOW);
+        assert!(begun.is_some());
+        if number % BATCH == 0 {
+            drop(table.take_changes());
+        }
+    }
+    drop(table.take_changes());
+    table
+}
+
+/// What a forgotten server is to the data plane: another epoch, with nobody in it.
+fn forget(snapshot: &Snapshot) -> Snapshot {
+    let mut pool = (*snapshot.pools[0]).clone();
+    pool.servers[0].epoch += 1;
+    pool.servers[0].load = Arc::default();
+    Snapshot {
+        pools: vec![Arc::new(pool)],
+        ..snapshot.clone()
+    }
+}
+
+fn choices() {
+    let policies = [
+        ("round-robin", Balance::RoundRobin),
+        ("least-sessions", Balance::LeastSessions),
+        ("source-hash", Balance::SourceHash),
+    ];
+    for servers in [10, 1_000] {
+        for (name, policy) in policies {
+            let snapshot = snapshot(policy, servers);
+            let pool = &snapshot.pools[0];
+            let mut rotation = Rotation::default();
+            let turns = 1_000_000 / u64::from(servers);
+            show(&format!("choose among {servers}: {name}"), turns, || {
+                for dice in 0..turns {
+                    let client = IpAddr::from((dice as u32).to_be_bytes());
+                    let chosen = choose(pool, |_| true, client, dice, &mut rotation);
+                    black_box(chosen.map(|server| server.key));
+                }
+            });
+        }
+    }
+}
+
+fn client() -> IpAddr {
+    IpAddr::from([192, 0, 2, 1])
+}
+
+fn snapshot(balance: Balance, servers: u32) -> Snapshot {
+    let mut config = PoolConfig::new("app");
+    config.balance = balance;
+    let view = PoolView {
+        key: PoolKey(1),
+        config: Arc::new(config),
+        servers: (0..servers).map(server).collect(),
+        counters: Arc::new(PoolCounters::new(1)),
+    };
+    Snapshot {
+        pools: vec![Arc::new(view)],
+        ..Snapshot::default()
+    }
+}
+
+fn server(key: u32) -> ServerView {
+    ServerView {
+        key: ServerKey(key),
+        name: format!("web{key}").into(),
+        address: ([127, 0, 0, 1], 9000).into(),
+        weight: 1,
+        max_sessions: None,
+        epoch: 1,
+        standing: Standing {
+            admits_new: true,
+            serves_own: true,
+            reason: Reason::Ready,
+        },
+        deadline: None,
+        load: Arc::default(),
+        counters: Arc::new(ServerCounters::new(1)),
+    }
+}
