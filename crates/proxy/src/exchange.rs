@@ -23,7 +23,7 @@ use crate::pages::{self, Envelope, Format, Page, field};
 use crate::relay::Half;
 use crate::reserved::{self, path_of};
 use crate::routing::{Asking, Placed, Refused};
-use crate::upstream::{Lane, NoConnection, Upstream, share};
+use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
 use ebbtide_core::{Now, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, write_request};
@@ -263,24 +263,26 @@ impl<'a> Exchange<'a> {
         attempts: &mut Attempts,
     ) -> Result<Upstream, Failure> {
         let http = &self.routes.pool.config.http;
-        let careful = !self.request.is_idempotent;
-        let kept = match attempts.fresh {
-            false => lane.take_idle(careful),
-            true => None,
+        let wish = Wish {
+            fresh: attempts.fresh,
+            careful: !self.request.is_idempotent,
         };
-        attempts.reused = kept.is_some();
-        if let Some(kept) = kept {
+        attempts.reused = false;
+        if let Some(kept) = lane.take_idle(wish) {
+            attempts.reused = true;
             return Ok(kept);
         }
         let open_max = share(http.connections_max, self.connection.worker.workers);
         let watch = &mut self.connection.watch;
         watch.set(http.connect_timeout);
-        let connected = lane.connect(open_max, watch).await;
+        let connected = lane.connect(open_max, wish, watch).await;
+        attempts.reused = connected.as_ref().is_ok_and(|upstream| upstream.reused);
         connected.map_err(|none| match none {
             NoConnection::Refused(error) => {
                 tracing::debug!("{} does not take a connection: {error}", lane.name);
                 Failure::NotConnected
             }
+            NoConnection::Silent => Failure::ConnectTimeout,
             NoConnection::Exhausted(error) => {
                 tracing::warn!("cannot connect to {}: {error}", lane.name);
                 Failure::Busy
@@ -357,6 +359,7 @@ impl<'a> Exchange<'a> {
             upload,
             state,
             expecting: self.request.expects_continue,
+            arrived: false,
             request_is_head: self.request.is_head,
             client_version: self.request.version,
         }

@@ -17,6 +17,8 @@ const INTERIM_BYTES_MAX: usize = 64 * 1024;
 pub(crate) enum Failure {
     /// The server did not take the connection: no byte has left.
     NotConnected,
+    /// The server did not answer the wish to connect in time: no byte has left.
+    ConnectTimeout,
     /// There is no connection to be had, for no fault of the server's.
     Busy,
     /// The connection broke before a byte of an answer.
@@ -60,6 +62,8 @@ pub(crate) struct Forward<'a> {
     pub state: UploadState,
     /// The client waits for a 100 before it sends its body.
     pub expecting: bool,
+    /// An interim answer has come: the request has arrived, and is not sent again.
+    pub arrived: bool,
     pub request_is_head: bool,
     pub client_version: Version,
 }
@@ -118,7 +122,7 @@ impl Forward<'_> {
     }
 
     fn server_closed(&self) -> Failure {
-        match self.scratch.outbound.is_empty() {
+        match self.scratch.outbound.is_empty() && !self.arrived {
             true => Failure::Lost,
             false => Failure::BadAnswer,
         }
@@ -154,6 +158,7 @@ impl Forward<'_> {
                         write_interim(&mut to_client.bytes, head, response);
                     }
                     self.expecting &= response.status != 100;
+                    self.arrived = true;
                     outbound.consume(response.head_bytes);
                 }
             }

@@ -54,10 +54,22 @@ impl Drop for Upstream {
     }
 }
 
+/// What kind of connection a request needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish {
+    /// None that has been used before.
+    pub fresh: bool,
+    /// Ask the kernel too whether a kept one is sound, and not only what the runtime has heard: for
+    /// requests that cannot be repeated.
+    pub careful: bool,
+}
+
 /// Why there is no connection.
 pub(crate) enum NoConnection {
     /// The server did not take one: no byte has left.
     Refused(io::Error),
+    /// The server said nothing at all: it may be busy, or gone.
+    Silent,
     /// All that may be open are in use.
     Busy,
     /// This machine has no room for one more (descriptors, ports).
@@ -72,32 +84,35 @@ impl Lane {
         self.counters.slot(self.worker)
     }
 
-    /// An idle connection that is sound, as far as can be seen. `careful` asks the kernel too and
-    /// not only what the runtime has heard: for requests that cannot be repeated.
-    pub fn take_idle(self: &Rc<Self>, careful: bool) -> Option<Upstream> {
+    /// An idle connection that is sound, as far as can be seen, if such a one will do.
+    pub fn take_idle(self: &Rc<Self>, wish: Wish) -> Option<Upstream> {
         let mut idle = self.idle.borrow_mut();
-        if idle.is_empty() {
+        if wish.fresh || idle.is_empty() {
             return None;
         }
         let now = Instant::now();
         while let Some(Idle { upstream, expires }) = idle.pop() {
-            if expires > now && upstream.is_quiet(careful) {
+            if expires > now && upstream.is_quiet(wish.careful) {
                 return Some(upstream);
             }
         }
         None
     }
 
-    /// A fresh connection, at the latest when the watch's timer runs out. At most `open_max` are
-    /// open at a time; beyond that this waits for one to close or to come back.
+    /// A connection, at the latest when the watch's timer runs out. At most `open_max` are open at a
+    /// time; beyond that this waits for one to close or to come back.
     pub async fn connect(
         self: &Rc<Self>,
         open_max: u32,
+        wish: Wish,
         watch: &mut Watch,
     ) -> Result<Upstream, NoConnection> {
         while self.open.get() >= open_max {
-            let dropped = self.idle.borrow_mut().pop();
-            if dropped.is_none() {
+            if let Some(kept) = self.take_idle(wish) {
+                return Ok(kept);
+            }
+            let closed = self.idle.borrow_mut().pop();
+            if closed.is_none() {
                 match watch.run(self.freed.notified()).await {
                     Ok(()) => {}
                     Err(Interrupt::Timeout) => return Err(NoConnection::Busy),
@@ -124,7 +139,7 @@ impl Lane {
             }
             Ok(Err(error)) if is_exhausted(&error) => NoConnection::Exhausted(error),
             Ok(Err(error)) => NoConnection::Refused(error),
-            Err(Interrupt::Timeout) => NoConnection::Refused(io::ErrorKind::TimedOut.into()),
+            Err(Interrupt::Timeout) => NoConnection::Silent,
             Err(Interrupt::Cut) => NoConnection::Cut,
         };
         self.leave();

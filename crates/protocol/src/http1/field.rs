@@ -27,13 +27,17 @@ pub(super) enum FieldKind {
     XForwardedOther,
 }
 
-const KINDS: [(&[u8], FieldKind); 16] = [
+const KINDS: [(&[u8], FieldKind); 18] = [
     (b"connection", FieldKind::Connection),
     (b"content-length", FieldKind::ContentLength),
     (b"cookie", FieldKind::Cookie),
     (b"expect", FieldKind::Expect),
+    // What a client says of how it came (RFC 7239): servers are told by the fields below.
+    (b"forwarded", FieldKind::HopByHop),
     (b"host", FieldKind::Host),
     (b"keep-alive", FieldKind::KeepAlive),
+    // No field at all, but CGI programs take it for their own HTTP_PROXY.
+    (b"proxy", FieldKind::HopByHop),
     (b"proxy-authenticate", FieldKind::HopByHop),
     (b"proxy-authorization", FieldKind::HopByHop),
     (b"proxy-connection", FieldKind::HopByHop),
@@ -149,7 +153,9 @@ impl Facts {
                     if facts.length.is_some() || value.contains(&b',') {
                         return Err(Reject::DuplicateLength);
                     }
-                    facts.length = Some(decimal(value).ok_or(Reject::BadLength)?);
+                    // Servers that count with a sign would see a negative number beyond that.
+                    let length = decimal(value).filter(|length| *length <= i64::MAX as u64);
+                    facts.length = Some(length.ok_or(Reject::BadLength)?);
                 }
                 FieldKind::TransferEncoding => {
                     if facts.chunked || !value.eq_ignore_ascii_case(b"chunked") {
@@ -224,7 +230,8 @@ impl Facts {
         let value = self.upgrade.of(buf);
         let hidden = value
             .split(|byte| *byte == b',')
-            .any(|protocol| trim(protocol).eq_ignore_ascii_case(b"h2c"));
+            .filter_map(|protocol| trim(protocol).split(|byte| *byte == b'/').next())
+            .any(|name| trim(name).eq_ignore_ascii_case(b"h2c"));
         let usable = self.upgrade_named && self.upgrades == 1 && !value.is_empty() && !hidden;
         usable.then_some(self.upgrade)
     }

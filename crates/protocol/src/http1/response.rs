@@ -103,7 +103,11 @@ fn conclude(
         Framing::None => Framing::UntilClose,
         framing => framing,
     };
-    head.keep_alive = facts.keep_alive(version) && head.framing != Framing::UntilClose;
+    // A server that announces a body where there can be none may send it all the same, later, and
+    // it would be read as the next answer, which belongs to somebody else.
+    let announces = no_body && !matches!(facts.framing(), Framing::None | Framing::Length(0));
+    head.keep_alive =
+        facts.keep_alive(version) && head.framing != Framing::UntilClose && !announces;
     head.upgrade = head.status == 101 && facts.upgrade(buf).is_some();
     let mut hints = head
         .fields

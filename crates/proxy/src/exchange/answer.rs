@@ -45,8 +45,11 @@ impl Exchange<'_> {
             upstream.give_back(http, self.connection.worker.workers, keeps_s);
         }
         let is_last = close || framing == Framing::UntilClose;
+        // A client that wanted to go on may have sent more by now: closing before it is read would
+        // be a reset, which overtakes the answer (RFC 9112, 9.6).
+        let goes_on = self.request.keep_alive && is_last;
         let unread = !self.body_read || !self.scratch.inbound.is_empty();
-        match (is_last, unread || self.connection.worker.is_stopping()) {
+        match (is_last, unread || goes_on) {
             (false, _) => Next::KeepAlive,
             (true, true) => Next::Linger,
             (true, false) => Next::Close,

@@ -3,6 +3,7 @@
 use super::{Attempts, Exchange, SERVERS_MAX, TRIES_MAX, Verdict, asking};
 use crate::forward::Failure;
 use crate::pages::Page;
+use crate::upstream::Lane;
 use ebbtide_core::{Fact, ServerKey};
 use std::rc::Rc;
 
@@ -30,6 +31,13 @@ impl Exchange<'_> {
                 Verdict::Give(Page::BrokenOff)
             }
             Failure::Lost | Failure::NotConnected => self.judge_unreachable(attempts),
+            // It may only be busy. A session that has just begun may as well begin elsewhere; one
+            // that has work there stays, until probes say that the server is down.
+            Failure::ConnectTimeout if self.is_new() => self.judge_unreachable(attempts),
+            Failure::ConnectTimeout => {
+                self.tell_unreachable();
+                Verdict::Give(Page::ServerTimeout)
+            }
             Failure::Busy => Verdict::Give(Page::Busy),
             Failure::BadAnswer => {
                 slot.broken.add(1);
@@ -49,14 +57,26 @@ impl Exchange<'_> {
         }
     }
 
-    /// The server takes no connection: its session moves, past others that take none either.
-    fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
+    /// Whether the session began with this very request.
+    fn is_new(&self) -> bool {
+        let placed = self.placed.as_ref();
+        placed.is_some_and(|placed| placed.session.requests() == 1)
+    }
+
+    /// Has the server probed now; returns the way to it.
+    fn tell_unreachable(&self) -> Rc<Lane> {
         let lane = Rc::clone(self.lane());
         lane.slot().connect_failures.add(1);
         self.connection.worker.tell(Fact::ConnectFailed {
             pool: self.routes.pool.key,
             server: lane.key,
         });
+        lane
+    }
+
+    /// The server takes no connection: its session moves, past others that take none either.
+    fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
+        let lane = self.tell_unreachable();
         attempts.unreachable.push(lane.key);
         let may_move = attempts.unreachable.len() < SERVERS_MAX;
         if may_move && self.move_elsewhere(&attempts.unreachable) {
