@@ -106,6 +106,7 @@ impl Control {
             answers: BTreeMap::new(),
             last_request: 0,
             sweep_next: 0,
+            status: None,
         };
         let (admin, receiver) = (options.admin, options.inbox);
         let thread = std::thread::Builder::new()

@@ -6,13 +6,13 @@ use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
 use crate::store::{StoreErrorKind, StoreThread};
 use ebbtide_core::{
-    Actor, Command, Driver, Input, Now, Output, Refusal, RefusalKind, RequestId, ServerName,
-    SessionTable, Snapshot,
+    Actor, Command, Driver, Input, NodeStatus, Now, Output, Refusal, RefusalKind, RequestId,
+    ServerName, SessionTable, Snapshot,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -43,6 +43,8 @@ pub(crate) struct Shell {
     pub answers: BTreeMap<RequestId, Reply>,
     pub last_request: u64,
     pub sweep_next: usize,
+    /// The last status, and until when it is good enough.
+    pub status: Option<(Instant, Arc<NodeStatus>)>,
 }
 
 impl Shell {
@@ -73,13 +75,29 @@ impl Shell {
                 }
             }
             if !askers.is_empty() {
-                let status = Arc::new(self.driver.status(clock()));
+                let status = self.status();
                 for asker in askers {
                     // Whoever has hung up does not need it.
                     drop(asker.send(Arc::clone(&status)));
                 }
             }
         }
+    }
+
+    /// What people are shown. It looks at every session, so it is given out again for ten times as
+    /// long as it took to make, unless something was published since: whoever asks without end
+    /// takes a tenth of this thread at most.
+    fn status(&mut self) -> Arc<NodeStatus> {
+        let now = Instant::now();
+        if let Some((good_until, status)) = &self.status
+            && now < *good_until
+            && status.generation == self.driver.snapshot().generation
+        {
+            return Arc::clone(status);
+        }
+        let status = Arc::new(self.driver.status(clock()));
+        self.status = Some((now + now.elapsed() * 11, Arc::clone(&status)));
+        status
     }
 
     fn tick(&mut self) {

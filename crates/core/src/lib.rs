@@ -40,7 +40,9 @@ pub use forecast::{DurationHistory, Forecast};
 pub use guard::GuardRefusal;
 pub use health::{Health, ProbeOutcome};
 pub use intent::{Drain, Intent};
-pub use name::{ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name};
+pub use name::{
+    ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name, is_plain, is_unseemly,
+};
 pub use record::{
     AuditEntry, IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write,
 };

@@ -73,6 +73,21 @@ pub fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
+/// Whether `text` may be shown to people as it is: no control characters, which would let it rewrite
+/// a terminal or add lines of its own, and none that turn the direction of reading.
+pub fn is_plain(text: &str) -> bool {
+    !text.chars().any(is_unseemly)
+}
+
+/// Whether a character does something to what it is shown on, instead of being shown.
+pub fn is_unseemly(character: char) -> bool {
+    let turns_direction = matches!(
+        character,
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    character.is_control() || turns_direction
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +101,14 @@ mod tests {
         assert_eq!(ServerName::parse("app/web1").unwrap().server, "web1");
         assert_eq!(ServerName::parse("app"), None);
         assert_eq!(ServerName::parse("app/web/1"), None);
+    }
+
+    #[test]
+    fn what_people_are_shown_cannot_rewrite_their_terminal() {
+        assert!(is_plain("Größere Wartung, 3 % – 维护"));
+        for bad in ["\x1b[2J", "two\nlines", "\u{9b}31m", "\u{202e}txt"] {
+            assert!(!is_plain(bad), "{bad:?}");
+        }
     }
 
     #[test]

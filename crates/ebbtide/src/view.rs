@@ -1,5 +1,6 @@
 //! Text in colours, and tables of it: what the status page is made of.
 
+use ebbtide_core::is_unseemly;
 use std::io::IsTerminal;
 
 /// How a piece of text is shown.
@@ -50,7 +51,15 @@ impl Line {
         let mut text = String::new();
         let mut room = width;
         for (style, piece) in &self.0 {
-            let shown: String = piece.chars().take(room).collect();
+            // What others have written must not steer the operator's terminal.
+            let seemly = |character| {
+                if is_unseemly(character) {
+                    '\u{fffd}'
+                } else {
+                    character
+                }
+            };
+            let shown: String = piece.chars().map(seemly).take(room).collect();
             room -= shown.chars().count();
             if coloured && *style != Style::Plain && !shown.trim().is_empty() {
                 text.push_str(&format!("{}{shown}\x1b[0m", style.code()));

@@ -9,7 +9,7 @@ use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::middleware::Next;
 use axum::response::Response;
 use ebbtide_api::{ErrorKind, Role};
-use ebbtide_core::Actor;
+use ebbtide_core::{Actor, is_plain};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -47,6 +47,12 @@ impl Caller {
             return Err(ApiError::invalid(format!(
                 "reason: {length} characters; at most {REASON_MAX} go into the audit log"
             )));
+        }
+        if reason.as_ref().is_some_and(|text| !is_plain(text)) {
+            return Err(ApiError::invalid(
+                "reason: control characters do not belong into the audit log; write plain text"
+                    .to_owned(),
+            ));
         }
         Ok(Actor {
             who: self.who.clone(),

@@ -18,12 +18,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_io_timeout::TimeoutStream;
 use tower_service::Service;
 
 /// Connections at once on each listener. The operator's socket has its own, so that nobody on the
 /// network can shut the operator out.
 const CONNECTIONS_MAX: usize = 256;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A peer that takes nothing of its answer for so long gives its place to others.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 impl Admin {
@@ -95,6 +98,9 @@ async fn serve(
         request.extensions_mut().insert(peer.clone());
         router.clone().call(request)
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = Box::pin(stream);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

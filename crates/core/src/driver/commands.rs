@@ -7,7 +7,7 @@ use crate::driver::state::{ServerState, State};
 use crate::event::count;
 use crate::guard::GuardRefusal;
 use crate::intent::{Drain, Intent};
-use crate::name::{ServerName, SessionId, is_name};
+use crate::name::{ServerName, SessionId, is_name, is_plain};
 use crate::record::{AuditEntry, IntentRecord, StoredIntent, Write};
 use crate::snapshot::{Snapshot, TokenSecrets};
 use crate::standing::Reason;
@@ -173,6 +173,11 @@ impl Planner<'_> {
         {
             return Err(Refusal::invalid(format!(
                 "the message to the users of {name} is longer than {MESSAGE_MAX} characters"
+            )));
+        }
+        if message.as_ref().is_some_and(|text| !is_plain(text)) {
+            return Err(Refusal::invalid(format!(
+                "the message to the users of {name} has control characters; write plain text"
             )));
         }
         if server.intent == Intent::Maintenance {
