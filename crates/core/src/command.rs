@@ -117,6 +117,8 @@ pub struct ServerChange {
     pub weight: Option<u32>,
     /// Most sessions; the inner `None` takes the limit away.
     pub max_sessions: Option<Option<u32>>,
+    /// Drops whatever was set live before: the file's values count again.
+    pub reset: bool,
 }
 
 /// What an operator is told after a change that is on disk and in force on every worker.

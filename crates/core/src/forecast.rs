@@ -20,8 +20,8 @@ pub struct DurationHistory {
 pub struct Forecast {
     /// Half of them.
     pub half: Millis,
-    /// All of them (fewer than half a session is expected to be left); `None`: later than any
-    /// session seen so far would allow to say.
+    /// All of them (fewer than half a session is expected to be left); `None`: not before the
+    /// deadline, or later than any session seen so far would allow to say.
     pub all: Option<Millis>,
     /// How many durations this rests on.
     pub samples: usize,

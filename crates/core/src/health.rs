@@ -102,6 +102,8 @@ impl HealthState {
                 self.failed(why, rule);
                 return self.changed(before, now);
             }
+            // No places left is full, in whichever words.
+            ProbeOutcome::Good { places: Some(0) } => (Page::AllInUse, Some(0)),
             ProbeOutcome::Good { places } => (Page::Active, places),
             ProbeOutcome::OnHold => (Page::OnHold, None),
             ProbeOutcome::AllInUse => (Page::AllInUse, Some(0)),

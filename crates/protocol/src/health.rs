@@ -57,7 +57,7 @@ pub fn read_health_page(status: u16, body: &[u8], rule: &HealthRule) -> PageHeal
         PageHealth::OnHold
     } else if says(&["all", "sessions", "in", "use"]) {
         PageHealth::AllInUse
-    } else if says(&["active"]) {
+    } else if is_active(&words) {
         PageHealth::Active {
             places: places(&words),
         }
@@ -76,14 +76,26 @@ fn describe_ranges(ranges: &[(u16, u16)]) -> String {
     texts.collect::<Vec<_>>().join(",")
 }
 
-/// The number in `ACTIVE - n Sessions Available`. A number that is too large is the largest.
+/// Whether it says `ACTIVE` anywhere, other than in `NOT ACTIVE`.
+fn is_active(words: &[String]) -> bool {
+    words.iter().enumerate().any(|(at, word)| {
+        let denied = at > 0 && words[at - 1] == "not";
+        word == "active" && !denied
+    })
+}
+
+/// What may follow the number of places; anything else makes it another kind of number.
+const AFTER_PLACES: [&str; 5] = ["session", "available", "free", "left", "place"];
+
+/// The number in `ACTIVE - n` or `ACTIVE - n Sessions Available`. A number that is too large is the
+/// largest.
 fn places(words: &[String]) -> Option<u64> {
-    words.windows(4).find_map(|window| match window {
-        [active, dash, number, sessions]
-            if active == "active" && dash == "-" && sessions.starts_with("session") =>
-        {
-            let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-            digits.then(|| number.parse().unwrap_or(u64::MAX))
+    (0..words.len()).find_map(|at| match &words[at..] {
+        [active, dash, number, rest @ ..] if active == "active" && dash == "-" => {
+            let fits = |next: &String| AFTER_PLACES.iter().any(|word| next.starts_with(word));
+            let is_places =
+                number.bytes().all(|byte| byte.is_ascii_digit()) && rest.first().is_none_or(fits);
+            is_places.then(|| number.parse().unwrap_or(u64::MAX))
         }
         _ => None,
     })

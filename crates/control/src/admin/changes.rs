@@ -153,6 +153,7 @@ pub(super) async fn set_server(
         change: ServerChange {
             weight: body.weight,
             max_sessions: body.max_sessions,
+            ..ServerChange::default()
         },
     };
     carry_out(&app, &caller, body.reason, command).await

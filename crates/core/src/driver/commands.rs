@@ -8,7 +8,7 @@ use crate::event::count;
 use crate::guard::GuardRefusal;
 use crate::intent::{Drain, Intent};
 use crate::name::{ServerName, SessionId, is_name, is_plain};
-use crate::record::{AuditEntry, IntentRecord, StoredIntent, Write};
+use crate::record::{AuditEntry, IntentRecord, ServerOverride, StoredIntent, Write};
 use crate::snapshot::{Snapshot, TokenSecrets};
 use crate::standing::Reason;
 use crate::table::Found;
@@ -363,14 +363,18 @@ impl Planner<'_> {
         let server = self.state.present(&name)?;
         if change == ServerChange::default() {
             return Err(Refusal::invalid(format!(
-                "nothing to set on {name}: give weight=… or max_sessions=…"
+                "nothing to set on {name}: give weight=… or max_sessions=…, or reset it"
             )));
         }
         check_bounds(&name, change.weight, change.max_sessions.flatten())?;
-        let mut set = server.set;
+        let mut set = match change.reset {
+            true => ServerOverride::default(),
+            false => server.set,
+        };
         set.weight = change.weight.or(set.weight);
         set.max_sessions = change.max_sessions.or(set.max_sessions);
         let mut said = Vec::new();
+        said.extend(change.reset.then(|| "the settings of the file".to_owned()));
         said.extend(change.weight.map(|weight| format!("weight {weight}")));
         said.extend(change.max_sessions.map(|max| match max {
             Some(max) => format!("max_sessions {max}"),

@@ -4,24 +4,126 @@ use crate::command::Refusal;
 use crate::config::{Config, PoolConfig};
 use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
+use crate::event::count;
+use crate::intent::Intent;
+use crate::name::ServerName;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Changes that the audit log names; the rest are counted.
+const AUDITED_MAX: usize = 20;
 
 impl Planner<'_> {
     /// Takes a configuration that was checked already. Intents are not in it, so whatever is held
     /// stays held.
     pub fn reload(&self, config: Arc<Config>) -> Result<Plan, Refusal> {
-        let changes = differences(&self.state.config, &config);
+        for pool in &config.pools {
+            self.guard_pool(pool)?;
+        }
+        let mut changes = differences(&self.state.config, &config);
         let text = match changes.len() {
             0 => "the configuration is as it was".to_owned(),
-            1 => "the configuration was read again: 1 change".to_owned(),
-            many => format!("the configuration was read again: {many} changes"),
+            number => {
+                let number = count(number as u32, "change");
+                format!("the configuration was read again: {number}")
+            }
         };
+        let shown: Vec<&str> = changes
+            .iter()
+            .take(AUDITED_MAX)
+            .map(String::as_str)
+            .collect();
+        let audited = format!("{text} {}", shown.join(", "));
+        changes.extend(self.overridden(&config));
         let change = Change::OfNode(NodeEdit::Config(config));
         let target = "-".to_owned();
-        let mut plan = self.plan("reload", target, change, Vec::new(), text, false);
+        let mut plan = self.plan(
+            "reload",
+            target,
+            change,
+            Vec::new(),
+            audited.trim().to_owned(),
+            false,
+        );
+        plan.answer.text = text;
         plan.answer.changes = changes;
         Ok(plan)
+    }
+}
+
+impl Planner<'_> {
+    /// Refuses a file that leaves a pool with too few servers that operators want in traffic, when
+    /// there are enough now.
+    fn guard_pool(&self, pool: &PoolConfig) -> Result<(), Refusal> {
+        let Some(present) = self.state.pools.get(&pool.name) else {
+            return Ok(());
+        };
+        let wanted = |name: &ServerName| {
+            let known = self.state.servers.get(name);
+            known.is_none_or(|server| server.intent == Intent::Ready)
+        };
+        let in_file = |name: &ServerName| pool.servers.iter().any(|s| s.name == name.server);
+        let is_live = |name: &ServerName| {
+            let known = self.state.servers.get(name);
+            known.is_some_and(|server| server.live.is_some())
+        };
+        let now = present.order.iter().filter(|name| wanted(name)).count();
+        let names = pool
+            .servers
+            .iter()
+            .map(|server| ServerName::new(&pool.name, &server.name));
+        let live = present
+            .order
+            .iter()
+            .filter(|name| is_live(name) && !in_file(name));
+        let then = names.filter(&wanted).count() + live.filter(|name| wanted(name)).count();
+        let minimum = pool.minimum.max(1) as usize;
+        if then >= minimum || now < minimum {
+            return Ok(());
+        }
+        let held: Vec<String> = present
+            .order
+            .iter()
+            .filter(|name| !wanted(name))
+            .map(ToString::to_string)
+            .collect();
+        Err(Refusal::invalid(format!(
+            "nothing was changed: this file would leave pool {} with {then} servers that may admit \
+             new sessions, and it needs {minimum}; {} held, drained or in maintenance: return a \
+             server first (ebbtide ready …), then reload",
+            pool.name,
+            match held.as_slice() {
+                [one] => format!("{one} is"),
+                many => format!("{} are", many.join(", ")),
+            }
+        )))
+    }
+
+    /// Says where the file's new values do not count, because others were set live.
+    fn overridden(&self, config: &Config) -> Vec<String> {
+        let pools = config.pools.iter();
+        let servers = pools.flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)));
+        servers
+            .filter_map(|(pool, server)| {
+                let name = ServerName::new(&pool.name, &server.name);
+                let known = self.state.servers.get(&name)?;
+                let differs = known
+                    .set
+                    .weight
+                    .is_some_and(|weight| weight != server.weight)
+                    || known
+                        .set
+                        .max_sessions
+                        .is_some_and(|max| max != server.max_sessions);
+                let changed = known.config != *server;
+                (differs && changed).then(|| {
+                    format!(
+                        "! {name} goes on with what was set live; `ebbtide server reset {name}` \
+                         takes the file's values"
+                    )
+                })
+            })
+            .collect()
     }
 }
 

@@ -92,8 +92,8 @@ impl State {
         }
     }
 
-    /// When the sessions of a server that takes no new ones will probably be gone. A drain cannot
-    /// take longer than its deadline.
+    /// When the sessions of a server that takes no new ones will probably be gone by themselves;
+    /// nothing is said of what a deadline will have ended by then.
     fn forecast(&self, pool: &PoolState, server: &ServerState, now: Now) -> Option<Forecast> {
         if !matches!(server.intent, Intent::Hold | Intent::Drain(_)) {
             return None;
@@ -109,10 +109,10 @@ impl State {
             .collect();
         let forecast = pool.durations.forecast(&ages)?;
         let limit = server.intent.deadline().map(|at| at.since(now.moment));
-        let capped = |span: Millis| limit.map_or(span, |limit| span.min(limit));
+        let in_time = |span: &Millis| limit.is_none_or(|limit| *span <= limit);
         Some(Forecast {
-            half: capped(forecast.half),
-            all: forecast.all.map(capped).or(limit),
+            half: limit.map_or(forecast.half, |limit| forecast.half.min(limit)),
+            all: forecast.all.filter(in_time),
             samples: forecast.samples,
         })
     }

@@ -214,6 +214,14 @@ impl World {
                 change: ServerChange {
                     weight: weight.parse().ok(),
                     max_sessions: max.parse().ok().map(Some),
+                    reset: false,
+                },
+            },
+            ["reset", name] => Command::SetServer {
+                server: server(name),
+                change: ServerChange {
+                    reset: true,
+                    ..ServerChange::default()
                 },
             },
             ["reload", names @ ..] => {
@@ -258,6 +266,9 @@ impl World {
     fn probe(&mut self, server: &str, outcome: &[&str]) -> Vec<String> {
         let outcome = match outcome {
             ["good"] => ProbeOutcome::Good { places: None },
+            ["places", places] => ProbeOutcome::Good {
+                places: places.parse().ok(),
+            },
             ["hold"] => ProbeOutcome::OnHold,
             ["full"] => ProbeOutcome::AllInUse,
             why => ProbeOutcome::Bad(why.join(" ")),

@@ -161,3 +161,24 @@ fn wrong_status_ranges_are_explained() {
         assert_eq!(parse_status_ranges(text), Err(why.to_string()));
     }
 }
+
+#[test]
+fn the_number_may_stand_alone_but_is_not_taken_for_another_kind_of_number() {
+    let rule = HealthRule {
+        status: vec![(200, 200)],
+        expect: Some("ACTIVE".into()),
+    };
+    let places_of = |page: &str| read_health_page(200, page.as_bytes(), &rule);
+    for (page, places) in [
+        ("ACTIVE - 9", Some(9)),
+        ("ACTIVE-9", Some(9)),
+        ("ACTIVE \u{2014} 6 free", Some(6)),
+        ("ACTIVE &ndash; 5<br>", Some(5)),
+        ("ACTIVE - 2026-11-22", None),
+        ("ACTIVE - 12:30", None),
+        ("ACTIVE - 1,000 Sessions Available", None),
+    ] {
+        assert_eq!(places_of(page), PageHealth::Active { places }, "{page}");
+    }
+    assert!(matches!(places_of("NOT ACTIVE"), PageHealth::Failing(_)));
+}

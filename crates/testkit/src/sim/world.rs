@@ -626,6 +626,7 @@ impl World {
                 change: ServerChange {
                     weight: Some(weight),
                     max_sessions: Some(max),
+                    ..ServerChange::default()
                 },
             },
             Order::Add(name) => {
