@@ -3,7 +3,7 @@
 use crate::pages::{self, Envelope, Format, Page};
 use crate::routing::{Asking, Remembered};
 use crate::wall::rfc3339;
-use ebbtide_core::{ServerView, SessionState};
+use ebbtide_core::{Reason, ServerView, SessionState};
 use ebbtide_protocol::http1::RequestHead;
 
 /// What is said when no number of places can be told, as no server has a limit.
@@ -71,8 +71,9 @@ fn health(asking: &Asking<'_>) -> (u16, String) {
         admits = true;
         places = places.zip(room(server)).map(|(sum, room)| sum + room);
     }
+    let reports_full = |server: &ServerView| server.standing.reason == Reason::ReportsFull;
     match places.unwrap_or(PLACES_WITHOUT_LIMIT) {
-        _ if !admits => (503, "ON HOLD\n".into()),
+        _ if !admits && !servers.iter().any(reports_full) => (503, "ON HOLD\n".into()),
         0 => (503, "ALL SESSIONS IN USE\n".into()),
         places => (200, format!("ACTIVE - {places} Sessions Available\n")),
     }
@@ -94,7 +95,7 @@ fn session(
     let pool = &asking.routes.pool;
     let bound = asking.find(buf, head, remembered);
     let here = bound.map(|bound| (bound.session, &pool.servers[bound.index]));
-    let Some((session, server)) = here.filter(|(_, server)| server.standing.serves_own) else {
+    let Some((session, server)) = here.filter(|(_, server)| asking.serves_own(server)) else {
         return "{\"server\":null,\"since\":null,\"state\":\"none\",\"notice\":null}\n".into();
     };
     let now = asking.now;

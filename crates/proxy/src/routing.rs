@@ -4,8 +4,8 @@
 use crate::view::Routes;
 use crate::worker::Worker;
 use ebbtide_core::{
-    EndReason, Found, Millis, Moment, Now, PoolSlot, ServerKey, ServerView, Session, SessionId,
-    Snapshot, choose,
+    EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ServerKey, ServerView, Session,
+    SessionId, Snapshot, choose,
 };
 use ebbtide_protocol::http1::{RequestHead, cookie};
 use ebbtide_protocol::token::{Token, TokenError, TokenKeys};
@@ -44,7 +44,7 @@ pub(crate) struct Placed {
 /// Why there is no server for a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Every server that admits sessions has as many as it may.
+    /// Every server that would admit sessions has as many as it may, or says so itself.
     Full,
     /// No server admits sessions.
     Unavailable,
@@ -77,7 +77,7 @@ impl Asking<'_> {
                 moved: false,
             });
         };
-        if self.routes.pool.servers[bound.index].standing.serves_own {
+        if self.serves_own(&self.routes.pool.servers[bound.index]) {
             return Ok(Placed {
                 renew: self.is_stale(bound.renewed_s),
                 session: bound.session,
@@ -86,6 +86,13 @@ impl Asking<'_> {
             });
         }
         self.move_away(&bound.session, &[])
+    }
+
+    /// Whether a server serves the sessions it has. That a deadline has passed holds at once, also
+    /// where no snapshot has said so yet: the whole program may have been frozen meanwhile.
+    pub fn serves_own(&self, server: &ServerView) -> bool {
+        let is_over = |deadline: Moment| deadline <= self.now.moment;
+        server.standing.serves_own && !server.deadline.is_some_and(is_over)
     }
 
     /// Begins another session elsewhere for one whose server cannot serve it, then ends that.
@@ -259,7 +266,8 @@ impl Asking<'_> {
             }
             full.set(true);
         }
-        match full.get() {
+        let reports_full = |server: &ServerView| server.standing.reason == Reason::ReportsFull;
+        match full.get() || pool.servers.iter().any(reports_full) {
             true => Err(Refused::Full),
             false => Err(Refused::Unavailable),
         }

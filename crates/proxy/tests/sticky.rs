@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
-use common::{DOWN, HELD, House, MAINTENANCE, Server, get};
+use common::{DOWN, HELD, House, MAINTENANCE, REPORTS_FULL, Server, get};
 use ebbtide_core::{EndReason, Found, SessionId};
 use ebbtide_protocol::token::{Token, TokenKeys, tag};
 
@@ -118,6 +118,42 @@ fn a_full_pool_says_so_in_the_form_that_is_asked_for() {
         (503, "ALL SESSIONS IN USE\n")
     );
     assert_eq!(house.pool_sum(|slot| &slot.refused_full), 1);
+}
+
+#[test]
+fn a_pool_whose_servers_report_that_they_are_full_says_so() {
+    let (mut house, _, _) = two();
+    house.publish(|_, pool| {
+        pool.servers[0].standing = HELD;
+        pool.servers[1].standing = REPORTS_FULL;
+    });
+    let mut client = house.client();
+    let refused = client.get("/", "");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.text().contains("all sessions are in use"));
+    assert_eq!(
+        client.get("/.ebbtide/health", "").text(),
+        "ALL SESSIONS IN USE\n"
+    );
+    assert_eq!(house.pool_sum(|slot| &slot.refused_full), 1);
+    assert_eq!(house.pool_sum(|slot| &slot.refused_unavailable), 0);
+}
+
+#[test]
+fn a_deadline_that_has_passed_unnoticed_serves_no_session_any_more() {
+    let (mut house, _, _) = two();
+    let first = house.client().get("/", "");
+    assert_eq!(first.text(), "one");
+    house.publish(|_, pool| {
+        pool.servers[0].standing = HELD;
+        pool.servers[0].deadline = Some(common::clock().moment);
+    });
+    let mut client = house.client();
+    let session = client.get("/.ebbtide/session", &first.cookie()).text();
+    assert!(session.contains(r#""state":"none""#), "{session}");
+    let moved = client.get("/", &first.cookie());
+    assert_eq!(moved.text(), "two");
+    assert_eq!(client.get("/", &moved.cookie()).text(), "two");
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub const HELD: Standing = Standing {
     serves_own: true,
     reason: Reason::Held,
 };
+pub const REPORTS_FULL: Standing = Standing {
+    admits_new: false,
+    serves_own: true,
+    reason: Reason::ReportsFull,
+};
 pub const MAINTENANCE: Standing = Standing {
     admits_new: false,
     serves_own: false,
