@@ -31,10 +31,11 @@ impl Acceptor {
     }
 }
 
-/// Starts to accept on `listener`, for `pool`.
+/// Starts to accept on `listener`, which is bound to `bind`, for `pool`.
 pub(crate) fn start(
     worker: &Rc<Worker>,
     listener: std::net::TcpListener,
+    bind: SocketAddr,
     pool: PoolKey,
 ) -> io::Result<Acceptor> {
     let listener = TcpListener::from_std(listener)?;
@@ -43,7 +44,7 @@ pub(crate) fn start(
     worker.acceptor_opened();
     tokio::task::spawn_local(accept(
         Rc::clone(worker),
-        listener,
+        (listener, bind),
         Rc::clone(&pool),
         stopped,
     ));
@@ -52,7 +53,7 @@ pub(crate) fn start(
 
 async fn accept(
     worker: Rc<Worker>,
-    listener: TcpListener,
+    (listener, bind): (TcpListener, SocketAddr),
     pool: Rc<Cell<PoolKey>>,
     mut stopped: oneshot::Receiver<()>,
 ) {
@@ -78,7 +79,7 @@ async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, client)) => serve(&worker, stream, client, pool.get()),
+            Ok((stream, client)) => serve(&worker, stream, client, (bind, pool.get())),
             // The client has given up already.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
@@ -87,12 +88,12 @@ async fn accept(
             }
         }
     }
-    empty_backlog(&worker, listener, pool.get());
+    empty_backlog(&worker, listener, (bind, pool.get()));
     worker.acceptor_closed();
 }
 
 /// Takes the connections that the kernel holds already: their clients believe them to stand.
-fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, pool: PoolKey) {
+fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, way: (SocketAddr, PoolKey)) {
     let Ok(listener) = listener.into_std() else {
         return;
     };
@@ -101,14 +102,15 @@ fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, pool: PoolKey) {
             .set_nonblocking(true)
             .and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
-            serve(worker, stream, client, pool);
+            serve(worker, stream, client, way);
         }
     }
 }
 
-fn serve(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, pool: PoolKey) {
+/// Serves a connection; `way` is the listener that it came by, and the pool that this leads to.
+fn serve(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, way: (SocketAddr, PoolKey)) {
     // A connection that is gone already shows when it is read.
     let _ = stream.set_nodelay(true);
-    let connection = Connection::new(worker, stream, client, pool);
+    let connection = Connection::new(worker, stream, client, way);
     tokio::task::spawn_local(connection.serve());
 }

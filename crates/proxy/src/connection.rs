@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     pub worker: Rc<Worker>,
     pub stream: TcpStream,
     pub client: SocketAddr,
+    /// The listener that it came by.
+    listener: SocketAddr,
     pub pool: PoolKey,
     pub watch: Watch,
     pub remembered: Option<Remembered>,
@@ -66,12 +68,18 @@ impl Drop for Connection {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, pool: PoolKey) -> Self {
+    pub fn new(
+        worker: &Rc<Worker>,
+        stream: TcpStream,
+        client: SocketAddr,
+        (listener, pool): (SocketAddr, PoolKey),
+    ) -> Self {
         let flight = worker.connection_opened();
         Self {
             worker: Rc::clone(worker),
             stream,
             client,
+            listener,
             pool,
             watch: Watch::new(flight, HttpSettings::defaults().idle_timeout),
             remembered: None,
@@ -276,6 +284,11 @@ impl Connection {
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// Whether the listener that it came by is gone: then it ends with an answer.
+    pub fn has_lost_listener(&self) -> bool {
+        !self.worker.view().listeners.contains_key(&self.listener)
     }
 
     /// This worker's counters of a pool.

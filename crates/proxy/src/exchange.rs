@@ -420,6 +420,7 @@ impl<'a> Exchange<'a> {
             || !self.body_read
             || self.request.wants_upgrade
             || self.connection.worker.is_stopping()
+            || self.connection.has_lost_listener()
             || self.connection.watch.flight.is_cut()
     }
 

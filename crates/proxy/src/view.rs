@@ -6,6 +6,7 @@ use ebbtide_protocol::http1::Limits;
 use ebbtide_protocol::token::{TokenKeys, tag};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ const RETRIES_MAX: f64 = 1000.0;
 pub(crate) struct View {
     pub snapshot: Arc<Snapshot>,
     pub keys: TokenKeys,
+    /// Listeners by address, each with the pool that it leads to.
+    pub listeners: BTreeMap<SocketAddr, PoolKey>,
     /// By ascending key, as in the snapshot.
     pools: Vec<Rc<Routes>>,
 }
@@ -77,6 +80,7 @@ impl View {
                 current: [0; 32],
                 previous: None,
             },
+            listeners: BTreeMap::new(),
             pools: Vec::new(),
         }
     }
@@ -98,6 +102,7 @@ impl View {
         Self {
             pools: pools.collect(),
             keys,
+            listeners: listeners(&snapshot),
             snapshot,
         }
     }
@@ -163,8 +168,7 @@ impl Routes {
     }
 }
 
-/// Listeners by address, each with the key of the pool that it leads to.
-pub(crate) fn listeners(snapshot: &Snapshot) -> BTreeMap<std::net::SocketAddr, PoolKey> {
+fn listeners(snapshot: &Snapshot) -> BTreeMap<SocketAddr, PoolKey> {
     let listeners = snapshot.config.listeners.iter();
     listeners
         .filter_map(|listener| Some((listener.bind, snapshot.pool_named(&listener.pool)?.key)))

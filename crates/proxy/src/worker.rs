@@ -6,7 +6,7 @@ use crate::descriptors::Descriptors;
 use crate::flight::{Flight, Flights};
 use crate::timer::duration;
 use crate::upstream::Lanes;
-use crate::view::{self, View};
+use crate::view::View;
 use crate::{accept, accept::Acceptor};
 use ebbtide_core::{Fact, Millis, NodeCounters, NodeSlot, Now, SessionTable, Snapshot};
 use std::cell::{Cell, RefCell};
@@ -143,7 +143,7 @@ impl Worker {
         };
         self.view.replace(Rc::clone(&next));
         self.lanes.borrow_mut().keep_only(next.kept_lanes());
-        self.listen(&snapshot, listeners);
+        self.listen(&next, listeners);
         self.flights.leave_misplaced(&snapshot);
         self.tell(Fact::Acknowledged {
             worker: self.index,
@@ -152,14 +152,14 @@ impl Worker {
     }
 
     /// Starts, redirects and stops listeners, as the snapshot says.
-    fn listen(self: &Rc<Self>, snapshot: &Snapshot, new: BTreeMap<SocketAddr, TcpListener>) {
-        let wanted = view::listeners(snapshot);
+    fn listen(self: &Rc<Self>, view: &View, new: BTreeMap<SocketAddr, TcpListener>) {
+        let wanted = &view.listeners;
         let mut acceptors = self.acceptors.borrow_mut();
         for (bind, listener) in new {
             let Some(pool) = wanted.get(&bind) else {
                 continue;
             };
-            match accept::start(self, listener, *pool) {
+            match accept::start(self, listener, bind, *pool) {
                 Ok(acceptor) => {
                     acceptors.insert(bind, acceptor);
                 }

@@ -191,8 +191,17 @@ fn listeners_come_and_go_and_connections_stay() {
     // In the backlog when its listener goes: still served.
     let mut waiting: Vec<_> = (0..8).map(|_| house.client()).collect();
     house.publish(|config, _| config.listeners.retain(|listener| listener.bind == new));
-    for client in kept.iter_mut().chain(&mut waiting).chain([&mut fresh]) {
+    // Those of a listener that is gone are answered once more, and told to leave.
+    for client in kept.iter_mut().chain(&mut waiting) {
         let answer = client.get("/", "");
+        assert_eq!(
+            (answer.text().as_str(), answer.field("connection")),
+            ("one", Some("close"))
+        );
+        assert!(client.is_closed());
+    }
+    for _ in 0..2 {
+        let answer = fresh.get("/", "");
         assert_eq!(
             (answer.text().as_str(), answer.field("connection")),
             ("one", None)
