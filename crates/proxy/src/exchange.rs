@@ -109,8 +109,8 @@ struct Attempts {
     fresh: bool,
     /// The attempt was on a kept connection.
     reused: bool,
-    /// Servers that took no connection; the session was moved away from all but the last.
-    unreachable: Vec<ServerKey>,
+    /// Servers that took no connection, or broke it; the session does not move there any more.
+    failed: Vec<ServerKey>,
     /// The request, as far as it went up.
     upload: Option<Half>,
 }

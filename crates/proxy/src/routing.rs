@@ -35,6 +35,8 @@ pub(crate) struct Placed {
     pub session: Arc<Session>,
     /// The server's place in the pool.
     pub index: usize,
+    /// The session began with this very request.
+    pub is_new: bool,
     /// The client needs a new token.
     pub renew: bool,
     /// The session had to leave another server.
@@ -73,6 +75,7 @@ impl Asking<'_> {
             return Ok(Placed {
                 session,
                 index,
+                is_new: true,
                 renew: true,
                 moved: false,
             });
@@ -82,6 +85,7 @@ impl Asking<'_> {
                 renew: self.is_stale(bound.renewed_s),
                 session: bound.session,
                 index: bound.index,
+                is_new: false,
                 moved: false,
             });
         }
@@ -108,6 +112,7 @@ impl Asking<'_> {
         Ok(Placed {
             session: new,
             index,
+            is_new: true,
             renew: true,
             moved: true,
         })

@@ -24,9 +24,7 @@ impl Exchange<'_> {
                 let untouched = upload.is_some_and(|upload| !upload.touched);
                 let repeatable = self.request.is_idempotent && untouched;
                 if repeatable && attempts.sent < TRIES_MAX && self.routes.memory.spend_retry() {
-                    self.slot().retries.add(1);
-                    attempts.fresh = true;
-                    return Verdict::TryAgainSoon;
+                    return self.send_again(attempts);
                 }
                 Verdict::Give(Page::BrokenOff)
             }
@@ -57,10 +55,24 @@ impl Exchange<'_> {
         }
     }
 
+    /// Sends once more what was lost. A session that has just begun has nothing to lose by beginning
+    /// elsewhere, unless only a kept connection was stale.
+    fn send_again(&mut self, attempts: &mut Attempts) -> Verdict {
+        let lane = Rc::clone(self.lane());
+        lane.slot().retries.add(1);
+        attempts.fresh = true;
+        if self.is_new() && !attempts.reused {
+            attempts.failed.push(lane.key);
+            if self.move_elsewhere(&attempts.failed) {
+                return Verdict::TryAgain;
+            }
+        }
+        Verdict::TryAgainSoon
+    }
+
     /// Whether the session began with this very request.
     fn is_new(&self) -> bool {
-        let placed = self.placed.as_ref();
-        placed.is_some_and(|placed| placed.session.requests() == 1)
+        self.placed.as_ref().is_some_and(|placed| placed.is_new)
     }
 
     /// Has the server probed now; returns the way to it.
@@ -77,9 +89,9 @@ impl Exchange<'_> {
     /// The server takes no connection: its session moves, past others that take none either.
     fn judge_unreachable(&mut self, attempts: &mut Attempts) -> Verdict {
         let lane = self.tell_unreachable();
-        attempts.unreachable.push(lane.key);
-        let may_move = attempts.unreachable.len() < SERVERS_MAX;
-        if may_move && self.move_elsewhere(&attempts.unreachable) {
+        attempts.failed.push(lane.key);
+        let may_move = attempts.failed.len() < SERVERS_MAX;
+        if may_move && self.move_elsewhere(&attempts.failed) {
             lane.slot().retries.add(1);
             // What may be sent only once more is not risked on a connection that may be stale.
             attempts.fresh = attempts.sent > 0;
