@@ -25,7 +25,7 @@ use crate::reserved::{self, path_of};
 use crate::routing::{Asking, Placed, Refused};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
-use ebbtide_core::{Now, ServerKey, ServerSlot, Stay};
+use ebbtide_core::{EndReason, Now, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, write_request};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -73,6 +73,8 @@ struct Exchange<'a> {
     began: Now,
     placed: Option<Placed>,
     stay: Option<Stay>,
+    /// A server's answer has gone down, and the session's token with it.
+    answered: bool,
     /// The client has sent all of its body, and we have read it.
     body_read: bool,
     report: Report,
@@ -166,6 +168,7 @@ impl<'a> Exchange<'a> {
             request,
             placed: None,
             stay: None,
+            answered: false,
             report: Report {
                 status: 0,
                 bytes: 0,
@@ -433,11 +436,16 @@ impl<'a> Exchange<'a> {
         self.lane().slot()
     }
 
-    /// Touches the session and logs the request.
+    /// Touches the session and logs the request. A session whose user was never given its token
+    /// can have no other request: it is over.
     fn finish(&mut self) {
         let now = self.connection.worker.now();
         if let Some(stay) = self.stay.take() {
             stay.session().touch(now.moment);
+        }
+        if let Some(placed) = self.placed.as_ref().filter(|p| p.is_new && !self.answered) {
+            let sessions = &self.connection.worker.sessions;
+            sessions.end(&placed.session, EndReason::ServerGone, now);
         }
         if self.connection.worker.logs() {
             let record = self.record(now);

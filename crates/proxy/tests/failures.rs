@@ -96,12 +96,58 @@ fn a_get_whose_server_resets_is_tried_once_more() {
 
 #[test]
 fn a_get_that_kills_what_it_reaches_is_sent_twice_at_most() {
-    let (one, two) = (resetting(9), resetting(9));
-    let house = House::new(&[one.address, two.address]);
+    let servers = [resetting(9), resetting(9), resetting(9)];
+    let house = House::new(&servers.each_ref().map(|server| server.address));
     let mut client = house.client();
     assert_eq!(client.get("/", "").status(), 502);
-    assert_eq!((one.seen().len(), two.seen().len()), (2, 0));
+    assert_eq!(servers.map(|server| server.seen().len()), [1, 1, 0]);
+}
+
+#[test]
+fn a_new_session_whose_server_breaks_its_first_request_begins_on_another() {
+    let (one, two) = (resetting(9), Server::named("two"));
+    let house = House::new(&[one.address, two.address]);
+    let mut client = house.client();
+    let answer = client.get("/", "");
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "two"));
+    assert_eq!(client.get("/", &answer.cookie()).text(), "two");
+    assert_eq!(one.seen().len(), 1);
+    assert_eq!(house.server_sum(0, |slot| &slot.retries), 1);
+}
+
+#[test]
+fn a_session_with_work_on_its_server_is_tried_there_again() {
+    let fine = AtomicUsize::new(1);
+    let one = Server::answering(move |wire, _| {
+        // The first request is answered, the next breaks on its fresh connection, then all is well.
+        if fine.fetch_add(1, Ordering::SeqCst) != 2 {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\none");
+        }
+        false
+    });
+    let two = Server::named("two");
+    let house = House::new(&[one.address, two.address]);
+    let cookie = house.client().get("/", "").cookie();
+    assert_eq!(house.client().get("/", &cookie).text(), "one");
+    assert_eq!(one.seen().len(), 3);
     assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 0);
+}
+
+#[test]
+fn a_session_whose_user_was_never_given_its_token_is_over() {
+    let server = resetting(1);
+    let house = House::new(&[server.address]);
+    let mut client = house.client();
+    client.send(POST);
+    assert_eq!(client.answer().status(), 502);
+    let live = |house: &House| house.snapshot.pools[0].servers[0].load.sessions();
+    until("the end", || live(&house) == 0);
+    let cookie = client.get("/", "").cookie();
+    assert_eq!(live(&house), 1);
+    // A session whose user has its token stays, whatever fails.
+    drop(server);
+    assert_eq!(client.get("/", &cookie).status(), 200);
+    assert_eq!(live(&house), 1);
 }
 
 #[test]

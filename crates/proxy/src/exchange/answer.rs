@@ -60,6 +60,7 @@ impl Exchange<'_> {
     fn write_answer_head(&mut self, close: bool) -> (Framing, Half) {
         let status = self.scratch.response.status;
         self.report.status = status;
+        self.answered = true;
         self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
         let has_cookie = self.prepare_cookie(status);
         let Scratch {
