@@ -223,7 +223,7 @@ impl Client {
         }
         let response = timeout(ANSWER_TIMEOUT, self.exchange(request))
             .await
-            .map_err(|_| self.silent())??;
+            .map_err(|_| self.silent(""))??;
         if !response.status().is_success() {
             return Err(self.refused(response).await?);
         }
@@ -251,11 +251,12 @@ impl Client {
             .map(serde_json::to_vec)
             .transpose()
             .map_err(|error| ClientError::Broken(format!("cannot write the request: {error}")))?;
+        let advice = advice(&method);
         let request = self.request(method, path, body)?;
         // Waits are answered within a minute; so this is more than any call needs.
         let limit = 2 * ANSWER_TIMEOUT;
         let answer = timeout(limit, self.call(request)).await;
-        answer.map_err(|_| self.silent())?
+        answer.map_err(|_| self.silent(advice))?
     }
 
     async fn call<T: DeserializeOwned>(&self, request: Request<Full<Bytes>>) -> Result<T> {
@@ -316,10 +317,10 @@ impl Client {
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
             .map_err(|error| self.unreachable(&error))?;
+        let advice = advice(request.method());
         sender.send_request(request).await.map_err(|error| {
             ClientError::Broken(format!(
-                "{} closed the connection without an answer ({error}); see `ebbtide status` for \
-                 whether the change was made",
+                "{} closed the connection without an answer ({error}){advice}",
                 self.target
             ))
         })
@@ -350,12 +351,17 @@ impl Client {
         ))
     }
 
-    fn silent(&self) -> ClientError {
-        ClientError::Broken(format!(
-            "{} did not answer in time; see `ebbtide status` for whether the change was made",
-            self.target
-        ))
+    fn silent(&self, advice: &str) -> ClientError {
+        ClientError::Broken(format!("{} did not answer in time{advice}", self.target))
     }
+}
+
+/// What to do when an answer is missing: whoever only reads need not worry.
+fn advice(method: &Method) -> &'static str {
+    if *method == Method::GET {
+        return "";
+    }
+    "; see `ebbtide status` for whether the change was made"
 }
 
 impl fmt::Display for Target {

@@ -68,6 +68,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// 403: the role is not enough, or the request came from a foreign web page.
     Forbidden,
+    /// 503: the node is being stopped. Nothing has changed.
+    Stopping,
     /// 500 or 503: the node could not do its part.
     Internal,
 }

@@ -68,6 +68,9 @@ pub struct SetServer {
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub max_sessions: Option<Option<u32>>,
+    /// First drops whatever was set so before: the file's values count again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub reset: bool,
     /// Why, for the audit log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -251,9 +254,12 @@ pub struct CreateToken {
 /// Answer to `POST tokens`: the only time that the secret is seen.
 #[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NewToken {
-    /// The token.
-    #[serde(flatten)]
-    pub token: Token,
+    /// Whose it is.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// Since when it exists.
+    pub created: Timestamp,
     /// What goes after `Authorization: Bearer`.
     pub secret: String,
 }
@@ -261,7 +267,7 @@ pub struct NewToken {
 /// Secrets are never printed.
 impl fmt::Debug for NewToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NewToken({:?})", self.token)
+        write!(f, "NewToken({}, {})", self.name, self.role)
     }
 }
 
@@ -310,7 +316,8 @@ pub struct WaitQuery {
 /// Answer to `wait`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WaitAnswer {
-    /// It has come to pass; otherwise the time was up.
+    /// It has come to pass. Otherwise the time was up; or, of `drained`, the server's intent is
+    /// `ready`, so that nobody drains it.
     pub reached: bool,
     /// The server, as it is now.
     pub server: ServerStatus,
@@ -346,13 +353,10 @@ mod tests {
 
     #[test]
     fn a_new_token_is_never_printed() {
-        let token = Token {
+        let new = NewToken {
             name: "ci".into(),
             role: Role::Viewer,
             created: Timestamp(0),
-        };
-        let new = NewToken {
-            token,
             secret: "ebb_hush".into(),
         };
         assert!(!format!("{new:?}").contains("hush"));

@@ -24,6 +24,8 @@ pub struct Node {
     pub acknowledged: u64,
     /// How long the program has been running.
     pub uptime_ms: u64,
+    /// It is being stopped: requests may still finish, changes are refused.
+    pub stopping: bool,
     /// Whether intents can be stored.
     pub store: StoreStatus,
 }

@@ -10,6 +10,7 @@ use crate::store::{Store, StoreThread};
 use ebbtide_core::{Actor, Answer, Config, Driver, NodeCounters, Refusal, SessionTable, Snapshot};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub struct Options {
 /// The running control plane.
 pub struct Control {
     inbox: Inbox,
+    stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -79,6 +81,7 @@ impl Control {
         let prober = prober::start(snapshots.clone(), probes, inbox.clone())?;
         let events = Arc::new(EventLog::new());
         let store_tally = Arc::new(StoreTally::default());
+        let stopping = Arc::new(AtomicBool::new(false));
         let app = App::new(AppParts {
             inbox: inbox.clone(),
             snapshots,
@@ -90,6 +93,7 @@ impl Control {
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),
+            stopping: Arc::clone(&stopping),
         });
         (options.publish)(first);
         let shell = Shell {
@@ -119,12 +123,22 @@ impl Control {
                     }
                 }
             })?;
-        Ok(Self { inbox, thread })
+        Ok(Self {
+            inbox,
+            stopping,
+            thread,
+        })
     }
 
     /// Has the configuration read again; blocks until it is in force or refused.
     pub fn reload(&self, actor: Actor) -> Result<Answer, Refusal> {
         self.inbox.reload_blocking(actor)
+    }
+
+    /// The order to stop has come: from now on the node says that it is not ready, and refuses
+    /// changes, which no worker would take any more.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Relaxed);
     }
 
     /// Stops: what was asked of the store is written, the admin API's socket is removed.

@@ -76,9 +76,23 @@ impl Inbox {
         answer.blocking_recv().unwrap_or_else(|_| Err(stopping()))
     }
 
-    pub(crate) async fn command(&self, actor: Actor, command: Command) -> Result<Answer, Refusal> {
+    /// `None` if the control thread is stopping.
+    pub(crate) async fn command(
+        &self,
+        actor: Actor,
+        command: Command,
+    ) -> Option<Result<Answer, Refusal>> {
         let answer = self.ask(|reply| Message::Command(actor, command, reply));
-        answer.await.unwrap_or_else(|_| Err(stopping()))
+        answer.await.ok()
+    }
+
+    /// As [`Inbox::reload`]; `None` if the control thread is stopping.
+    pub(crate) async fn reload_unless_stopping(
+        &self,
+        actor: Actor,
+    ) -> Option<Result<Answer, Refusal>> {
+        let answer = self.ask(|reply| Message::Reload(actor, reply));
+        answer.await.ok()
     }
 
     /// `None` if the control thread is stopping.

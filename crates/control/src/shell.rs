@@ -168,7 +168,7 @@ impl Shell {
                             tally.failures.fetch_add(1, Relaxed);
                             let full = matches!(error.kind(), StoreErrorKind::Full);
                             tally.full.store(full, Relaxed);
-                            error.to_string()
+                            error.cause()
                         });
                         inbox.send(Message::Persisted(ticket, result));
                     });

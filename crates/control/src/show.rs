@@ -18,6 +18,7 @@ pub(crate) fn status(status: &NodeStatus, version: &str, uptime: Millis) -> api:
             generation: status.generation,
             acknowledged: status.acknowledged,
             uptime_ms: uptime.0,
+            stopping: false,
             store: api::StoreStatus {
                 ok: status.store_failure.is_none(),
                 failure: status.store_failure.clone(),

@@ -146,6 +146,13 @@ async fn servers_come_go_and_change_live() {
     let server = client.server("app", "extra").await.unwrap();
     assert!(server.live);
     assert_eq!((server.weight, server.max_sessions), (3, None));
+    let reset = SetServer {
+        reset: true,
+        ..SetServer::default()
+    };
+    client.set_server("app", "extra", &reset).await.unwrap();
+    let server = client.server("app", "extra").await.unwrap();
+    assert_eq!((server.weight, server.max_sessions), (3, Some(4)));
     let removed = RemoveQuery {
         force: true,
         reason: Some("a & b = c?".into()),
@@ -319,6 +326,75 @@ fn a_node_is_ready_when_every_worker_has_taken_a_snapshot() {
     assert_eq!(node.raw("GET", "/readyz", "", ""), (200, "ready\n".into()));
 }
 
+#[tokio::test]
+async fn a_node_that_stops_is_not_ready_shows_it_and_refuses_changes_at_once() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    let client = node.client();
+    assert!(!client.status().await.unwrap().node.stopping);
+    node.control.as_ref().unwrap().stopping();
+    let (status, body) = node.raw("GET", "/readyz", "", "");
+    assert_eq!(status, 503);
+    assert!(body.contains("\"stopping\""), "{body}");
+    assert!(client.status().await.unwrap().node.stopping);
+    let reason = ReasonRequest::default();
+    let (status, error) = refused(client.reload(&reason).await);
+    assert_eq!((status, error.kind), (503, ErrorKind::Stopping));
+    let (status, error) = refused(client.hold("app", "web1", &HoldRequest::default()).await);
+    assert_eq!((status, error.kind), (503, ErrorKind::Stopping));
+    assert!(error.message.contains("Ebbtide is stopping"), "{error}");
+    let server = client.server("app", "web1").await.unwrap();
+    assert_eq!(server.intent.label, "ready");
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_drain_of_a_server_that_is_ready() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    node.begin_session(1, "web1");
+    let client = node.client();
+    client.drain("app", "web1", &drain(600_000)).await.unwrap();
+    let waiting = tokio::spawn(async move {
+        let query = WaitQuery {
+            what: WaitFor::Drained,
+            timeout_ms: Some(60_000),
+        };
+        client.wait("app", "web1", &query).await.unwrap()
+    });
+    let other = node.client();
+    other
+        .ready("app", "web1", &ReasonRequest::default())
+        .await
+        .unwrap();
+    let answer = waiting.await.unwrap();
+    assert!(!answer.reached);
+    assert_eq!(answer.server.intent.label, "ready");
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_said_plainly_and_in_the_one_shape() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(1), &scratch);
+    for (path, says) in [
+        ("/sessions?limit=many", "limit: invalid digit"),
+        ("/sessions?colour=red", "unknown field `colour`"),
+        ("/servers/app/web1/wait", "missing field `for`"),
+        ("/servers/app/web1/wait?for=godot", "godot"),
+        ("/servers/app/%ff", "UTF-8"),
+        ("/pools/%ff", "UTF-8"),
+    ] {
+        let path = api(path);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let (status, body) = node.raw_unix(&request);
+        assert_eq!(status, 400, "{path}: {body}");
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(says), "{path}: {message}");
+        assert!(!message.contains("eserialize"), "{path}: {message}");
+    }
+}
+
 #[test]
 fn metrics_name_servers_and_no_users() {
     let scratch = Scratch::new();
@@ -361,6 +437,9 @@ async fn the_description_is_served_as_it_is_generated() {
     let generated: serde_json::Value = serde_json::from_str(&ebbtide_control::openapi()).unwrap();
     assert_eq!(served, generated);
     assert_eq!(served["servers"][0]["url"], api(""));
+    let token = &served["components"]["schemas"]["NewToken"];
+    let fields = serde_json::json!(["name", "role", "created", "secret"]);
+    assert_eq!(token["required"], fields);
 }
 
 #[tokio::test]

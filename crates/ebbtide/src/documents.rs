@@ -8,7 +8,9 @@ const METRICS: &str = "# Metrics
 
 <!-- Written by `cargo xtask docs` from what the program registers. -->
 
-What `/metrics` of the control API shows, in the format of Prometheus.
+What `/metrics` of the control API shows, in the format OpenMetrics 1.0.0
+(`application/openmetrics-text; version=1.0.0; charset=utf-8`), whatever the request accepts.
+Prometheus reads it since version 2.5.
 
 ";
 

@@ -103,6 +103,7 @@ impl Node {
 
     /// Lets what is in flight finish within `grace`, or until `hurry` says so, then stops the rest.
     pub async fn stop(self, grace: Millis, hurry: impl Future<Output = ()>) {
+        self.control.stopping();
         let plane = lock(&self.plane).take();
         if let Some(plane) = plane {
             let (done, stopped) = oneshot::channel();

@@ -443,7 +443,7 @@ async fn token(client: &Client, command: TokenCommand, json: bool) -> Done {
                 eprintln!(
                     "This is the token of {} ({}). It is not shown again: keep it where only its \
                      holder can read it, and give it to the command line as EBBTIDE_TOKEN.",
-                    new.token.name, new.token.role
+                    new.name, new.role
                 );
             }
             Ok(Exit::Done)

@@ -247,6 +247,7 @@ mod tests {
                 generation: 7,
                 acknowledged: 7,
                 uptime_ms: 65_400,
+                stopping: false,
                 store: StoreStatus {
                     ok: true,
                     failure: None,

@@ -4,8 +4,8 @@ use super::answer::ApiError;
 use super::app::App;
 use super::serve::host_fits;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use ebbtide_api::{ErrorKind, Role};
@@ -162,6 +162,18 @@ pub(super) async fn require(
         ))),
         None => Err(unauthorized()),
     }
+}
+
+/// Refuses what would change something while the node stops: no worker would take it any more.
+pub(super) async fn no_changes_while_stopping(
+    State(app): State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if app.is_stopping() && request.method() != Method::GET {
+        return Err(ApiError::stopping());
+    }
+    Ok(next.run(request).await)
 }
 
 /// Ends a request that takes too long.

@@ -3,8 +3,8 @@
 use super::app::App;
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
@@ -38,7 +38,8 @@ impl ApiError {
     }
 
     pub fn stopping() -> Self {
-        Self::new(503, ErrorKind::Internal, "Ebbtide is stopping")
+        let text = "Ebbtide is stopping, and takes no changes any more; nothing has changed";
+        Self::new(503, ErrorKind::Stopping, text)
     }
 
     /// A failure of the store.
@@ -125,11 +126,37 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let read = Query::<T>::from_request_parts(parts, state).await;
         read.map(|Query(query)| Self(query)).map_err(|error| {
+            let what = error.body_text();
+            let what = plainly(&what);
+            let text = format!("the query is not what this endpoint takes: {what}");
+            ApiError::new(400, ErrorKind::Invalid, text)
+        })
+    }
+}
+
+/// The names in the address's path.
+pub(super) struct Names<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Names<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let read = Path::<T>::from_request_parts(parts, state).await;
+        read.map(|Path(names)| Self(names)).map_err(|error| {
             let text = match error {
-                QueryRejection::FailedToDeserializeQueryString(error) => error.body_text(),
+                PathRejection::FailedToDeserializePathParams(_) => {
+                    "a name in the path is not text: what follows each `%` must be UTF-8".into()
+                }
                 other => other.body_text(),
             };
             ApiError::new(400, ErrorKind::Invalid, text)
         })
     }
+}
+
+/// What is wrong, in the words of whatever read the value: the text before tells of this program's
+/// own parts.
+fn plainly(text: &str) -> &str {
+    let technical = "Failed to deserialize query string: ";
+    text.strip_prefix(technical).unwrap_or(text)
 }

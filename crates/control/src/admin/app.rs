@@ -6,6 +6,7 @@ use crate::shell::StoreTally;
 use crate::store::{Operator, StoreThread};
 use ebbtide_core::{NodeCounters, Now, SessionTable, Snapshot};
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -20,6 +21,8 @@ pub(crate) struct AppParts {
     pub version: &'static str,
     pub started: Now,
     pub operators: Mutex<Vec<Operator>>,
+    /// The order to stop has come.
+    pub stopping: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -32,6 +35,10 @@ impl App {
 
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
     }
 
     /// Reads or changes the bearer tokens in memory.

@@ -1,23 +1,29 @@
 //! What is changed.
 
 use super::access::Caller;
-use super::answer::{ApiError, Body, Params};
+use super::answer::{ApiError, Body, Names, Params};
 use super::app::App;
 use crate::show;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use ebbtide_api::{
     AddServer, Changed, DrainRequest, ErrorBody, ErrorKind, HoldRequest, ReasonQuery,
     ReasonRequest, RemoveQuery, SetServer,
 };
-use ebbtide_core::{Command, Millis, ServerChange, ServerConfig, ServerName, SessionId};
+use ebbtide_core::{Command, Millis, Refusal, ServerChange, ServerConfig, ServerName, SessionId};
 use std::net::SocketAddr;
 
 type Answer = Result<Json<Changed>, ApiError>;
 
 async fn carry_out(app: &App, caller: &Caller, reason: Option<String>, command: Command) -> Answer {
     let done = app.inbox.command(caller.actor(reason)?, command).await;
-    done.map(|answer| Json(show::changed(answer)))
+    told(app, done)
+}
+
+/// `done` is `None` if the control thread has stopped before it answered.
+fn told(app: &App, done: Option<Result<ebbtide_core::Answer, Refusal>>) -> Answer {
+    done.ok_or_else(ApiError::stopping)?
+        .map(|answer| Json(show::changed(answer)))
         .map_err(|refusal| ApiError::refused(app, refusal))
 }
 
@@ -28,7 +34,7 @@ async fn carry_out(app: &App, caller: &Caller, reason: Option<String>, command: 
 pub(super) async fn ready(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Body(body): Body<ReasonRequest>,
 ) -> Answer {
     let server = ServerName::new(pool, server);
@@ -42,7 +48,7 @@ pub(super) async fn ready(
 pub(super) async fn hold(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Body(body): Body<HoldRequest>,
 ) -> Answer {
     let (server, force) = (ServerName::new(pool, server), body.force);
@@ -56,7 +62,7 @@ pub(super) async fn hold(
 pub(super) async fn drain(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Body(body): Body<DrainRequest>,
 ) -> Answer {
     let command = Command::Drain {
@@ -75,7 +81,7 @@ pub(super) async fn drain(
 pub(super) async fn maintenance(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Body(body): Body<HoldRequest>,
 ) -> Answer {
     let (server, force) = (ServerName::new(pool, server), body.force);
@@ -90,7 +96,7 @@ pub(super) async fn maintenance(
 pub(super) async fn forget(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Body(body): Body<ReasonRequest>,
 ) -> Answer {
     let server = ServerName::new(pool, server);
@@ -104,7 +110,7 @@ pub(super) async fn forget(
 pub(super) async fn add_server(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, name)): Path<(String, String)>,
+    Names((pool, name)): Names<(String, String)>,
     Body(body): Body<AddServer>,
 ) -> Answer {
     let server = ServerConfig {
@@ -145,7 +151,7 @@ async fn resolve(text: &str) -> Result<SocketAddr, ApiError> {
 pub(super) async fn set_server(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Body(body): Body<SetServer>,
 ) -> Answer {
     let command = Command::SetServer {
@@ -153,7 +159,7 @@ pub(super) async fn set_server(
         change: ServerChange {
             weight: body.weight,
             max_sessions: body.max_sessions,
-            ..ServerChange::default()
+            reset: body.reset,
         },
     };
     carry_out(&app, &caller, body.reason, command).await
@@ -166,7 +172,7 @@ pub(super) async fn set_server(
 pub(super) async fn remove_server(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
     Params(query): Params<RemoveQuery>,
 ) -> Answer {
     let (server, force) = (ServerName::new(pool, server), query.force);
@@ -181,7 +187,7 @@ pub(super) async fn remove_server(
 pub(super) async fn end_session(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Names(id): Names<String>,
     Params(query): Params<ReasonQuery>,
 ) -> Answer {
     let Some(id) = SessionId::parse(&id) else {
@@ -201,9 +207,11 @@ pub(super) async fn reload(
     Extension(caller): Extension<Caller>,
     Body(body): Body<ReasonRequest>,
 ) -> Answer {
-    let done = app.inbox.reload(caller.actor(body.reason)?).await;
-    done.map(|answer| Json(show::changed(answer)))
-        .map_err(|refusal| ApiError::refused(&app, refusal))
+    let done = app
+        .inbox
+        .reload_unless_stopping(caller.actor(body.reason)?)
+        .await;
+    told(&app, done)
 }
 
 /// Makes new session tokens with a new secret; the present one stays good beside it.

@@ -1,12 +1,11 @@
 //! What is read.
 
-use super::answer::{ApiError, Params};
+use super::answer::{ApiError, Names, Params};
 use super::app::App;
 use crate::clock::clock;
 use crate::show;
 use axum::Json;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use ebbtide_api::{
     AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, SessionPage,
     SessionQuery, Status, WaitAnswer, WaitFor, WaitQuery,
@@ -35,13 +34,15 @@ async fn ask(app: &App) -> Result<Arc<NodeStatus>, ApiError> {
 pub(super) async fn status(State(app): State<App>) -> Answer<Status> {
     let status = ask(&app).await?;
     let uptime = clock().moment.since(app.started.moment);
-    Ok(Json(show::status(&status, app.version, uptime)))
+    let mut shown = show::status(&status, app.version, uptime);
+    shown.node.stopping = app.is_stopping();
+    Ok(Json(shown))
 }
 
 /// One pool.
 #[utoipa::path(get, path = "/pools/{pool}", tag = "read", params(("pool" = String, Path)),
     responses((status = 200, body = PoolStatus), (status = "default", body = ErrorBody)))]
-pub(super) async fn pool(State(app): State<App>, Path(name): Path<String>) -> Answer<PoolStatus> {
+pub(super) async fn pool(State(app): State<App>, Names(name): Names<String>) -> Answer<PoolStatus> {
     let status = ask(&app).await?;
     let pool = status.pools.iter().find(|pool| pool.name == name);
     let pool = pool.ok_or_else(|| no_pool(&name))?;
@@ -54,7 +55,7 @@ pub(super) async fn pool(State(app): State<App>, Path(name): Path<String>) -> An
     responses((status = 200, body = ServerStatus), (status = "default", body = ErrorBody)))]
 pub(super) async fn server(
     State(app): State<App>,
-    Path((pool, server)): Path<(String, String)>,
+    Names((pool, server)): Names<(String, String)>,
 ) -> Answer<ServerStatus> {
     find_server(&app, &pool, &server).await.map(Json)
 }
@@ -83,7 +84,7 @@ fn no_pool(pool: &str) -> ApiError {
     responses((status = 200, body = WaitAnswer), (status = "default", body = ErrorBody)))]
 pub(super) async fn wait(
     State(app): State<App>,
-    Path((pool, name)): Path<(String, String)>,
+    Names((pool, name)): Names<(String, String)>,
     Params(query): Params<WaitQuery>,
 ) -> Answer<WaitAnswer> {
     let span = query.timeout_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS);
@@ -94,7 +95,8 @@ pub(super) async fn wait(
         let before = live_sessions(&snapshot, &pool, &name);
         let server = find_server(&app, &pool, &name).await?;
         let reached = has_reached(&server, query.what);
-        if reached || Instant::now() >= deadline {
+        let in_vain = query.what == WaitFor::Drained && server.intent.label == "ready";
+        if reached || in_vain || Instant::now() >= deadline {
             return Ok(Json(WaitAnswer { reached, server }));
         }
         // Asking for a status is dear with a million sessions; these two are not.
@@ -249,13 +251,15 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Every worker works from a snapshot.
+/// Every worker works from a snapshot, and the node is not being stopped.
 pub(super) async fn readyz(State(app): State<App>) -> Result<String, ApiError> {
+    if app.is_stopping() {
+        return Err(ApiError::new(503, ErrorKind::Stopping, "stopping"));
+    }
     let status = ask(&app).await?;
     if status.acknowledged == 0 {
         let text = "not every worker has taken a snapshot yet";
-        let status = StatusCode::SERVICE_UNAVAILABLE.as_u16();
-        return Err(ApiError::new(status, ErrorKind::Internal, text));
+        return Err(ApiError::new(503, ErrorKind::Internal, text));
     }
     // Without its store a node serves users as before; it only takes no commands.
     Ok(match &status.store_failure {

@@ -1,6 +1,8 @@
 //! Which address leads to which handler, and which role it takes.
 
-use super::access::{authenticate, limit_time, no_foreign_pages, require};
+use super::access::{
+    authenticate, limit_time, no_changes_while_stopping, no_foreign_pages, require,
+};
 use super::answer::ApiError;
 use super::app::App;
 use super::{changes, metrics, openapi, reads, stream, tokens};
@@ -21,6 +23,7 @@ pub(super) fn router(app: App, listen: SocketAddr) -> Router {
         .merge(admin().route_layer(from_fn_with_state(Role::Admin, require)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), no_changes_while_stopping))
         .layer(from_fn_with_state(app.clone(), authenticate));
     Router::new()
         .nest(PREFIX, api)

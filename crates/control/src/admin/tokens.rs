@@ -1,12 +1,12 @@
 //! Bearer tokens: made, listed, removed. Only a hash of each is kept.
 
 use super::access::Caller;
-use super::answer::{ApiError, Body, Params};
+use super::answer::{ApiError, Body, Names, Params};
 use super::app::App;
 use super::changes::random;
 use crate::clock::clock;
 use crate::store::Operator;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::{Extension, Json};
 use ebbtide_api::{
     Changed, CreateToken, ErrorBody, ErrorKind, NewToken, ReasonQuery, Timestamp, Token, Tokens,
@@ -56,7 +56,7 @@ pub(super) async fn create(
         created: Timestamp(clock().wall.0),
         hash: *blake3::hash(secret.as_bytes()).as_bytes(),
     };
-    let token = shown(&operator);
+    let (role, created) = (operator.role, operator.created);
     // Taken in memory first, so that of two requests for one name only one goes on.
     app.with_operators(|operators| {
         if operators.iter().any(|known| known.name == name) {
@@ -66,13 +66,20 @@ pub(super) async fn create(
         insert(operators, operator.clone());
         Ok(())
     })?;
-    let outcome = format!("the token {name} has the role {}", token.role);
+    let outcome = format!("the token {name} has the role {role}");
     let audit = line(actor, "token add", &name, outcome);
     let stored = write(&app, name.clone(), Some(operator), audit).await;
     if stored.is_err() {
         app.with_operators(|operators| operators.retain(|known| known.name != name));
     }
-    stored.map(|()| Json(NewToken { token, secret }))
+    stored.map(|()| {
+        Json(NewToken {
+            name,
+            role,
+            created,
+            secret,
+        })
+    })
 }
 
 /// Removes a bearer token; it is worth nothing from then on.
@@ -82,7 +89,7 @@ pub(super) async fn create(
 pub(super) async fn remove(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
-    Path(name): Path<String>,
+    Names(name): Names<String>,
     Params(query): Params<ReasonQuery>,
 ) -> Result<Json<Changed>, ApiError> {
     let actor = caller.actor(query.reason)?;

@@ -43,6 +43,18 @@ impl StoreError {
     pub fn kind(&self) -> &StoreErrorKind {
         &self.kind
     }
+
+    /// What happened, without what to do: for messages that say that themselves.
+    pub fn cause(&self) -> String {
+        let path = self.path.display();
+        match &self.kind {
+            StoreErrorKind::Full => {
+                format!("the disk is full: nothing can be written to {path}")
+            }
+            StoreErrorKind::Failed(what) => format!("the store {path} failed: {what}"),
+            _ => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -63,11 +75,9 @@ impl fmt::Display for StoreError {
                 "the state directory {path} is in use by another Ebbtide that is running; stop \
                  that one, or set another state_dir"
             ),
-            StoreErrorKind::Full => write!(
-                f,
-                "the disk is full: nothing can be written to {path}; free some space there and \
-                 try again"
-            ),
+            StoreErrorKind::Full => {
+                write!(f, "{}; free some space there and try again", self.cause())
+            }
             StoreErrorKind::Newer(format) => write!(
                 f,
                 "{path} was written by a newer Ebbtide (format {format}, this one knows {}); \
@@ -79,12 +89,7 @@ impl fmt::Display for StoreError {
                 "{path} is not understood: {what}; put back a copy of it, or move it away to \
                  start without the stored intents"
             ),
-            StoreErrorKind::Failed(what) => {
-                write!(
-                    f,
-                    "the store {path} failed: {what}; look at the disk's health"
-                )
-            }
+            StoreErrorKind::Failed(_) => write!(f, "{}; look at the disk's health", self.cause()),
         }
     }
 }

@@ -10,6 +10,7 @@ use ebbtide_core::{
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -162,7 +163,7 @@ impl Node {
     /// One raw request over TCP; `fields` are whole lines. Returns the status and everything
     /// after the head.
     pub fn raw(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+        let stream = TcpStream::connect(self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
@@ -175,13 +176,23 @@ impl Node {
             "{method} {path} HTTP/1.1\r\n{host}Connection: close\r\nContent-Length: \
              {length}\r\n{fields}\r\n{body}"
         );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, rest.to_owned())
+        exchange(stream, &request)
     }
+
+    /// A whole request, as it is, over the UNIX socket: the status and the body of the answer.
+    pub fn raw_unix(&self, request: &str) -> (u16, String) {
+        let stream = UnixStream::connect(self.state.join(SOCKET_NAME)).unwrap();
+        exchange(stream, request)
+    }
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String) {
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, rest.to_owned())
 }
 
 impl Drop for Node {
