@@ -18,6 +18,7 @@ mod plane;
 mod relay;
 mod reserved;
 mod routing;
+mod socket;
 mod timer;
 mod tunnel;
 mod upstream;

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::descriptors::Descriptors;
+use crate::socket;
 use crate::timer::{Interrupt, Watch, duration};
 
 /// A worker's way to one server at one address.
@@ -129,8 +130,7 @@ impl Lane {
         let connected = watch.run(TcpStream::connect(self.address)).await;
         let failure = match connected {
             Ok(Ok(stream)) => {
-                // Without this an answer may wait for an acknowledgement; not having it is no harm.
-                let _ = stream.set_nodelay(true);
+                socket::tune(&stream);
                 return Ok(Upstream {
                     stream,
                     lane: Rc::clone(self),

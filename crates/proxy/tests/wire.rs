@@ -5,6 +5,8 @@
 mod common;
 use common::{House, Server, get, ok, until};
 use ebbtide_core::{Millis, PoolConfig};
+use std::io::{Read, Write};
+use std::time::Duration;
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
@@ -342,7 +344,6 @@ fn slow_clients_are_cut_at_their_limits() {
 fn a_client_that_does_not_read_is_cut() {
     let server = Server::answering(|wire, _| {
         let body = "x".repeat(32 << 20);
-        use std::io::Write;
         wire.stream.write_all(ok(&body).as_bytes()).is_ok()
     });
     let house = House::with(&[server.address], hurried);
@@ -352,4 +353,36 @@ fn a_client_that_does_not_read_is_cut() {
         house.server_sum(0, |slot| &slot.timeouts) == 1
     });
     assert!(!client.answer().complete);
+}
+
+#[test]
+fn a_slow_client_that_reads_steadily_is_not_cut() {
+    // More than the kernels take at once.
+    const BYTES: usize = 16 << 20;
+    let server = Server::answering(|wire, _| {
+        wire.stream
+            .write_all(ok(&"x".repeat(BYTES)).as_bytes())
+            .is_ok()
+    });
+    let house = House::with(&[server.address], |pool| {
+        pool.http.body_timeout = Millis(1_000);
+    });
+    let mut client = house.client().stream;
+    client.write_all(get("/", "").as_bytes()).unwrap();
+    // 400 kB a second: the pause between two steps is far below the limit, and so is the time for
+    // what may wait in the kernel; a third of a large send buffer would take three times the limit.
+    let (_never, pace) = std::sync::mpsc::channel::<()>();
+    let (mut step, mut read) = (vec![0; 16 << 10], 0);
+    while read < 1 << 20 {
+        let _ = pace.recv_timeout(Duration::from_millis(40));
+        read += client.read(&mut step).unwrap();
+    }
+    while read <= BYTES {
+        match client.read(&mut step).unwrap() {
+            0 => break,
+            bytes => read += bytes,
+        }
+    }
+    assert!(read > BYTES, "{read}");
+    assert_eq!(house.server_sum(0, |slot| &slot.timeouts), 0);
 }
