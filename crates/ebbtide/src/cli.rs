@@ -34,7 +34,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// The node to talk to: unix:PATH or http://HOST:PORT. Without it: the socket in
-    /// /var/lib/ebbtide, then that of ./ebbtide.toml, then that of a running demo
+    /// /var/lib/ebbtide, that of ./ebbtide.toml or that of a running demo, if only one answers
     #[arg(long, global = true, env = "EBBTIDE_ADMIN", value_name = "WHERE", help_heading = GLOBAL)]
     pub admin: Option<String>,
     /// The bearer token for http://; `ebbtide token add` makes one
@@ -108,7 +108,8 @@ On a server that is being drained already, this sets the new deadline.")]
         /// Time from now to the deadline, such as 30m or 1h30m
         #[arg(long, value_name = "TIME", value_parser = span)]
         within: Millis,
-        /// What users are told
+        /// Words for users: kept with the drain and shown in status and the API; Ebbtide does not
+        /// show it to users yet
         #[arg(long)]
         message: Option<String>,
         #[command(flatten)]
@@ -326,11 +327,21 @@ Example:
         #[command(flatten)]
         why: Why,
     },
+    /// Drop what was set so: the settings of the file count again
+    #[command(after_help = "Example:\n  ebbtide server reset app/web2")]
+    Reset {
+        #[command(flatten)]
+        server: Server,
+        #[command(flatten)]
+        why: Why,
+    },
     /// Change settings of a server; they stay over reloads and restarts
     #[command(after_help = "\
 Examples:
   ebbtide server set app/web2 weight=2 max_sessions=500
-  ebbtide server set app/web2 max_sessions=none")]
+  ebbtide server set app/web2 max_sessions=none
+
+`ebbtide server reset` returns to the settings of the file.")]
     Set {
         #[command(flatten)]
         server: Server,

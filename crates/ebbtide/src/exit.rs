@@ -34,6 +34,8 @@ pub struct Failure {
     pub detail: ErrorDetail,
     /// The same for people, where it has a form of its own.
     pub shown: Option<String>,
+    /// The same for programs, where there is more to say than the detail.
+    pub json: Option<Box<serde_json::Value>>,
 }
 
 impl Failure {
@@ -42,9 +44,19 @@ impl Failure {
         Self::new(Exit::Failed, ErrorKind::Internal, text)
     }
 
-    /// The command line or the configuration is wrong.
+    /// The time was up.
+    pub fn timed_out(text: impl Into<String>) -> Self {
+        Self::new(Exit::TimedOut, ErrorKind::Internal, text)
+    }
+
+    /// The command line is wrong.
     pub fn usage(text: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, ErrorKind::Invalid, text)
+        let text = text.into();
+        let json = serde_json::json!({ "error": { "kind": "usage", "message": text } });
+        Self {
+            json: Some(Box::new(json)),
+            ..Self::new(Exit::Usage, ErrorKind::Invalid, text)
+        }
     }
 
     fn new(exit: Exit, kind: ErrorKind, text: impl Into<String>) -> Self {
@@ -52,14 +64,17 @@ impl Failure {
             exit,
             detail: ErrorDetail::new(kind, text),
             shown: None,
+            json: None,
         }
     }
 
     /// Tells people on standard error, programs (`--json`) on standard output.
     pub fn tell(self, json: bool) -> Exit {
         if json {
-            let body = ErrorBody { error: self.detail };
-            crate::output::json(&body);
+            match &self.json {
+                Some(body) => crate::output::json(&**body),
+                None => crate::output::json(&ErrorBody { error: self.detail }),
+            }
         } else {
             let plain = || format!("ebbtide: {}", self.detail.message);
             eprintln!("{}", self.shown.unwrap_or_else(plain));
@@ -72,7 +87,11 @@ impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
         Self {
             shown: Some(error.for_terminal()),
-            ..Self::usage(error.to_string())
+            json: Some(Box::new(serde_json::json!({
+                "error": ErrorDetail::new(ErrorKind::Invalid, error.to_string()),
+                "mistakes": error.mistakes(),
+            }))),
+            ..Self::new(Exit::Usage, ErrorKind::Invalid, error.to_string())
         }
     }
 }
@@ -83,10 +102,12 @@ impl From<ClientError> for Failure {
             ClientError::Refused { error, .. } => Self {
                 exit: match error.kind {
                     ErrorKind::Guarded => Exit::Guarded,
+                    ErrorKind::Invalid => Exit::Usage,
                     _ => Exit::Failed,
                 },
                 detail: error,
                 shown: None,
+                json: None,
             },
             ClientError::Unreachable(text) | ClientError::Broken(text) => Self::failed(text),
         }

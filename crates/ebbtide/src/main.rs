@@ -3,15 +3,38 @@
 use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
+use ebbtide::view::counted;
 use ebbtide::{config, demo, documents, logging, node, operate, output};
 use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return wrong_usage(&error),
+    };
     let json = cli.global.json;
     let exit = carry_out(cli).unwrap_or_else(|failure| failure.tell(json));
     exit.into()
+}
+
+/// Tells what is wrong with the command line, or shows the help that was asked for.
+fn wrong_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    // clap's own words for this name commands that are not for people.
+    let no_command = error.kind() == clap::error::ErrorKind::MissingSubcommand;
+    if !json && !no_command {
+        error.exit();
+    }
+    let text = match no_command {
+        true => "no command is given; `ebbtide --help` shows which there are".to_owned(),
+        false => error.render().to_string(),
+    };
+    let text = text.trim().trim_start_matches("error: ");
+    Failure::usage(text).tell(json).into()
 }
 
 fn carry_out(cli: Cli) -> Result<Exit, Failure> {
@@ -62,9 +85,4 @@ fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Done)
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

@@ -10,7 +10,7 @@ use crate::screen::{self, Screen};
 use crate::signals::StopSignals;
 use crate::status_page::{clock_time, forecast, page, span};
 use crate::target;
-use crate::view::{Line, Piece, Style, on_terminal, table};
+use crate::view::{Line, Piece, Style, counted, on_terminal, table};
 use ebbtide_api as api;
 use ebbtide_api::{Changed, Client, ClientError};
 use ebbtide_core::{Millis, ServerName};
@@ -50,7 +50,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
                 force: force.force,
                 reason: why.reason,
             };
-            drain(&client, &server.server, &body, json).await
+            drain(&client, &server.server, &body, global).await
         }
         Command::Maintenance { server, force, why } => {
             let body = hold_request(force.force, why);
@@ -125,7 +125,7 @@ async fn status(client: &Client, json: bool) -> Done {
     if json {
         output::json(&status);
     } else {
-        screen::print(&page(&status));
+        screen::print(&page(&status, screen::width()));
     }
     Ok(Exit::Done)
 }
@@ -142,8 +142,8 @@ async fn watch(client: &Client, json: bool) -> Done {
             Err(error) if json => eprintln!("ebbtide: {error}"),
             status => {
                 let lines = match status {
-                    Ok(status) => page(status),
-                    Err(error) => vec![Line::of(Style::Bad, error.to_string())],
+                    Ok(status) => page(status, screen::width()),
+                    Err(error) => Line::of(Style::Bad, error.to_string()).wrap(screen::width(), 0),
                 };
                 let print = || screen::print(&lines);
                 screen
@@ -163,9 +163,14 @@ fn catch_signals() -> Result<StopSignals, Failure> {
         .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}")))
 }
 
-async fn drain(client: &Client, name: &ServerName, body: &api::DrainRequest, json: bool) -> Done {
+async fn drain(
+    client: &Client,
+    name: &ServerName,
+    body: &api::DrainRequest,
+    global: &Global,
+) -> Done {
     let result = client.drain(&name.pool, &name.server, body).await?;
-    if json {
+    if global.json {
         output::json(&result);
         return Ok(Exit::Done);
     }
@@ -189,7 +194,8 @@ async fn drain(client: &Client, name: &ServerName, body: &api::DrainRequest, jso
     let patience = Millis(body.within_ms.saturating_add(5 * 60_000)).to_string();
     let patience = patience.replace(' ', "");
     output::line(format!(
-        "wait for it: ebbtide wait {name} --for drained --timeout {patience}"
+        "wait for it: ebbtide wait {name} --for drained --timeout {patience}{}",
+        target::admin_argument(global)
     ));
     Ok(Exit::Done)
 }
@@ -209,24 +215,45 @@ async fn wait(
             timeout.0.saturating_sub(gone)
         })
     };
+    // The first look only asks whether somebody is there at all.
     let mut answered = false;
     loop {
+        let longest = if answered { WAIT_MS_MAX } else { 0 };
         let query = api::WaitQuery {
             what: match what {
                 WaitFor::Drained => api::WaitFor::Drained,
                 WaitFor::Ready => api::WaitFor::Ready,
             },
-            timeout_ms: Some(left().unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX)),
+            timeout_ms: Some(left().unwrap_or(longest).min(longest)),
         };
         match client.wait(&name.pool, &name.server, &query).await {
             Ok(answer) if answer.reached || left() == Some(0) => {
                 return Ok(waited(name, what, &answer, json));
             }
+            Ok(answer) if what == WaitFor::Drained && answer.server.intent.label == "ready" => {
+                return Err(Failure::failed(format!(
+                    "{name} is ready: nobody drains it"
+                )));
+            }
             Ok(_) => answered = true,
-            Err(refused @ ClientError::Refused { .. }) => return Err(refused.into()),
-            Err(error) if !answered || left() == Some(0) => return Err(error.into()),
-            Err(_) => sleep(REDRAW).await,
+            Err(error) if !may_come_back(&error) => return Err(error.into()),
+            Err(error) if !answered => return Err(error.into()),
+            Err(error) if left() == Some(0) => {
+                return Err(Failure::timed_out(format!("the time is up, and {error}")));
+            }
+            Err(_) => {
+                let pause = left().map_or(REDRAW, Duration::from_millis).min(REDRAW);
+                sleep(pause).await;
+            }
         }
+    }
+}
+
+/// The node is being stopped or restarted, as it seems.
+fn may_come_back(error: &ClientError) -> bool {
+    match error {
+        ClientError::Refused { error, .. } => error.kind == api::ErrorKind::Stopping,
+        ClientError::Unreachable(_) | ClientError::Broken(_) => true,
     }
 }
 
@@ -242,10 +269,10 @@ fn waited(name: &ServerName, what: WaitFor, answer: &api::WaitAnswer, json: bool
         output::line(format!("{name} is {word}"));
     } else {
         eprintln!(
-            "ebbtide: {name} is not {word} yet: intent {}, standing {}, {} sessions",
+            "ebbtide: {name} is not {word} yet: intent {}, standing {}, {}",
             server.intent.label,
             server.standing.reason,
-            server.sessions.all()
+            counted(server.sessions.all() as usize, "session")
         );
     }
     if answer.reached {
@@ -325,7 +352,7 @@ fn print_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>, none: &s
     if all.len() == 1 {
         output::line(none);
     } else {
-        screen::print(&table(all));
+        screen::print(&table(all, screen::width()));
     }
 }
 
@@ -354,6 +381,15 @@ async fn server(client: &Client, command: ServerCommand, json: bool) -> Done {
             };
             let ServerName { pool, server } = server.server;
             changed(client.remove_server(&pool, &server, &query).await, json)
+        }
+        ServerCommand::Reset { server, why } => {
+            let body = api::SetServer {
+                reset: true,
+                reason: why.reason,
+                ..api::SetServer::default()
+            };
+            let ServerName { pool, server } = server.server;
+            changed(client.set_server(&pool, &server, &body).await, json)
         }
         ServerCommand::Set {
             server,

@@ -2,7 +2,7 @@
 //! when it is over.
 
 use crate::output::write;
-use crate::view::{Line, coloured};
+use crate::view::{Line, coloured, on_terminal};
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
@@ -17,7 +17,8 @@ impl Screen {
         Self {}
     }
 
-    /// Draws a page over the one before. What does not fit is cut off.
+    /// Draws a page over the one before. What does not fit is cut off: a page that is made for
+    /// [`width`] only lacks the lines below.
     pub fn draw(&self, lines: &[Line]) {
         let (columns, rows) = size();
         let mut text = String::from("\x1b[H");
@@ -35,6 +36,11 @@ impl Drop for Screen {
     fn drop(&mut self) {
         write(LEAVE);
     }
+}
+
+/// Columns that a line may have: those of the terminal. Elsewhere nothing is too wide.
+pub fn width() -> usize {
+    if on_terminal() { size().0 } else { usize::MAX }
 }
 
 /// Columns and rows of the terminal.

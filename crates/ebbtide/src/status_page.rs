@@ -6,9 +6,9 @@ use ebbtide_core::Millis;
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
 
-/// The whole page.
-pub fn page(status: &Status) -> Vec<Line> {
-    let mut lines = vec![node_line(status)];
+/// The whole page, for lines of at most `width` characters.
+pub fn page(status: &Status, width: usize) -> Vec<Line> {
+    let mut lines = node_line(status).wrap(width, 0);
     if !status.node.store.ok {
         let why = status
             .node
@@ -16,25 +16,24 @@ pub fn page(status: &Status) -> Vec<Line> {
             .failure
             .as_deref()
             .unwrap_or("no reason given");
-        lines.push(Line::of(
-            Style::Bad,
-            format!("The store fails, so no change can be made: {why}"),
-        ));
+        let text = format!("The store fails, so no change can be made: {why}");
+        lines.extend(Line::of(Style::Bad, text).wrap(width, 0));
     }
     for pool in &status.pools {
         lines.push(Line::default());
-        lines.push(pool_line(pool));
-        lines.extend(table(pool_rows(pool)));
+        lines.extend(pool_line(pool).wrap(width, 0));
+        lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
-    lines.push(Line::of(Style::Dim, LEGEND));
+    lines.extend(Line::of(Style::Dim, LEGEND).wrap(width, 0));
     lines
 }
 
 fn node_line(status: &Status) -> Line {
     let node = &status.node;
+    let stopping = if node.stopping { "   stopping" } else { "" };
     let mut text = format!(
-        "Ebbtide {}   up {}   generation {}",
+        "Ebbtide {}{stopping}   up {}   generation {}",
         node.version,
         span(node.uptime_ms),
         node.generation
@@ -42,7 +41,12 @@ fn node_line(status: &Status) -> Line {
     if node.acknowledged < node.generation {
         text.push_str(&format!(", a worker is still at {}", node.acknowledged));
     }
-    Line::of(Style::Dim, text)
+    let style = if node.stopping {
+        Style::Warning
+    } else {
+        Style::Dim
+    };
+    Line::of(style, text)
 }
 
 fn pool_line(pool: &PoolStatus) -> Line {
@@ -136,7 +140,16 @@ pub fn forecast(server: &ServerStatus) -> String {
     match &server.forecast {
         Some(forecast) => match forecast.all_ms {
             Some(all) => format!("in about {}", span(all)),
-            None => format!("half in {}, all later", span(forecast.half_ms)),
+            None => match server.intent.left_ms {
+                Some(left) if left < forecast.half_ms => {
+                    "fewer than half before the deadline".into()
+                }
+                Some(_) => format!(
+                    "half in {}, not all before the deadline",
+                    span(forecast.half_ms)
+                ),
+                None => format!("half in {}, all later", span(forecast.half_ms)),
+            },
         },
         None => String::new(),
     }
@@ -268,9 +281,13 @@ mod tests {
     }
 
     fn rendered(status: &Status) -> String {
-        let lines: Vec<String> = page(status)
+        rendered_in(status, usize::MAX)
+    }
+
+    fn rendered_in(status: &Status, width: usize) -> String {
+        let lines: Vec<String> = page(status, width)
             .iter()
-            .map(|line| line.render(false, usize::MAX))
+            .map(|line| line.render(false, width))
             .collect();
         lines.join("\n")
     }
@@ -304,6 +321,51 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
 
 ● takes new sessions   ◐ serves the sessions it has   ○ serves nobody"
         );
+    }
+
+    #[test]
+    fn in_a_narrow_terminal_the_last_columns_stand_under_their_rows() {
+        let mut drained = server("web2", "drain", "up", (false, true, "draining"));
+        drained.intent.deadline = Some(Timestamp(1_769_846_709_042));
+        drained.intent.left_ms = Some(125_999);
+        drained.intent.by = Some("anna".into());
+        drained.intent.reason =
+            Some("a new kernel, and then the disk that has been failing".into());
+        drained.forecast = Some(Forecast {
+            half_ms: 20_000,
+            all_ms: None,
+            samples: 20,
+        });
+        let ready = server("web1", "ready", "up", (true, true, "ready"));
+        let status = status(vec![ready, drained]);
+        let text = rendered_in(&status, 80);
+        let rows: Vec<&str> = text.lines().skip(2).take(7).collect();
+        assert_eq!(
+            rows.join("\n"),
+            "\
+app  0.0.0.0:80, least-sessions, 1 of 2 servers take new sessions, minimum 1
+  SERVER  ADDRESS         INTENT  HEALTH  STANDING    ACTIVE  IDLE
+  web1    10.0.0.11:8080  ready   up      ● ready     12      3
+  web2    10.0.0.11:8080  drain   up      ◐ draining  12      3
+      DEADLINE 08:05:09 UTC, 2m 5s left   ALL GONE half in 20s, not all before
+      the deadline   NOTE by anna: a new kernel, and then the disk that has been
+      failing"
+        );
+        for width in 20..200 {
+            let text = rendered_in(&status, width);
+            let text: String = text.split_whitespace().collect();
+            for part in ["draining", "08:05:09UTC,2m5sleft", "hasbeenfailing"] {
+                assert!(text.contains(part), "{width}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_node_that_stops_says_so_first() {
+        let mut stopping = status(Vec::new());
+        stopping.node.stopping = true;
+        let text = rendered(&stopping);
+        assert!(text.starts_with("Ebbtide 0.1.0   stopping"), "{text}");
     }
 
     #[test]

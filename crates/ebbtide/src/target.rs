@@ -29,7 +29,21 @@ pub fn client(global: &Global) -> Result<Client, Failure> {
     )))
 }
 
-/// The first of the usual sockets behind which somebody listens.
+/// What a command that is printed for people needs so that it goes to the same node: nothing, or
+/// ` --admin …`, ready for a shell.
+pub fn admin_argument(global: &Global) -> String {
+    let Some(admin) = &global.admin else {
+        return String::new();
+    };
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "/:._-[]".contains(character);
+    if admin.chars().all(is_plain) {
+        return format!(" --admin {admin}");
+    }
+    format!(" --admin '{}'", admin.replace('\'', r"'\''"))
+}
+
+/// The one of the usual sockets behind which somebody listens.
 fn find() -> Result<PathBuf, Failure> {
     let mut candidates = vec![Path::new("/var/lib/ebbtide").join(SOCKET_NAME)];
     let configured = crate::config::state_dir(Path::new("ebbtide.toml"));
@@ -40,7 +54,21 @@ fn find() -> Result<PathBuf, Failure> {
         // It is there, but not for this user: better to say so than to talk to another.
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     };
-    candidates.into_iter().find(is_live).ok_or_else(|| {
+    let mut live: Vec<PathBuf> = candidates.into_iter().filter(is_live).collect();
+    // A configuration may name the usual place.
+    live.sort();
+    live.dedup();
+    if live.len() > 1 {
+        let listed: Vec<String> = live
+            .iter()
+            .map(|socket| format!("--admin unix:{}", socket.display()))
+            .collect();
+        return Err(Failure::usage(format!(
+            "more than one Ebbtide runs here; say which is meant: {}",
+            listed.join(", or ")
+        )));
+    }
+    live.pop().ok_or_else(|| {
         Failure::failed(format!(
             "no running Ebbtide found: nobody listens on /var/lib/ebbtide/{SOCKET_NAME}, there is \
              no ./ebbtide.toml of a running node, and no demo runs; start one (`ebbtide run -c \

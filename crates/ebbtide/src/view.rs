@@ -46,6 +46,31 @@ impl Line {
         Self(vec![(style, text.into())])
     }
 
+    /// The line in as many as it takes, each indented by `indent` and at most `width` wide, broken
+    /// between words; a word that is wider than that is broken within.
+    pub fn wrap(self, width: usize, indent: usize) -> Vec<Line> {
+        let room = width.saturating_sub(indent).max(1);
+        let margin = || vec![(Style::Plain, " ".repeat(indent))];
+        let (mut lines, mut line, mut used) = (Vec::new(), margin(), 0);
+        for (style, text) in self.0 {
+            for word in text.split_inclusive(' ') {
+                let characters: Vec<char> = word.chars().collect();
+                for part in characters.chunks(room) {
+                    let text: String = part.iter().collect();
+                    // A space at the end of a line takes no room.
+                    if used > 0 && used + text.trim_end().chars().count() > room {
+                        lines.push(Line(std::mem::replace(&mut line, margin())));
+                        used = 0;
+                    }
+                    used += part.len();
+                    line.push((style, text));
+                }
+            }
+        }
+        lines.push(Line(line));
+        lines
+    }
+
     /// The line as text, cut off at `width` characters.
     pub fn render(&self, coloured: bool, width: usize) -> String {
         let mut text = String::new();
@@ -71,34 +96,60 @@ impl Line {
     }
 }
 
+/// Columns between the margin and what is put under a row.
+const INDENT: usize = 6;
+
 /// Puts cells under each other; a column that is empty in every row but the first is left out.
-pub fn table(rows: Vec<Vec<Piece>>) -> Vec<Line> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width_of = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells
-            .map(|(_, text)| text.chars().count())
-            .max()
-            .unwrap_or(0)
+/// Where a row would be wider than `width`, the last columns, as many as it takes, are put under
+/// their rows, each cell after its heading: nothing is cut off.
+pub fn table(rows: Vec<Vec<Piece>>, width: usize) -> Vec<Line> {
+    let widths = column_widths(&rows);
+    let total = |kept: usize| -> usize {
+        let used = widths[..kept].iter().flatten();
+        used.map(|width| width + 2).sum::<usize>()
     };
-    let is_used = |column: usize| {
-        let mut cells = rows.iter().skip(1).filter_map(|row| row.get(column));
-        cells.any(|(_, text)| !text.is_empty())
-    };
-    let widths: Vec<Option<usize>> = (0..columns)
-        .map(|column| is_used(column).then(|| width_of(column)))
-        .collect();
-    let line = |row: Vec<Piece>| {
+    // The margin is as wide as the padding of the last column, which nobody sees.
+    let fits = |kept: &usize| total(*kept) <= width;
+    let kept = (1..=widths.len()).rev().find(fits).unwrap_or(1);
+    let heads: Vec<String> = rows
+        .first()
+        .map(|heads| heads.iter().map(|(_, text)| text.clone()).collect())
+        .unwrap_or_default();
+    let mut lines = Vec::new();
+    for (number, row) in rows.into_iter().enumerate() {
         let mut pieces = vec![(Style::Plain, "  ".to_owned())];
-        for ((style, text), width) in row.into_iter().zip(&widths) {
-            let Some(width) = *width else { continue };
-            let padding = width - text.chars().count() + 2;
-            pieces.push((style, text));
-            pieces.push((Style::Plain, " ".repeat(padding)));
+        let mut under = Vec::new();
+        for (column, (style, text)) in row.into_iter().enumerate() {
+            let Some(width) = widths[column] else {
+                continue;
+            };
+            if column < kept {
+                let padding = width - text.chars().count() + 2;
+                pieces.push((style, text));
+                pieces.push((Style::Plain, " ".repeat(padding)));
+            } else if number > 0 && !text.is_empty() {
+                let parting = if under.is_empty() { "" } else { "   " };
+                under.push((Style::Dim, format!("{parting}{} ", heads[column])));
+                under.push((style, text));
+            }
         }
-        Line(pieces)
-    };
-    rows.into_iter().map(line).collect()
+        lines.push(Line(pieces));
+        if !under.is_empty() {
+            lines.extend(Line(under).wrap(width, INDENT));
+        }
+    }
+    lines
+}
+
+/// `None`: nobody needs the column.
+fn column_widths(rows: &[Vec<Piece>]) -> Vec<Option<usize>> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cells = |column: usize| rows.iter().filter_map(move |row| row.get(column));
+    let is_used = |column: usize| cells(column).skip(1).any(|(_, text)| !text.is_empty());
+    let width = |column: usize| cells(column).map(|(_, text)| text.chars().count()).max();
+    (0..columns)
+        .map(|column| width(column).filter(|_| is_used(column)))
+        .collect()
 }
 
 /// Whether standard output is a terminal.
@@ -109,4 +160,10 @@ pub fn on_terminal() -> bool {
 /// Whether standard output shows colours: a terminal, whose user has not set `NO_COLOR`.
 pub fn coloured() -> bool {
     on_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// So many of something: `1 session`, `2 sessions`.
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }

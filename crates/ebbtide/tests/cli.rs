@@ -1,8 +1,11 @@
 //! The command line from outside: what it prints, and its exit codes.
 
 use ebbtide_testkit::{Scratch, free_address, until};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(15);
@@ -104,7 +107,7 @@ fn configuration(scratch: &Scratch, admin: SocketAddr) -> String {
         "state_dir = {:?}\n[admin]\nlisten = \"{admin}\"\n[listeners.web]\nbind = \"{}\"\n\
          pool = \"app\"\n[pools.app]\nhealth = false\n\
          sticky = {{ reuse = \"1s\" }}\n[pools.app.servers]\n\
-         web1 = \"127.0.0.1:9\"\nweb2 = \"127.0.0.1:9\"\n",
+         web1 = \"127.0.0.1:9\"\nweb2 = \"127.0.0.2:9\"\n",
         scratch.join("state"),
         free_address()
     )
@@ -126,6 +129,17 @@ fn check_counts_or_shows_the_mistakes() {
     assert!(ran.err.contains("did you mean `pool`?"), "{ran:?}");
     let ran = run(&scratch, &["check", "--json", "some.toml"]).exits(2);
     assert_eq!(ran.json()["error"]["kind"], "invalid");
+    let mistake = &ran.json()["mistakes"][0];
+    assert_eq!(mistake["file"], "some.toml");
+    assert_eq!(
+        (&mistake["line"], &mistake["column"]),
+        (&6.into(), &1.into())
+    );
+    let message = mistake["message"].as_str().unwrap();
+    assert!(
+        message.contains("`pol`") && message.contains("`pool`"),
+        "{message}"
+    );
     let ran = run(&scratch, &["check", "missing.toml"]).exits(2);
     assert!(ran.err.contains("cannot read missing.toml"), "{ran:?}");
 }
@@ -146,7 +160,84 @@ fn wrong_usage_exits_2() {
     ] {
         let ran = run(&scratch, arguments).exits(2);
         assert!(ran.err.contains(says), "{says:?}: {ran:?}");
+        let mut with_json = arguments.to_vec();
+        with_json.push("--json");
+        let ran = run(&scratch, &with_json).exits(2);
+        assert_eq!(ran.json()["error"]["kind"], "usage");
+        let message = ran.json()["error"]["message"].to_string();
+        assert!(message.contains(says), "{says:?}: {ran:?}");
     }
+    let ran = run(&scratch, &["--json"]).exits(2);
+    assert_eq!(ran.json()["error"]["kind"], "usage");
+    assert!(!ran.out.contains("internal-docs"), "{ran:?}");
+}
+
+#[test]
+fn values_that_the_node_refuses_are_wrong_usage_too() {
+    let node = Node::start();
+    for arguments in [
+        &["drain", "app/web1", "--within", "0s"][..],
+        &["drain", "app/web1", "--within", "8d"],
+        &["server", "add", "app/web3", "127.0.0.1"],
+    ] {
+        let ran = node.cli(arguments).exits(2);
+        assert!(ran.err.starts_with("ebbtide: "), "{ran:?}");
+    }
+}
+
+#[test]
+fn of_two_nodes_none_is_chosen_and_a_hint_leads_to_the_one_that_was() {
+    let node = Node::start();
+    let directory = node.scratch.join("ebbtide-demo-1");
+    std::fs::create_dir(&directory).unwrap();
+    let socket = directory.join("admin.sock");
+    let _listening = UnixListener::bind(&socket).unwrap();
+    let ran = node.cli(&["status"]).exits(2);
+    let own = format!("unix:{}", node.scratch.join("state/admin.sock").display());
+    assert!(ran.err.contains(&own), "{ran:?}");
+    assert!(ran.err.contains(&socket.display().to_string()), "{ran:?}");
+    let drain = ["drain", "app/web1", "--within", "1m", "--admin", &own];
+    let ran = node.cli(&drain).exits(0);
+    let hint = format!("--for drained --timeout 6m --admin {own}");
+    assert!(ran.out.contains(&hint), "{ran:?}");
+}
+
+/// Leads the first connection at `gate` on to `socket`; after it nobody is there any more.
+fn pass_one(gate: &Path, socket: PathBuf) -> JoinHandle<()> {
+    let listener = UnixListener::bind(gate).expect("the socket can be made");
+    std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("somebody comes");
+        drop(listener);
+        let mut node = UnixStream::connect(socket).expect("the node is there");
+        let (mut from_client, mut to_node) =
+            (client.try_clone().unwrap(), node.try_clone().unwrap());
+        let asking = std::thread::spawn(move || {
+            // Whoever hangs up has all that it wanted.
+            let _ = std::io::copy(&mut from_client, &mut to_node);
+            let _ = to_node.shutdown(Shutdown::Both);
+        });
+        let _ = std::io::copy(&mut node, &mut client);
+        asking.join().unwrap();
+    })
+}
+
+#[test]
+fn a_wait_for_a_drain_that_nobody_wants_fails_and_one_for_a_node_that_is_gone_times_out() {
+    let node = Node::start();
+    let ran = node.cli(&["wait", "app/web1", "--for", "drained"]).exits(1);
+    assert!(
+        ran.err.contains("app/web1 is ready: nobody drains it"),
+        "{ran:?}"
+    );
+    node.cli(&["hold", "app/web1"]).exits(0);
+    let gate = node.scratch.join("gate.sock");
+    let passing = pass_one(&gate, node.scratch.join("state/admin.sock"));
+    let admin = format!("unix:{}", gate.display());
+    let wait = ["wait", "app/web1", "--for", "ready", "--timeout", "1s"];
+    let ran = run(&node.scratch, &[&wait[..], &["--admin", &admin]].concat()).exits(3);
+    passing.join().unwrap();
+    assert!(ran.err.contains("the time is up"), "{ran:?}");
+    assert!(!ran.err.contains("change"), "{ran:?}");
 }
 
 #[test]
@@ -213,6 +304,8 @@ fn servers_come_change_and_go_while_it_runs() {
     assert_eq!(server()["max_sessions"], serde_json::Value::Null);
     let page = node.cli(&["status"]).exits(0).out;
     assert!(page.contains("added live"), "{page}");
+    node.cli(&["server", "reset", "app/web3"]).exits(0);
+    assert_eq!(server()["weight"], 2);
     node.cli(&["server", "remove", "app/web3"]).exits(0);
     assert_eq!(server(), serde_json::Value::Null);
 }
@@ -246,12 +339,12 @@ fn a_reload_prints_the_difference_or_the_mistake() {
     let node = Node::start();
     let file = node.scratch.join("ebbtide.toml");
     let good = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{good}web3 = \"127.0.0.1:9\"\n")).unwrap();
+    std::fs::write(&file, format!("{good}web3 = \"127.0.0.3:9\"\n")).unwrap();
     let ran = node.cli(&["reload"]).exits(0);
     assert!(ran.out.contains("web3"), "{ran:?}");
     std::fs::write(&file, format!("{good}web4 = \"127.0.0.1\"\n")).unwrap();
     // Even a mistaken file leads to the node that runs by it.
-    let ran = node.cli(&["reload"]).exits(1);
+    let ran = node.cli(&["reload"]).exits(2);
     assert!(ran.err.contains("ebbtide.toml:13:8"), "{ran:?}");
     assert!(ran.err.contains("has no port"), "{ran:?}");
 }

@@ -207,6 +207,7 @@ error: unknown key `coookie` in `pools.app.sticky`
     );
 }
 
+// tidy: allow(long-function): one list, a few lines for each mistake
 #[test]
 fn places_of_the_usual_mistakes() {
     let duplicate = SMALL.replace("pool = \"app\"", "pool = \"app\"\npool = \"app\"");
@@ -257,6 +258,26 @@ fn places_of_the_usual_mistakes() {
             "`admin.listen` has this address already",
         ),
         (duplicate, "ebbtide.toml:5:1", "`pool` is written twice"),
+        (
+            format!("{SMALL}web1 = \"10.0.0.12:8080\"\n"),
+            "ebbtide.toml:8:1",
+            "it is first written in line 7, column 1",
+        ),
+        (
+            format!("{SMALL}[listeners.web]\nbind = \"127.0.0.1:1\"\n"),
+            "ebbtide.toml:8:",
+            "it is first written in line 2, column ",
+        ),
+        (
+            format!("{SMALL}web2 = \"10.0.0.11:8080\"\n"),
+            "ebbtide.toml:8:8",
+            "pools.app.servers.web2: `web1` has this address already",
+        ),
+        (
+            SMALL.replace("10.0.0.11:8080", "http://10.0.0.11:8080/"),
+            "ebbtide.toml:7:8",
+            "leave out \"http://\": write \"10.0.0.11:8080\"",
+        ),
         (
             SMALL.replace("\"10.0.0.11:8080\"", "{ weight = 2 }"),
             "ebbtide.toml:7:1",
@@ -319,6 +340,11 @@ fn wrong_values_say_what_to_write() {
             "add `path",
         ),
         (
+            "health = { kind = \"tcp\", path = \"/h\" }",
+            "this check only connects",
+            "leave it out, or write `kind = \"http\"`",
+        ),
+        (
             "health = { path = \"/h\", status = \"700\" }",
             "`700` is not a range of statuses",
             "200-399",
@@ -368,6 +394,22 @@ fn wrong_values_say_what_to_write() {
     ];
     for (lines, what, help) in cases {
         shows(&errors_in_pool(lines), &["ebbtide.toml:7:", what, help]);
+    }
+}
+
+#[test]
+fn one_slip_is_one_mistake() {
+    let mistaken = |text: &str| errors(text).matches("error: ").count();
+    for slip in [
+        SMALL.replace("[pools.app.servers]", "[pools.app.server]"),
+        SMALL.replace("[listeners.web]", "[listener.web]"),
+        SMALL.replace("bind =", "bnid ="),
+        SMALL.replace(
+            "[pools.app.servers]",
+            "[pools.app]\nhealth = { path = \"h\", expect = \"OK\" }\n[pools.app.servers]",
+        ),
+    ] {
+        assert_eq!(mistaken(&slip), 1, "{}", errors(&slip));
     }
 }
 

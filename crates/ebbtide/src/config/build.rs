@@ -119,7 +119,7 @@ fn listeners(
             pool: pool.value,
         });
     }
-    if !section.written {
+    if !section.written && !root.misspells("listeners") {
         section.report(
             &(0..0),
             "no listeners: nobody could connect".into(),
@@ -186,7 +186,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
         };
         pools.push((config, pool.span));
     }
-    if !section.written {
+    if !section.written && !root.misspells("pools") {
         section.report(
             &(0..0),
             "no pools: there is nothing to lead clients to".into(),
@@ -269,7 +269,7 @@ fn health(health: &Section<'_, '_>) -> HealthSettings {
     let kind = health.word("kind");
     let is_http = kind
         .as_ref()
-        .map_or(path.is_some(), |read| read.value == "http");
+        .map_or(health.writes("path"), |read| read.value == "http");
     let check = if is_http {
         HealthCheck::Http {
             path: path.unwrap_or_else(|| "/".into()),
@@ -278,11 +278,15 @@ fn health(health: &Section<'_, '_>) -> HealthSettings {
             expect: maybe(health.text("expect")),
         }
     } else {
+        let help = match kind {
+            Some(_) => "leave it out, or write `kind = \"http\"`",
+            None => "add `path = \"/health\"` to ask for a page",
+        };
         for name in ["path", "host", "expect"] {
-            only_http(health, name, health.text(name).map(|read| read.span));
+            only_http(health, name, health.text(name).map(|read| read.span), help);
         }
         let status = health.statuses("status").filter(|read| read.written);
-        only_http(health, "status", status.map(|read| read.span));
+        only_http(health, "status", status.map(|read| read.span), help);
         HealthCheck::Tcp
     };
     HealthSettings {
@@ -296,13 +300,13 @@ fn health(health: &Section<'_, '_>) -> HealthSettings {
 }
 
 /// A setting of a page's check means that a page was to be asked for.
-fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>) {
+fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>, help: &str) {
     if let Some(span) = span {
         health.report(
             &span,
             format!("{}.{name}: this check only connects", health.shown()),
             "would not be looked at",
-            Some("add `path = \"/health\"` to ask for a page".into()),
+            Some(help.into()),
         );
     }
 }
@@ -340,7 +344,7 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
 fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
     let section = pool.section("servers");
     let named = section.named();
-    if named.is_empty() {
+    if named.is_empty() && !pool.misspells("servers") {
         pool.report(
             &section.span,
             format!("`{}` has no servers", pool.shown()),
@@ -351,11 +355,21 @@ fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
             )),
         );
     }
-    let mut servers = Vec::with_capacity(named.len());
+    let mut servers: Vec<ServerConfig> = Vec::with_capacity(named.len());
+    let mut taken: BTreeMap<SocketAddr, String> = BTreeMap::new();
     for (name, server) in named {
         let weight = number(server.count("weight"));
         let max_sessions = server.count("max_sessions").map(|read| number(Some(read)));
         if let Some((address, read)) = server.address("address") {
+            if let Some(other) = taken.get(&address) {
+                server.report(
+                    &read.span,
+                    format!("{}: `{other}` has this address already", server.shown()),
+                    "the same server twice",
+                    Some("each server of a pool needs an address of its own".into()),
+                );
+            }
+            taken.insert(address, name.clone());
             servers.push(ServerConfig {
                 name,
                 address,

@@ -9,17 +9,19 @@ mod schema;
 mod settings;
 mod value;
 
-pub use problem::ConfigErrors;
+pub use problem::{ConfigErrors, MistakeAt};
 pub use reference::settings_page;
 pub use schema::schema;
 pub use value::{Mistake, address, duration};
 
 use ebbtide_core::{Config, Millis};
-use problem::Problem;
+use problem::{Problem, place};
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use toml::de::DeTable;
 
 /// What a file says, all of it checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,14 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Every mistake of the file by itself; none if it cannot be read at all.
+    pub fn mistakes(&self) -> Vec<MistakeAt> {
+        match self {
+            Self::Unreadable { .. } => Vec::new(),
+            Self::Mistaken(errors) => errors.mistakes(),
+        }
+    }
+
     /// As [`fmt::Display`], in colour where standard error is a terminal that wants it.
     pub fn for_terminal(&self) -> String {
         match self {
@@ -107,7 +117,7 @@ pub fn load(path: &Path) -> Result<Loaded, LoadError> {
 /// is being mistaken. `None` without a file or without that setting.
 pub fn state_dir(path: &Path) -> Option<PathBuf> {
     let text = std::fs::read_to_string(path).ok()?;
-    let (table, _) = toml::de::DeTable::parse_recoverable(&text);
+    let (table, _) = DeTable::parse_recoverable(&text);
     let state_dir = table.get_ref().get("state_dir")?.get_ref().as_str()?;
     Some(state_dir.into())
 }
@@ -115,18 +125,18 @@ pub fn state_dir(path: &Path) -> Option<PathBuf> {
 /// Checks the bytes of a file; `path` is for the messages.
 pub fn parse(path: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
     let source = std::str::from_utf8(bytes).map_err(|error| not_utf8(path, bytes, error))?;
-    let (table, syntax) = toml::de::DeTable::parse_recoverable(source);
+    let (table, syntax) = DeTable::parse_recoverable(source);
     if !syntax.is_empty() {
         let problems = syntax
             .iter()
-            .map(|error| syntax_problem(source, error))
+            .map(|error| syntax_problem(source, table.get_ref(), error))
             .collect();
         return Err(ConfigErrors::new(path, source, problems));
     }
     build::build(table.get_ref()).map_err(|problems| ConfigErrors::new(path, source, problems))
 }
 
-fn syntax_problem(source: &str, error: &toml::de::Error) -> Problem {
+fn syntax_problem(source: &str, table: &DeTable<'_>, error: &toml::de::Error) -> Problem {
     let mut lines = error.message().lines();
     let title = lines.next().unwrap_or("not TOML").to_owned();
     let rest: Vec<&str> = lines.collect();
@@ -140,9 +150,48 @@ fn syntax_problem(source: &str, error: &toml::de::Error) -> Problem {
             title
         },
         label: if is_duplicate { "again here" } else { "here" }.into(),
+        help: match is_duplicate.then(|| first_place(source, table, &span)) {
+            Some(Some(first)) => {
+                let (line, column) = place(source, first);
+                Some(format!(
+                    "it is first written in line {line}, column {column}"
+                ))
+            }
+            _ => (!rest.is_empty()).then(|| rest.join("; ")),
+        },
         span,
-        help: (!rest.is_empty()).then(|| rest.join("; ")),
     }
+}
+
+/// Where the key that is written again at `span` is written first; `None` where that is not plain
+/// to see (within an inline table).
+fn first_place(source: &str, table: &DeTable<'_>, span: &Range<usize>) -> Option<usize> {
+    let before = source.get(..span.start)?;
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let (before, dotted) = (&before[..line_start], before[line_start..].trim_start());
+    let key = source.get(span.clone())?;
+    if dotted.starts_with('[') {
+        let header = format!("\n{dotted}{key}]");
+        let found = format!("\n{before}").find(&header)?;
+        return Some(found + dotted.len());
+    }
+    let mut headers = before.lines().map(str::trim_start);
+    let header = headers.rfind(|line| line.starts_with('[')).unwrap_or("[");
+    let header = header.trim_start_matches('[').split(']').next()?;
+    let path = format!("{header}.{dotted}{key}");
+    let names = path
+        .split('.')
+        .map(|name| name.trim().trim_matches(['"', '\'']));
+    let mut names = names.filter(|name| !name.is_empty()).peekable();
+    let mut table = table;
+    while let Some(name) = names.next() {
+        let (key, value) = table.get_key_value(name)?;
+        if names.peek().is_none() {
+            return Some(key.span().start).filter(|first| *first < span.start);
+        }
+        table = value.get_ref().as_table()?;
+    }
+    None
 }
 
 /// The text up to the first byte that is not UTF-8 is shown as it is, that byte as `�`.

@@ -1,6 +1,7 @@
 //! What is wrong with a file, shown at its line and column.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::Serialize;
 use std::fmt;
 use std::io::IsTerminal;
 use std::ops::Range;
@@ -12,7 +13,7 @@ const SHOWN_MAX: usize = 20;
 const LINES_AROUND: usize = 1;
 
 /// One mistake in the file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     /// What is wrong, in a line that makes sense by itself.
     pub title: String,
@@ -22,6 +23,19 @@ pub(super) struct Problem {
     pub label: String,
     /// What to do.
     pub help: Option<String>,
+}
+
+/// A mistake and its place, for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MistakeAt {
+    /// The file, as it was named.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+    /// What is wrong, and what to do.
+    pub message: String,
 }
 
 /// All mistakes of one file. [`fmt::Display`] shows them with their lines.
@@ -45,6 +59,23 @@ impl ConfigErrors {
     /// How many mistakes there are.
     pub fn count(&self) -> usize {
         self.problems.len()
+    }
+
+    /// Every mistake by itself.
+    pub fn mistakes(&self) -> Vec<MistakeAt> {
+        let problems = self.problems.iter();
+        problems
+            .map(|problem| {
+                let (line, column) = place(&self.source, problem.span.start);
+                let help = problem.help.as_ref().unwrap_or(&problem.label);
+                MistakeAt {
+                    file: self.path.clone(),
+                    line,
+                    column,
+                    message: format!("{}; {help}", problem.title),
+                }
+            })
+            .collect()
     }
 
     /// As [`fmt::Display`], in colour where standard error is a terminal that wants it.
@@ -116,6 +147,14 @@ impl ConfigErrors {
         let first_line = bytes[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
         (start..end, first_line)
     }
+}
+
+/// Line and column of a byte, both from 1.
+pub(super) fn place(source: &str, position: usize) -> (usize, usize) {
+    let before = &source[..source.floor_char_boundary(position)];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    (line, before[line_start..].chars().count() + 1)
 }
 
 impl fmt::Display for ConfigErrors {

@@ -30,12 +30,17 @@ impl Reader {
         label: impl Into<String>,
         help: Option<String>,
     ) {
-        self.problems.borrow_mut().push(Problem {
+        let problem = Problem {
             title: title.into(),
             span: span.clone(),
             label: label.into(),
             help,
-        });
+        };
+        // A setting may be looked at twice; its mistake is one.
+        let mut problems = self.problems.borrow_mut();
+        if !problems.contains(&problem) {
+            problems.push(problem);
+        }
     }
 }
 
@@ -165,6 +170,30 @@ impl<'r, 'i> Section<'r, 'i> {
         value.is_some_and(|value| value.get_ref().as_bool() == Some(false))
     }
 
+    /// Whether there is something for this name, right or wrong.
+    pub fn writes(&self, name: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(name))
+    }
+
+    /// Whether a key that nobody knows was probably meant to be this name: that has been reported,
+    /// so that what it lacks need not be.
+    pub fn misspells(&self, name: &str) -> bool {
+        let names = self.known();
+        let mut keys = self.table.into_iter().flat_map(DeTable::keys);
+        keys.any(|key| {
+            let key = key.get_ref().as_ref();
+            !names.contains(&key) && nearest(key, names.iter().copied()) == Some(name)
+        })
+    }
+
+    /// The settings and tables that this one may hold.
+    fn known(&self) -> Vec<&'static str> {
+        settings::subsections(self.pattern)
+            .map(|section| settings::last(section.path))
+            .chain(settings::children(self.pattern).map(|setting| settings::last(setting.path)))
+            .collect()
+    }
+
     /// The name of this table in the file.
     pub fn shown(&self) -> &str {
         &self.shown
@@ -273,7 +302,8 @@ impl<'r, 'i> Section<'r, 'i> {
                 }
             };
         }
-        if setting.default == Default::Required && (self.table.is_some() || !self.written) {
+        let is_missed = self.table.is_some() || !self.written;
+        if setting.default == Default::Required && is_missed && !self.misspells(name) {
             self.reader.report(
                 &self.span,
                 format!("`{}` has no `{name}`", self.shown),
@@ -314,10 +344,7 @@ impl<'r, 'i> Section<'r, 'i> {
 
     /// Every key of the table is a setting or a table that is known.
     fn check_keys(&self) {
-        let names: Vec<&str> = settings::subsections(self.pattern)
-            .map(|section| settings::last(section.path))
-            .chain(settings::children(self.pattern).map(|setting| settings::last(setting.path)))
-            .collect();
+        let names = self.known();
         if names == ["*"] {
             return;
         }

@@ -209,6 +209,13 @@ pub fn duration(text: &str) -> Result<Millis, Mistake> {
 
 /// Splits `host:port`; the brackets of an IPv6 address are taken off.
 pub(super) fn split_address(text: &str) -> Result<(&str, u16), Mistake> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let address = rest.split('/').next().unwrap_or(rest);
+        return Err(Mistake::new(
+            format!("`{text}` is not `host:port`"),
+            format!("leave out \"{scheme}://\": write \"{address}\""),
+        ));
+    }
     let bare_v6 = text.parse::<std::net::Ipv6Addr>().is_ok();
     if bare_v6 || (!text.starts_with('[') && text.matches(':').count() > 1) {
         return Err(Mistake::new(

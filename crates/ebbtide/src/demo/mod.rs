@@ -130,7 +130,7 @@ impl Shown {
 
     async fn status(&self) -> Vec<Line> {
         let mut lines = match self.client.status().await {
-            Ok(status) => page(&status),
+            Ok(status) => page(&status, screen::width()),
             Err(error) => vec![Line::of(Style::Bad, error.to_string())],
         };
         let style = if self.account.is_clean() {
