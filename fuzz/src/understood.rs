@@ -188,6 +188,7 @@ pub fn forwarding(head: &RequestHead) -> Forwarding<'static> {
     Forwarding {
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         proto: "https",
+        trusts_client: false,
         via: "ebbtide",
         token_cookie: COOKIE.as_bytes(),
         keep_alive_upstream: true,

@@ -113,6 +113,9 @@ pub struct HttpSettings {
     pub health_alias: Option<String>,
     /// Paths that end the session once the server has answered with success or a redirect.
     pub logout: Vec<String>,
+    /// Clients are proxies of ours: what they say of their own clients in `X-Forwarded-*` is kept,
+    /// and believed.
+    pub forwarded_trusted: bool,
     /// Longest head, in bytes.
     pub head_bytes_max: usize,
     /// Most fields in a head.
@@ -161,6 +164,7 @@ impl HttpSettings {
             prefix: "/.ebbtide".into(),
             health_alias: None,
             logout: Vec::new(),
+            forwarded_trusted: false,
             head_bytes_max: 32 * 1024,
             fields_max: 100,
             head_timeout: Millis::from_secs(10),

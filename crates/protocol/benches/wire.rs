@@ -98,6 +98,7 @@ fn requests(name: &str, request: &[u8]) {
     let forwarding = Forwarding {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         proto: "http",
+        trusts_client: false,
         via: "ebbtide",
         token_cookie: b"ebbtide_app",
         keep_alive_upstream: true,

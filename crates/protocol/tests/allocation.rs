@@ -46,6 +46,7 @@ fn one_request(buffers: &mut Buffers) {
     let forwarding = Forwarding {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         proto: "http",
+        trusts_client: false,
         via: "ebbtide",
         token_cookie: b"ebbtide",
         keep_alive_upstream: true,

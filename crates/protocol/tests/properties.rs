@@ -91,6 +91,7 @@ fn forwarding() -> Forwarding<'static> {
     Forwarding {
         client: IpAddr::V6(Ipv6Addr::LOCALHOST),
         proto: "https",
+        trusts_client: false,
         via: "ebbtide",
         token_cookie: b"ebbtide",
         keep_alive_upstream: true,

@@ -44,6 +44,7 @@ fn forwarded_requests() {
                     IpAddr::V4(CLIENT)
                 },
                 proto: "http",
+                trusts_client: case.has("trusted client"),
                 via: "ebbtide",
                 token_cookie: if case.has("no token") {
                     b""

@@ -26,7 +26,8 @@ use crate::routing::{Asking, Placed, Refused};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
 use ebbtide_core::{EndReason, Now, ServerKey, ServerSlot, Stay};
-use ebbtide_protocol::http1::{Forwarding, Framing, Version, write_request};
+use ebbtide_protocol::http1::{Forwarding, Framing, Version, forwarded_for, write_request};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,8 @@ struct Exchange<'a> {
     view: Rc<View>,
     routes: Rc<Routes>,
     request: Request,
+    /// Whose request it is; not the proxy's that has passed it on, if that is trusted.
+    client: IpAddr,
     began: Now,
     placed: Option<Placed>,
     stay: Option<Stay>,
@@ -159,6 +162,7 @@ impl<'a> Exchange<'a> {
             .memory
             .earn_retry(routes.pool.config.http.retry_percent);
         Self {
+            client: client_of(connection, scratch, &routes),
             began: connection.worker.now(),
             body_read: !request.has_body,
             connection,
@@ -223,7 +227,12 @@ impl<'a> Exchange<'a> {
     fn answer_reserved(&mut self) -> bool {
         let envelope = self.envelope();
         let mut remembered = self.connection.remembered.take();
-        let asking = asking(self.connection, &self.routes, &self.view, self.began);
+        let asking = asking(
+            (self.connection, self.client),
+            &self.routes,
+            &self.view,
+            self.began,
+        );
         let answered = reserved::answer(
             &asking,
             self.scratch.inbound.held(),
@@ -243,7 +252,12 @@ impl<'a> Exchange<'a> {
     /// Finds or begins the session, and enters it.
     fn place(&mut self) -> Result<(), Refused> {
         let mut remembered = self.connection.remembered.take();
-        let asking = asking(self.connection, &self.routes, &self.view, self.began);
+        let asking = asking(
+            (self.connection, self.client),
+            &self.routes,
+            &self.view,
+            self.began,
+        );
         let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
         let placed = asking.place(buf, head, &mut remembered);
         self.connection.remembered = remembered;
@@ -335,6 +349,7 @@ impl<'a> Exchange<'a> {
         let forwarding = Forwarding {
             client: self.connection.client.ip(),
             proto: "http",
+            trusts_client: self.routes.pool.config.http.forwarded_trusted,
             via: VIA,
             token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
             keep_alive_upstream: true,
@@ -459,7 +474,7 @@ impl<'a> Exchange<'a> {
         let value = |name: &[u8]| field(buf, &head.fields, name).map(text).unwrap_or_default();
         Record {
             time: self.began.wall,
-            client: self.connection.client.ip().to_canonical(),
+            client: self.client,
             method: text(head.method.of(buf)),
             target: text(head.target.of(buf)),
             version: match self.request.version {
@@ -481,8 +496,17 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// Whom a request comes from.
+fn client_of(connection: &Connection, scratch: &Scratch, routes: &Routes) -> IpAddr {
+    let said = match routes.pool.config.http.forwarded_trusted {
+        true => forwarded_for(scratch.inbound.held(), &scratch.request),
+        false => None,
+    };
+    said.unwrap_or_else(|| connection.client.ip().to_canonical())
+}
+
 fn asking<'b>(
-    connection: &'b Connection,
+    (connection, client): (&'b Connection, IpAddr),
     routes: &'b Routes,
     view: &'b View,
     now: Now,
@@ -492,7 +516,7 @@ fn asking<'b>(
         routes,
         keys: &view.keys,
         generation: view.snapshot.generation,
-        client: connection.client.ip().to_canonical(),
+        client,
         now,
     }
 }

@@ -356,6 +356,37 @@ fn a_client_that_does_not_read_is_cut() {
 }
 
 #[test]
+fn a_proxy_in_front_that_is_trusted_speaks_for_its_client() {
+    let server = Server::named("one");
+    let through_proxy = |house: &House| {
+        let mut client = house.client();
+        client.send(
+            "GET / HTTP/1.1\r\nHost: inner\r\nX-Forwarded-For: 192.0.2.1, 203.0.113.9\r\n\
+             X-Forwarded-Proto: https\r\nX-Forwarded-Host: www.example\r\n\r\n",
+        );
+        assert_eq!(client.answer().text(), "one");
+        let seen = server.log.lock().unwrap().last().unwrap().clone();
+        let field = |name: &str| seen.field(name).unwrap().to_owned();
+        let sessions = house.sessions.list(&house.snapshot, None, 9, |_| true);
+        (
+            field("x-forwarded-proto"),
+            field("x-forwarded-host"),
+            field("x-forwarded-for"),
+            sessions[0].client.to_string(),
+        )
+    };
+    let strict = House::new(&[server.address]);
+    let (proto, host, _, client) = through_proxy(&strict);
+    assert_eq!((proto.as_str(), host.as_str()), ("http", "inner"));
+    assert_eq!(client, "127.0.0.1");
+    let trusting = House::with(&[server.address], |pool| pool.http.forwarded_trusted = true);
+    let (proto, host, addresses, client) = through_proxy(&trusting);
+    assert_eq!((proto.as_str(), host.as_str()), ("https", "www.example"));
+    assert_eq!(addresses, "192.0.2.1, 203.0.113.9, 127.0.0.1");
+    assert_eq!(client, "203.0.113.9");
+}
+
+#[test]
 fn a_slow_client_that_reads_steadily_is_not_cut() {
     // More than the kernels take at once.
     const BYTES: usize = 16 << 20;

@@ -269,6 +269,15 @@ pub const SETTINGS: &[Setting] = &[
         "Paths that end the session once the server has answered with success or a redirect.",
     ),
     setting(
+        "pools.*.forwarded",
+        Kind::OneOf(&["set", "trust"], &[]),
+        Default::Value("\"set\""),
+        "What becomes of `X-Forwarded-Proto` and `-Host`. `set`: they say how the client reached \
+         Ebbtide. `trust`: every client is a proxy of yours, such as one that ends TLS; what it \
+         says in them is kept, and the last address in its `X-Forwarded-For` is the client that \
+         sessions, `source-hash` and the access log know. Do not trust where others can connect.",
+    ),
+    setting(
         "pools.*.retry_percent",
         Kind::Count(0, 100),
         Default::Value("20"),

@@ -23,7 +23,7 @@ pub(super) enum FieldKind {
     TransferEncoding,
     Upgrade,
     XForwardedFor,
-    /// `X-Forwarded-Proto` and `-Host`: ours replace the client's.
+    /// `X-Forwarded-Proto` and `-Host`: ours replace the client's, unless it is trusted.
     XForwardedOther,
 }
 

@@ -4,7 +4,7 @@
 //! understood, and what a client says of how it came is replaced by what is known.
 
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::field::{FieldKind, is_named};
 use super::line::trim;
@@ -21,6 +21,8 @@ pub struct Forwarding<'a> {
     pub client: IpAddr,
     /// `http` or `https`: how the client came.
     pub proto: &'a str,
+    /// The client is a proxy of ours: what it says in `X-Forwarded-Proto` and `-Host` is kept.
+    pub trusts_client: bool,
     /// The pseudonym for `Via`.
     pub via: &'a str,
     /// The name of the token cookie, which the server does not see; empty if there is none.
@@ -83,9 +85,11 @@ pub fn write_request(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, f: &Forw
         put_field(out, b"Expect", b"100-continue");
     }
     put_forwarded_for(out, buf, &head.fields, f.client);
-    put_field(out, b"X-Forwarded-Proto", f.proto.as_bytes());
-    if let Some(authority) = authority {
-        put_field(out, b"X-Forwarded-Host", authority);
+    let said = |name| claim(buf, &head.fields, name).filter(|_| f.trusts_client);
+    let proto = said(b"x-forwarded-proto").unwrap_or(f.proto.as_bytes());
+    put_field(out, b"X-Forwarded-Proto", proto);
+    if let Some(host) = said(b"x-forwarded-host").or(authority) {
+        put_field(out, b"X-Forwarded-Host", host);
     }
     put_via(out, head.version, f.via);
     out.extend_from_slice(b"\r\n");
@@ -99,6 +103,30 @@ fn put_target(out: &mut Vec<u8>, method: &[u8], target: &[u8]) {
         _ => {}
     }
     out.extend_from_slice(target);
+}
+
+/// What a client says of how it came: the first value that is not empty.
+fn claim<'a>(buf: &'a [u8], fields: &[Field], name: &[u8]) -> Option<&'a [u8]> {
+    let said = fields.iter().filter(|field| {
+        field.kind == FieldKind::XForwardedOther && field.name.of(buf).eq_ignore_ascii_case(name)
+    });
+    said.map(|field| field.value.of(buf))
+        .find(|value| !value.is_empty())
+}
+
+/// The last address in `X-Forwarded-For`, which is the one that the client itself has added: whom
+/// it speaks for, if it is a proxy. With a port or without.
+pub fn forwarded_for(buf: &[u8], head: &RequestHead) -> Option<IpAddr> {
+    let mut lists = head
+        .fields
+        .iter()
+        .filter(|field| field.kind == FieldKind::XForwardedFor);
+    let list = lists.next_back()?.value.of(buf);
+    let last = list.rsplit(|byte| *byte == b',').next()?;
+    let text = std::str::from_utf8(trim(last)).ok()?;
+    let address = text.parse().ok();
+    let address = address.or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
+    Some(address.to_canonical())
 }
 
 /// One list, since many servers read only the first field of that name.

@@ -15,7 +15,9 @@ mod response;
 mod write;
 
 pub use body::{BodyDecoder, BodyStep};
-pub use forward::{Forwarding, ResponseEdit, cookie, write_interim, write_request, write_response};
+pub use forward::{
+    Forwarding, ResponseEdit, cookie, forwarded_for, write_interim, write_request, write_response,
+};
 pub use head::{Field, Framing, Limits, Parsed, RequestHead, ResponseHead, Span, Version};
 pub use reject::Reject;
 pub use request::parse_request;

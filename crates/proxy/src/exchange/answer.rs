@@ -103,7 +103,12 @@ impl Exchange<'_> {
         }
         if placed.renew {
             let mut remembered = self.connection.remembered.take();
-            let asking = asking(self.connection, &self.routes, &self.view, self.began);
+            let asking = asking(
+                (self.connection, self.client),
+                &self.routes,
+                &self.view,
+                self.began,
+            );
             asking.issue(placed, &mut remembered, cookie);
             self.connection.remembered = remembered;
         }

@@ -113,7 +113,7 @@ impl Exchange<'_> {
         let Some(placed) = &self.placed else {
             return false;
         };
-        let asking = asking(self.connection, &routes, &view, now);
+        let asking = asking((self.connection, self.client), &routes, &view, now);
         let Ok(moved) = asking.move_away(&placed.session, excluded) else {
             return false;
         };
