@@ -84,6 +84,7 @@ fn every_setting_is_read() {
         prefix = "/.tide"
         health_alias = "/up"
         logout = ["/bye", "/out"]
+        forwarded = "trust"
         retry_percent = 7
         sticky = { reuse = "1h30m", active = "90s", cookie = "tide" }
         health = { kind = "http", path = "/h", host = "h.example", status = "200, 300-310", expect = "OK", every = "250ms", timeout = "1s", fall = 4, rise = 5, port = 99 }
@@ -129,6 +130,7 @@ fn every_setting_is_read() {
             prefix: "/.tide".into(),
             health_alias: Some("/up".into()),
             logout: vec!["/bye".into(), "/out".into()],
+            forwarded_trusted: true,
             head_bytes_max: 16 * 1024,
             fields_max: 50,
             head_timeout: Millis::from_secs(1),

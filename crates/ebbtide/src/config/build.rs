@@ -326,6 +326,7 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
         prefix: value(prefix),
         health_alias: maybe(pool.text("health_alias")),
         logout: value(pool.texts("logout")),
+        forwarded_trusted: value(pool.word("forwarded")) == "trust",
         head_bytes_max: number(limits.count("head_bytes")),
         fields_max: number(limits.count("fields")),
         head_timeout: value(timeouts.duration("head")),
