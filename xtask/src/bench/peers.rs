@@ -194,7 +194,10 @@ web2 = "127.0.0.1:{second}"
     );
     let file = write(scratch, &format!("ebbtide-{port}.toml"), &configuration)?;
     let program = ebbtide_binary()?.display().to_string();
-    spawn(BALANCER_CORE, &[&program, "run", "--log", "warn", "-c", &file])
+    spawn(
+        BALANCER_CORE,
+        &[&program, "run", "--log", "warn", "-c", &file],
+    )
 }
 
 fn start_haproxy(
