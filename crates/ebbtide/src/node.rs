@@ -123,7 +123,7 @@ impl Node {
 
 fn report_cut(cut: usize) {
     if cut > 0 {
-        tracing::warn!("{cut} requests or tunnels were still open after the grace, and were cut");
+        tracing::warn!("requests or tunnels still open after the grace, and so cut: {cut}");
     }
 }
 

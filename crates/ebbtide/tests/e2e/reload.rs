@@ -86,13 +86,13 @@ fn a_file_with_a_mistake_changes_nothing() {
         ("[pools.app.servers]", "[pools.app.servers", "unclosed"),
     ] {
         fs::write(ebbtide.file(), good.replace(from, to)).unwrap();
-        let failed = ebbtide.cli(&["reload"]).exits(1);
+        let failed = ebbtide.cli(&["reload"]).exits(2);
         assert!(failed.err.contains(expected), "{expected:?} in {failed:?}");
     }
     fs::write(ebbtide.file(), b"\xff\xfe").unwrap();
-    ebbtide.cli(&["reload"]).exits(1);
+    ebbtide.cli(&["reload"]).exits(2);
     fs::remove_file(ebbtide.file()).unwrap();
-    ebbtide.cli(&["reload"]).exits(1);
+    ebbtide.cli(&["reload"]).exits(2);
     assert_eq!(
         ebbtide.status()["node"]["generation"],
         generation,
@@ -115,7 +115,7 @@ fn a_listener_that_cannot_be_bound_changes_nothing() {
     let address = taken.local_addr().unwrap();
     wrong.more = format!("[listeners.second]\nbind = \"{address}\"\npool = \"app\"\n");
     ebbtide.configure(&wrong);
-    let failed = ebbtide.cli(&["reload"]).exits(1);
+    let failed = ebbtide.cli(&["reload"]).exits(2);
     assert!(failed.err.contains(&address.to_string()), "{failed:?}");
     let servers = ebbtide.status()["pools"][0]["servers"]
         .as_array()
