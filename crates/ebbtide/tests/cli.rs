@@ -209,15 +209,17 @@ fn pass_one(gate: &Path, socket: PathBuf) -> JoinHandle<()> {
         let (mut client, _) = listener.accept().expect("somebody comes");
         drop(listener);
         let mut node = UnixStream::connect(socket).expect("the node is there");
-        let (mut from_client, mut to_node) =
-            (client.try_clone().unwrap(), node.try_clone().unwrap());
+        let (mut from_client, mut to_node) = (
+            client.try_clone().expect("a second handle"),
+            node.try_clone().expect("a second handle"),
+        );
         let asking = std::thread::spawn(move || {
             // Whoever hangs up has all that it wanted.
             let _ = std::io::copy(&mut from_client, &mut to_node);
             let _ = to_node.shutdown(Shutdown::Both);
         });
         let _ = std::io::copy(&mut node, &mut client);
-        asking.join().unwrap();
+        asking.join().expect("the copy ends");
     })
 }
 
