@@ -140,6 +140,33 @@ impl Judge {
         server.address = Some(view.address);
     }
 
+    /// Whether what is shown and what the workers are given fit the intent that was found.
+    fn judge_shown(
+        &mut self,
+        name: &ServerName,
+        shown: &ServerStatus,
+        view: &ServerView,
+        (found, deadline): (&Want, Option<Moment>),
+        now: Now,
+    ) {
+        let left = deadline.map(|deadline| deadline.since(now.moment));
+        if view.deadline != deadline || shown.intent.left != left {
+            let text = format!(
+                "{name} shows its deadline as {deadline:?} with {:?} left, users see {:?}",
+                shown.intent.left, view.deadline
+            );
+            self.fail(TRUTH, text);
+        }
+        if view.standing.admits_new && *found != Want::Ready {
+            let text = format!("{name} is {}, and admits new sessions", found.label());
+            self.fail(CLOSED, text);
+        }
+        if shown.health == Health::Down && self.server(name).seen.verdict != Verdict::Down {
+            let text = format!("{name} is down, but its probes say that it is not");
+            self.fail(STAYS, text);
+        }
+    }
+
     fn judge_intent(
         &mut self,
         name: &ServerName,
@@ -161,22 +188,7 @@ impl Judge {
             );
             return self.fail(DURABLE, text);
         };
-        let left = deadline.map(|deadline| deadline.since(now.moment));
-        if view.deadline != deadline || shown.intent.left != left {
-            let text = format!(
-                "{name} shows its deadline as {deadline:?} with {:?} left, users see {:?}",
-                shown.intent.left, view.deadline
-            );
-            self.fail(TRUTH, text);
-        }
-        if view.standing.admits_new && found != Want::Ready {
-            let text = format!("{name} is {}, and admits new sessions", found.label());
-            self.fail(CLOSED, text);
-        }
-        if shown.health == Health::Down && self.server(name).seen.verdict != Verdict::Down {
-            let text = format!("{name} is down, but its probes say that it is not");
-            self.fail(STAYS, text);
-        }
+        self.judge_shown(name, shown, view, (&found, deadline), now);
         let restarted = self.restarted;
         let sent_up_to = self.last_sent;
         let server = self.server(name);
