@@ -13,6 +13,10 @@ use std::cell::Cell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// How long after a deadline the driver may take to say that it has passed, before a worker says so
+/// itself: well within the second that a deadline may be outlived.
+const DRIVER_LAG: Millis = Millis(500);
+
 /// What the token of a connection's last request was found to mean, so that the next request with
 /// the same one costs a comparison.
 pub(crate) struct Remembered {
@@ -92,10 +96,10 @@ impl Asking<'_> {
         self.move_away(&bound.session, &[])
     }
 
-    /// Whether a server serves the sessions it has. That a deadline has passed holds at once, also
-    /// where no snapshot has said so yet: the whole program may have been frozen meanwhile.
+    /// Whether a server serves the sessions it has. The driver ends a drain at its deadline; if the
+    /// program has slept through that, workers that wake up first end it here.
     pub fn serves_own(&self, server: &ServerView) -> bool {
-        let is_over = |deadline: Moment| deadline <= self.now.moment;
+        let is_over = |deadline: Moment| deadline.plus(DRIVER_LAG) <= self.now.moment;
         server.standing.serves_own && !server.deadline.is_some_and(is_over)
     }
 

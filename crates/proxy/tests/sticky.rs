@@ -146,7 +146,8 @@ fn a_deadline_that_has_passed_unnoticed_serves_no_session_any_more() {
     assert_eq!(first.text(), "one");
     house.publish(|_, pool| {
         pool.servers[0].standing = HELD;
-        pool.servers[0].deadline = Some(common::clock().moment);
+        let half_a_second_ago = ebbtide_core::Moment(common::clock().moment.0 - 500);
+        pool.servers[0].deadline = Some(half_a_second_ago);
     });
     let mut client = house.client();
     let session = client.get("/.ebbtide/session", &first.cookie()).text();
