@@ -16,6 +16,8 @@ use crate::time::{Millis, Now, WallTime};
 
 /// The longest drain: a week. Longer ones are typing errors or holds.
 const DRAIN_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+/// The most that `max_sessions` may be, as in the file.
+const MAX_SESSIONS_MAX: u32 = 10_000_000;
 /// The longest message to users, in characters.
 const MESSAGE_MAX: usize = 1000;
 
@@ -468,9 +470,10 @@ fn check_bounds(
             "the weight of {name} goes from 1 to 1000; to take it out of traffic: ebbtide hold {name}"
         )));
     }
-    if max_sessions == Some(0) {
+    if max_sessions.is_some_and(|max| !(1..=MAX_SESSIONS_MAX).contains(&max)) {
         return Err(Refusal::invalid(format!(
-            "max_sessions of {name} is at least 1; to take no new sessions: ebbtide hold {name}"
+            "max_sessions of {name} goes from 1 to {MAX_SESSIONS_MAX}; to take no new sessions: \
+             ebbtide hold {name}"
         )));
     }
     Ok(())
