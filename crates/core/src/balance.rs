@@ -88,7 +88,7 @@ fn source_hash<'a>(
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             });
         // A uniform number in (0, 1), then the exponential trick: weight / -ln(u).
-        let uniform = (scramble(seed ^ name) >> 11) as f64 / (1_u64 << 53) as f64;
+        let uniform = (split_mix(seed ^ name) >> 11) as f64 / (1_u64 << 53) as f64;
         f64::from(server.weight) / -(uniform.max(f64::MIN_POSITIVE)).ln()
     };
     candidates.max_by(|one, other| {
@@ -99,12 +99,15 @@ fn source_hash<'a>(
 }
 
 fn mix(dice: u64, key: ServerKey) -> u64 {
-    scramble(dice ^ u64::from(key.0))
+    split_mix(dice ^ u64::from(key.0))
 }
 
-/// The finaliser of SplitMix64: every bit of the input moves every bit of the output.
-fn scramble(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// What SplitMix64 adds to its state with each number.
+pub const SPLIT_MIX_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The number that SplitMix64 draws from this state: every bit of the state moves every bit of it.
+pub fn split_mix(state: u64) -> u64 {
+    let mut z = state.wrapping_add(SPLIT_MIX_STEP);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -129,7 +129,8 @@ impl fmt::Display for EventKind {
 }
 
 /// A number with its noun: `1 session`, `2 sessions`.
-pub(crate) fn count(number: u32, noun: &str) -> String {
-    let ending = if number == 1 { "" } else { "s" };
+pub fn count(number: impl fmt::Display, noun: &str) -> String {
+    let number = number.to_string();
+    let ending = if number == "1" { "" } else { "s" };
     format!("{number} {noun}{ending}")
 }

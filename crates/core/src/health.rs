@@ -67,7 +67,6 @@ pub(crate) struct HealthState {
     /// The last failure's reason, kept while it matters.
     pub why: Option<String>,
     pub since: WallTime,
-    pub last_probe: Option<WallTime>,
     /// A worker's connection was refused: the next failed probe takes the server down at once.
     suspected: bool,
 }
@@ -81,7 +80,6 @@ impl HealthState {
             against: 0,
             why: None,
             since: now.wall,
-            last_probe: None,
             suspected: false,
         }
     }
@@ -95,7 +93,6 @@ impl HealthState {
 
     /// Takes one probe's outcome; returns whether what others see of the server has changed.
     pub fn probed(&mut self, outcome: ProbeOutcome, rule: &HealthSettings, now: Now) -> bool {
-        self.last_probe = Some(now.wall);
         let before = (self.health, self.page);
         let (page, places) = match outcome {
             ProbeOutcome::Bad(why) => {

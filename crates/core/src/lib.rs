@@ -25,7 +25,7 @@ mod status;
 mod table;
 mod time;
 
-pub use balance::{Rotation, choose};
+pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix};
 pub use command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId, ServerChange};
 pub use config::{
     Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, PoolConfig,
@@ -35,7 +35,7 @@ pub use counters::{
     Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
 };
 pub use driver::{Driver, Input, Output};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, count};
 pub use forecast::{DurationHistory, Forecast};
 pub use guard::GuardRefusal;
 pub use health::{Health, ProbeOutcome};

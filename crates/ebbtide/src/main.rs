@@ -3,8 +3,8 @@
 use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
-use ebbtide::view::counted;
 use ebbtide::{config, demo, documents, logging, node, operate, output};
+use ebbtide_core::count;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -79,9 +79,9 @@ fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
     } else {
         output::line(format!(
             "ok: {}, {}, {}",
-            counted(listeners, "listener"),
-            counted(pools.len(), "pool"),
-            counted(servers, "server")
+            count(listeners, "listener"),
+            count(pools.len(), "pool"),
+            count(servers, "server")
         ));
     }
     Ok(Exit::Done)

@@ -10,10 +10,10 @@ use crate::screen::{self, Screen};
 use crate::signals::StopSignals;
 use crate::status_page::{clock_time, forecast, page, span};
 use crate::target;
-use crate::view::{Line, Piece, Style, counted, on_terminal, table};
+use crate::view::{Line, Piece, Style, on_terminal, table};
 use ebbtide_api as api;
 use ebbtide_api::{Changed, Client, ClientError};
-use ebbtide_core::{Millis, ServerName};
+use ebbtide_core::{Millis, ServerName, count};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -272,7 +272,7 @@ fn waited(name: &ServerName, what: WaitFor, answer: &api::WaitAnswer, json: bool
             "ebbtide: {name} is not {word} yet: intent {}, standing {}, {}",
             server.intent.label,
             server.standing.reason,
-            counted(server.sessions.all() as usize, "session")
+            count(server.sessions.all(), "session")
         );
     }
     if answer.reached {

@@ -161,9 +161,3 @@ pub fn on_terminal() -> bool {
 pub fn coloured() -> bool {
     on_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
-
-/// So many of something: `1 session`, `2 sessions`.
-pub fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}

@@ -8,7 +8,9 @@ use crate::timer::duration;
 use crate::upstream::Lanes;
 use crate::view::View;
 use crate::{accept, accept::Acceptor};
-use ebbtide_core::{Fact, Millis, NodeCounters, NodeSlot, Now, SessionTable, Snapshot};
+use ebbtide_core::{
+    Fact, Millis, NodeCounters, NodeSlot, Now, SPLIT_MIX_STEP, SessionTable, Snapshot, split_mix,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -268,11 +270,8 @@ impl Worker {
 
     /// A random number (SplitMix64): for ties and session numbers, not for secrets.
     pub fn roll(&self) -> u64 {
-        let state = self.dice.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-        self.dice.set(state);
-        let mut z = state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let state = self.dice.get();
+        self.dice.set(state.wrapping_add(SPLIT_MIX_STEP));
+        split_mix(state)
     }
 }

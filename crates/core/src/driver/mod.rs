@@ -217,8 +217,7 @@ impl Driver {
                 Some((id, actor, command)) => match self.state.plan(&actor, command, now) {
                     Ok(plan) => Some((id, plan)),
                     Err(refusal) => {
-                        let result = Err(refusal);
-                        self.outputs.push(Output::Answer { id, result });
+                        self.refuse(id, refusal);
                         continue;
                     }
                 },
@@ -251,8 +250,7 @@ impl Driver {
                 self.store_again_at = now.moment.plus(STORE_AGAIN_AFTER);
                 if let Some((id, plan)) = command {
                     let refusal = plan.not_stored(&why);
-                    let result = Err(refusal);
-                    self.outputs.push(Output::Answer { id, result });
+                    self.refuse(id, refusal);
                 }
             }
             (Ok(()), command) => {
@@ -295,6 +293,11 @@ impl Driver {
             let result = Err(refusal);
             self.outputs.push(Output::Answer { id, result });
         }
+    }
+
+    fn refuse(&mut self, id: RequestId, refusal: Refusal) {
+        let result = Err(refusal);
+        self.outputs.push(Output::Answer { id, result });
     }
 
     fn note_store(&mut self, failed: Option<&String>, now: Now) {

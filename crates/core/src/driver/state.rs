@@ -47,6 +47,8 @@ pub(super) struct PoolState {
 
 pub(super) struct ServerState {
     pub key: ServerKey,
+    /// Its name within the pool, as every snapshot shares it.
+    pub name: Arc<str>,
     /// As in the file, or as added live; without what was set live.
     pub config: ServerConfig,
     pub present: bool,
@@ -211,6 +213,7 @@ impl State {
             self.names.insert(key, name.clone());
             ServerState {
                 key,
+                name: name.server.as_str().into(),
                 config,
                 present: true,
                 live: None,
@@ -439,7 +442,7 @@ impl State {
                 server.closed_in = generation;
             }
             server.standing = standing;
-            servers.push(server.view(&name.server));
+            servers.push(server.view());
         }
         servers.sort_by_key(|server| server.key);
         let pool = self.pools.get(name)?;
@@ -474,10 +477,10 @@ impl State {
 }
 
 impl ServerState {
-    fn view(&self, name: &str) -> ServerView {
+    fn view(&self) -> ServerView {
         ServerView {
             key: self.key,
-            name: name.into(),
+            name: Arc::clone(&self.name),
             address: self.config.address,
             weight: self.weight(),
             max_sessions: self.max_sessions(),
