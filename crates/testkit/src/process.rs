@@ -56,9 +56,21 @@ impl Model {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// `SIGSTOP`: the kernel still takes connections, the process does nothing.
+    /// `SIGSTOP`: the kernel still takes connections, the process does nothing. Returns when every
+    /// thread has stopped, which can be some time after the signal was sent: each stops by itself.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        until("every thread of the server has stopped", START_MAX, || {
+            self.is_stopped().then_some(())
+        });
+    }
+
+    fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id()));
+        tasks.expect("the model server runs").flatten().all(|task| {
+            let status = fs::read_to_string(task.path().join("status"));
+            status.is_ok_and(|text| text.contains("\nState:\tT"))
+        })
     }
 
     /// `SIGCONT`.
