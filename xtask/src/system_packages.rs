@@ -31,6 +31,11 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         debian: "python3",
         reason: "a second real server, with its own HTTP/1",
     },
+    SystemPackage {
+        program: "faketime",
+        debian: "faketime",
+        reason: "steps the wall clock of a running Ebbtide",
+    },
 ];
 
 /// What the comparison needs.

@@ -15,6 +15,7 @@ mod smuggling;
 mod startup;
 mod stickiness;
 mod tunnels;
+mod wall_clock;
 
 /// Becomes a model server, when one of the other tests starts this program again; otherwise shows
 /// that such a process is there, dies by `kill -9` and takes its memory with it.
