@@ -1,9 +1,9 @@
 //! The typed client: one method for each endpoint.
 
 use crate::{
-    AddServer, AuditPage, AuditQuery, Changed, CreateToken, DrainRequest, ErrorBody, ErrorDetail,
-    Event, HoldRequest, NewToken, PREFIX, PoolStatus, ReasonRequest, ServerStatus, SessionPage,
-    SessionQuery, SetServer, Status, Tokens, WaitAnswer, WaitQuery,
+    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, DrainRequest, ErrorBody,
+    ErrorDetail, Event, HoldRequest, NewToken, PREFIX, PoolStatus, ReasonRequest, ServerStatus,
+    SessionPage, SessionQuery, SetServer, Status, Tokens, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -129,6 +129,18 @@ impl Client {
         body: &HoldRequest,
     ) -> Result<Changed> {
         self.post(&at(pool, server, "/maintenance"), body).await
+    }
+
+    /// Closes a pool at a deadline, or changes how it is closing or closed.
+    pub async fn close(&self, pool: &str, body: &CloseRequest) -> Result<Changed> {
+        self.post(&format!("/pools/{}/close", encode(pool)), body)
+            .await
+    }
+
+    /// Opens a pool, or ends its countdown.
+    pub async fn open(&self, pool: &str, body: &ReasonRequest) -> Result<Changed> {
+        self.post(&format!("/pools/{}/open", encode(pool)), body)
+            .await
     }
 
     /// Forgets every binding to the server.

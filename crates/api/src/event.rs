@@ -42,6 +42,24 @@ pub enum EventKind {
         /// What the last failed probe said.
         why: Option<String>,
     },
+    /// The operator wants something else of a pool.
+    PoolIntent {
+        /// Which pool.
+        pool: String,
+        /// The intent before.
+        from: String,
+        /// The intent now.
+        to: String,
+        /// When its sessions end, if it is closing.
+        deadline: Option<Timestamp>,
+    },
+    /// A pool's countdown is over: it is closed.
+    PoolClosed {
+        /// Which pool.
+        pool: String,
+        /// Sessions that were ended by the deadline.
+        ended: u32,
+    },
     /// A drain is over: the server is in maintenance.
     Drained {
         /// Sessions that were ended by the deadline.
@@ -65,8 +83,8 @@ pub enum EventKind {
     SessionEnded {
         /// Which.
         session: String,
-        /// Why: `expired`, `logged-out`, `ended-by-operator`, `forgotten`, `server-gone` or
-        /// `server-removed`.
+        /// Why: `expired`, `logged-out`, `ended-by-operator`, `forgotten`, `server-gone`,
+        /// `server-removed`, `deadline` or `idle`.
         reason: String,
         /// How long it lasted.
         lasted_ms: u64,
@@ -97,6 +115,8 @@ impl EventKind {
         match self {
             Self::Intent { .. } => "intent",
             Self::Standing { .. } => "standing",
+            Self::PoolIntent { .. } => "pool-intent",
+            Self::PoolClosed { .. } => "pool-closed",
             Self::Drained { .. } => "drained",
             Self::Forgotten { .. } => "forgotten",
             Self::SessionBegan { .. } => "session-began",

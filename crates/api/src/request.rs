@@ -57,6 +57,44 @@ pub struct AddServer {
     pub reason: Option<String>,
 }
 
+/// Body of `POST pools/{pool}/close`. On a pool that is closing or closed already, what is absent
+/// stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CloseRequest {
+    /// From now to the deadline, up to seven days; 0: at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within_ms: Option<u64>,
+    /// The deadline, instead of `within_ms`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// What users are told: plain text of at most 1,000 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How long the pool will probably be closed, up to 31 days; users are told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasting_ms: Option<u64>,
+    /// When new sessions are refused; `now` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_new: Option<BlockNew>,
+    /// Opens by itself when the pool's upgrade check says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_upgraded: Option<bool>,
+    /// Why, for the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// From when on a pool that is closing refuses new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockNew {
+    /// From now on.
+    Now,
+    /// From the deadline on.
+    AtDeadline,
+}
+
 /// Body of `PATCH servers/{pool}/{server}`: what is absent stays.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -46,6 +46,8 @@ pub struct PoolStatus {
     pub name: String,
     /// How new sessions are spread: `round-robin`, `least-sessions`, `source-hash`.
     pub balance: String,
+    /// What the operator wants of it.
+    pub intent: PoolIntent,
     /// Servers that must go on admitting.
     pub minimum: u32,
     /// Servers that admit new sessions now.
@@ -54,6 +56,31 @@ pub struct PoolStatus {
     pub listeners: Vec<Listener>,
     /// The servers, in the configuration's order, then those added live.
     pub servers: Vec<ServerStatus>,
+}
+
+/// What the operator wants of a pool.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PoolIntent {
+    /// `open`, `closing` or `closed`.
+    pub label: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Who wanted it.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the remaining sessions are ended, while it is closing.
+    pub deadline: Option<Timestamp>,
+    /// How long that is from now.
+    pub left_ms: Option<u64>,
+    /// New sessions are refused now.
+    pub blocks_new: bool,
+    /// What users are told.
+    pub message: Option<String>,
+    /// When it will probably be open again, as the operator said.
+    pub expected_end: Option<Timestamp>,
+    /// It opens by itself when its upgrade check says so.
+    pub until_upgraded: bool,
 }
 
 /// Where clients connect.

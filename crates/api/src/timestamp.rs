@@ -38,21 +38,46 @@ impl std::error::Error for BadTimestamp {}
 impl FromStr for Timestamp {
     type Err = BadTimestamp;
 
-    /// Reads what [`Display`](fmt::Display) writes; the fraction may be absent. UTC (`Z`) only.
+    /// Reads what [`Display`](fmt::Display) writes; the fraction may be absent, and instead of `Z`
+    /// there may be an offset such as `+01:00`.
     fn from_str(text: &str) -> Result<Self, BadTimestamp> {
         parse(text).ok_or(BadTimestamp)
     }
 }
 
 fn parse(text: &str) -> Option<Timestamp> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (text, ahead_ms) = split_offset(text)?;
+    let (date, time) = text.split_once('T')?;
     let (clock, fraction) = time.split_once('.').unwrap_or((time, "000"));
     let (year, month, day) = three(date, '-', [4, 2, 2])?;
     let (hour, minute, second) = three(clock, ':', [2, 2, 2])?;
     let ms = digits(fraction, 3)?;
     let days = days_from_civil(year, month, day)?;
-    (civil_from_days(days) == (year, month, day) && hour < 24 && minute < 60 && second < 60)
-        .then(|| Timestamp(days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + ms))
+    let is_real = civil_from_days(days) == (year, month, day);
+    if !is_real || hour >= 24 || minute >= 60 || second >= 60 {
+        return None;
+    }
+    let local = days * DAY_MS + ((hour * 60 + minute) * 60 + second) * 1000 + ms;
+    local.checked_add_signed(-ahead_ms).map(Timestamp)
+}
+
+/// The text without its offset, and how far its clock is ahead of UTC.
+fn split_offset(text: &str) -> Option<(&str, i64)> {
+    if let Some(text) = text.strip_suffix('Z') {
+        return Some((text, 0));
+    }
+    let (text, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
+    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
+    let (hours, minutes) = (digits(hours, 2)?, digits(minutes, 2)?);
+    if hours >= 24 || minutes >= 60 {
+        return None;
+    }
+    let ms = ((hours * 60 + minutes) * 60_000).cast_signed();
+    match offset.as_bytes()[0] {
+        b'+' => Some((text, ms)),
+        b'-' => Some((text, -ms)),
+        _ => None,
+    }
 }
 
 fn three(text: &str, separator: char, widths: [usize; 3]) -> Option<(u64, u64, u64)> {
@@ -149,6 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn an_offset_says_how_far_the_clock_is_ahead() {
+        let utc: Timestamp = "2026-03-29T01:30:00Z".parse().unwrap();
+        for text in [
+            "2026-03-29T03:30:00+02:00",
+            "2026-03-28T20:00:00-05:30",
+            "2026-03-29T01:30:00+00:00",
+        ] {
+            assert_eq!(text.parse(), Ok(utc), "{text}");
+        }
+    }
+
+    #[test]
     fn every_day_reads_back() {
         for day in 0..150_000 {
             let time = Timestamp(day * DAY_MS + 1);
@@ -163,7 +200,10 @@ mod tests {
             "2026-01-31",
             "2026-02-30T00:00:00Z",
             "2026-01-31T24:00:00Z",
-            "2026-01-31T08:05:09+01:00",
+            "2026-01-31T08:05:09",
+            "2026-01-31T08:05:09+0100",
+            "2026-01-31T08:05:09+24:00",
+            "1970-01-01T00:30:00+01:00",
             "2026-01-31T08:05:09.04Z",
             "1969-12-31T00:00:00Z",
             "2026-13-01T00:00:00Z",

@@ -4,7 +4,7 @@ use ebbtide_api as api;
 use ebbtide_api::Timestamp;
 use ebbtide_core::{
     Answer, AuditEntry, Balance, Event, EventKind, IntentStatus, Millis, NodeStatus, Now,
-    PoolStatus, ServerStatus, Session, SessionState, Snapshot, WallTime,
+    PoolIntentStatus, PoolStatus, ServerStatus, Session, SessionState, Snapshot, WallTime,
 };
 
 fn time(wall: WallTime) -> Timestamp {
@@ -36,10 +36,27 @@ pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
     api::PoolStatus {
         name: pool.name.clone(),
         balance: balance(pool.balance).to_owned(),
+        intent: pool_intent(&pool.intent),
         minimum: pool.minimum,
         admitting: pool.admitting,
         listeners: listeners.collect(),
         servers: pool.servers.iter().map(server).collect(),
+    }
+}
+
+fn pool_intent(intent: &PoolIntentStatus) -> api::PoolIntent {
+    let closure = intent.closure.as_ref();
+    api::PoolIntent {
+        label: intent.label.to_owned(),
+        since: intent.since.map(time),
+        by: intent.by.clone(),
+        reason: intent.reason.clone(),
+        deadline: intent.deadline.map(time),
+        left_ms: intent.left.map(|left| left.0),
+        blocks_new: intent.blocks_new,
+        message: closure.and_then(|closure| closure.message.clone()),
+        expected_end: closure.and_then(|closure| closure.expected_end.map(time)),
+        until_upgraded: closure.is_some_and(|closure| closure.until_upgraded),
     }
 }
 
@@ -165,6 +182,21 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             from: from.label().to_owned(),
             to: to.label().to_owned(),
             why: why.clone(),
+        },
+        EventKind::PoolIntent {
+            pool,
+            from,
+            to,
+            deadline,
+        } => api::EventKind::PoolIntent {
+            pool: pool.clone(),
+            from: (*from).to_owned(),
+            to: (*to).to_owned(),
+            deadline: deadline.map(time),
+        },
+        EventKind::PoolClosed { pool, ended } => api::EventKind::PoolClosed {
+            pool: pool.clone(),
+            ended: ended.unwrap_or(0),
         },
         EventKind::Drained { ended } => api::EventKind::Drained {
             ended: ended.unwrap_or(0),

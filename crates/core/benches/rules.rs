@@ -163,6 +163,8 @@ fn snapshot(balance: Balance, servers: u32) -> Snapshot {
     config.balance = balance;
     let view = PoolView {
         key: PoolKey(1),
+        intent: ebbtide_core::PoolIntent::Open,
+        since: None,
         config: Arc::new(config),
         servers: (0..servers).map(server).collect(),
         counters: Arc::new(PoolCounters::new(1)),
@@ -186,7 +188,8 @@ fn server(key: u32) -> ServerView {
             serves_own: true,
             reason: Reason::Ready,
         },
-        deadline: None,
+        epoch_reason: ebbtide_core::EndReason::Forgotten,
+        notice: None,
         load: Arc::default(),
         counters: Arc::new(ServerCounters::new(1)),
     }

@@ -1,6 +1,7 @@
 //! What operators ask for, and what they are answered.
 
 use crate::config::{Config, ServerConfig};
+use crate::driver::Close;
 use crate::guard::GuardRefusal;
 use crate::name::{ServerName, SessionId};
 use crate::time::{Millis, WallTime};
@@ -66,6 +67,18 @@ pub enum Command {
         server: ServerName,
         /// Past the capacity guard.
         force: bool,
+    },
+    /// Closes a pool at a deadline, or changes how it is closing or closed.
+    Close {
+        /// Which pool.
+        pool: String,
+        /// How.
+        close: Close,
+    },
+    /// Opens a pool, or ends its countdown.
+    Open {
+        /// Which pool.
+        pool: String,
     },
     /// Forgets every binding to the server; its users are placed anew.
     Forget {

@@ -43,6 +43,12 @@ pub struct PoolConfig {
     pub contact: Option<String>,
     /// How HTTP is spoken.
     pub http: HttpSettings,
+    /// What users are told before their sessions end.
+    pub notice: NoticeSettings,
+    /// Where a request names its user.
+    pub user: Option<UserSource>,
+    /// When a closed pool counts as upgraded.
+    pub upgrade: Option<UpgradeCheck>,
     /// The servers, in the file's order.
     pub servers: Vec<ServerConfig>,
 }
@@ -65,8 +71,45 @@ pub struct StickySettings {
     pub reuse: Millis,
     /// How long after its last activity a session still counts as active.
     pub active: Millis,
+    /// After how long without a sign of life from its user a session ends, even if a connection of
+    /// it is still open; `None`: never.
+    pub idle_end: Option<Millis>,
     /// The name of the token cookie.
     pub cookie: String,
+}
+
+/// What users are told before their sessions end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoticeSettings {
+    /// How long before a deadline users are reminded.
+    pub reminders: Vec<Millis>,
+    /// Whether HTML answers get the banner's script while a notice stands.
+    pub inject: bool,
+}
+
+/// Where a request names its user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserSource {
+    /// A request field that a proxy of ours sets.
+    Header(String),
+    /// A cookie.
+    Cookie(String),
+    /// The user name of basic authentication.
+    Basic,
+}
+
+/// When a closed pool counts as upgraded: every server's version page has changed since the pool was
+/// closed and matches, and its health is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeCheck {
+    /// The version page: path and query.
+    pub path: String,
+    /// A regular expression that the page must match.
+    pub expect: Option<String>,
+    /// Good probes in a row that every server needs.
+    pub probes: u32,
+    /// How long after the deadline the pool may open by itself; then it stays closed.
+    pub within: Millis,
 }
 
 /// How a pool's servers are probed.
@@ -181,6 +224,16 @@ impl HttpSettings {
     }
 }
 
+impl NoticeSettings {
+    /// The defaults, as the settings table of the program has them too.
+    pub fn defaults() -> Self {
+        Self {
+            reminders: [15 * 60, 5 * 60, 60].map(Millis::from_secs).to_vec(),
+            inject: true,
+        }
+    }
+}
+
 impl PoolConfig {
     /// A pool with every setting at its default and no servers yet.
     pub fn new(name: impl Into<String>) -> Self {
@@ -190,12 +243,16 @@ impl PoolConfig {
             sticky: StickySettings {
                 reuse: Millis::from_secs(20 * 60),
                 active: Millis::from_secs(60),
+                idle_end: None,
                 cookie: format!("ebbtide_{name}"),
             },
             minimum: 1,
             health: Some(HealthSettings::defaults()),
             contact: None,
             http: HttpSettings::defaults(),
+            notice: NoticeSettings::defaults(),
+            user: None,
+            upgrade: None,
             servers: Vec::new(),
             name,
         }

@@ -39,6 +39,24 @@ pub enum EventKind {
         /// What the last failed probe said.
         why: Option<String>,
     },
+    /// The operator wants something else of a pool.
+    PoolIntent {
+        /// Which pool.
+        pool: String,
+        /// The intent before.
+        from: &'static str,
+        /// The intent now.
+        to: &'static str,
+        /// When its sessions end, if it is closing.
+        deadline: Option<WallTime>,
+    },
+    /// A pool's countdown is over: it is closed.
+    PoolClosed {
+        /// Which pool.
+        pool: String,
+        /// Sessions that the deadline ended; `None` if all left before it.
+        ended: Option<u32>,
+    },
     /// A drain is over: the server is in maintenance.
     Drained {
         /// Sessions that the deadline ended; `None` if all left before it.
@@ -85,6 +103,8 @@ impl EventKind {
         match self {
             Self::Intent { .. } => "intent",
             Self::Standing { .. } => "standing",
+            Self::PoolIntent { .. } => "pool-intent",
+            Self::PoolClosed { .. } => "pool-closed",
             Self::Drained { .. } => "drained",
             Self::Forgotten { .. } => "forgotten",
             Self::SessionBegan { .. } => "session-began",
@@ -102,6 +122,17 @@ impl fmt::Display for EventKind {
             Self::Standing { from, to, why } => {
                 write!(f, "standing {} -> {}", from.label(), to.label())?;
                 why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+            }
+            Self::PoolIntent { pool, from, to, .. } => write!(f, "pool {pool} {from} -> {to}"),
+            Self::PoolClosed { pool, ended: None } => {
+                write!(f, "pool {pool} closed: every session left by itself")
+            }
+            Self::PoolClosed {
+                pool,
+                ended: Some(left),
+            } => {
+                let left = count(*left, "session");
+                write!(f, "pool {pool} closed: the deadline ended {left}")
             }
             Self::Drained { ended: None } => f.write_str("drained: every session left by itself"),
             Self::Drained { ended: Some(left) } => {

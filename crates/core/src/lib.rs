@@ -17,6 +17,7 @@ mod guard;
 mod health;
 mod intent;
 mod name;
+mod notice;
 mod record;
 mod session;
 mod snapshot;
@@ -28,27 +29,29 @@ mod time;
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix};
 pub use command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId, ServerChange};
 pub use config::{
-    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, PoolConfig,
-    ServerConfig, StickySettings,
+    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, NoticeSettings,
+    PoolConfig, ServerConfig, StickySettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
 };
-pub use driver::{Driver, Input, Output};
+pub use driver::{Close, Driver, Input, Output};
 pub use event::{Event, EventKind, count};
 pub use forecast::{DurationHistory, Forecast};
 pub use guard::GuardRefusal;
 pub use health::{Health, ProbeOutcome};
-pub use intent::{Drain, Intent};
+pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};
 pub use name::{
     ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name, is_plain, is_unseemly,
 };
+pub use notice::{COUNTDOWN, Notice, NoticeKind};
 pub use record::{
-    AuditEntry, IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write,
+    AuditEntry, IntentRecord, PoolIntentRecord, Restored, RestoredServer, ServerOverride,
+    StoredIntent, StoredPoolIntent, Write,
 };
 pub use session::{EndReason, Session, SessionState, Stay};
 pub use snapshot::{Fact, PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
 pub use standing::{Reason, Standing};
-pub use status::{IntentStatus, NodeStatus, PoolStatus, ServerStatus};
+pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use time::{Millis, Moment, Now, WallTime};

@@ -3,6 +3,7 @@
 
 use crate::command::Actor;
 use crate::config::ServerConfig;
+use crate::intent::{BlockNew, Closure};
 use crate::name::{ServerName, SessionId};
 use crate::snapshot::TokenSecrets;
 use crate::time::{Millis, Moment, Now, WallTime};
@@ -12,6 +13,8 @@ use crate::time::{Millis, Moment, Now, WallTime};
 pub enum Write {
     /// The operator's intent for a server.
     Intent(ServerName, IntentRecord),
+    /// The operator's intent for a pool.
+    PoolIntent(String, PoolIntentRecord),
     /// A server's epoch.
     Epoch(ServerName, u32),
     /// A server beside those of the file; `None`: no longer.
@@ -90,6 +93,43 @@ impl StoredIntent {
     }
 }
 
+/// A pool's intent as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolIntentRecord {
+    /// The intent.
+    pub intent: StoredPoolIntent,
+    /// Since when.
+    pub since: WallTime,
+    /// Who wanted it.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A pool's intent, its deadline written on both clocks as a drain's is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredPoolIntent {
+    /// Serves users.
+    Open,
+    /// Closes at the deadline.
+    Closing {
+        /// Which boot of which machine `moment` belongs to.
+        boot: String,
+        /// The deadline on that boot's clock.
+        moment: Moment,
+        /// The deadline on the wall clock.
+        wall: WallTime,
+        /// The time given, from the command to the deadline.
+        within: Millis,
+        /// From when on new sessions are refused.
+        block_new: BlockNew,
+        /// What comes at the deadline.
+        closure: Closure,
+    },
+    /// Serves nobody but operators.
+    Closed(Closure),
+}
+
 /// Settings of a server that were set live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerOverride {
@@ -121,6 +161,8 @@ pub struct AuditEntry {
 pub struct Restored {
     /// What is known of servers, also of those that the file does not name at present.
     pub servers: Vec<RestoredServer>,
+    /// What is wanted of pools, also of those that the file does not name at present.
+    pub pools: Vec<(String, PoolIntentRecord)>,
     /// Sessions that an operator ended and whose tokens have not expired yet.
     pub ended_sessions: Vec<(SessionId, ServerName)>,
     /// The secrets behind the tokens.

@@ -17,12 +17,17 @@ pub enum EndReason {
     LoggedOut,
     /// An operator ended it.
     EndedByOperator,
-    /// Its server's epoch was raised: forgotten, or past the deadline of a drain.
+    /// Its server's epoch was raised: an operator had it forgotten.
     Forgotten,
     /// Its server went down or into maintenance; the user was given another.
     ServerGone,
     /// Its server is no longer in the pool.
     ServerRemoved,
+    /// The deadline of its server's drain or of its pool's closing came, or its server went into
+    /// maintenance at once.
+    Deadline,
+    /// Nothing came from its user for longer than `idle_end`, though a connection was open.
+    Idle,
 }
 
 impl EndReason {
@@ -35,6 +40,8 @@ impl EndReason {
             Self::Forgotten => "forgotten",
             Self::ServerGone => "server-gone",
             Self::ServerRemoved => "server-removed",
+            Self::Deadline => "deadline",
+            Self::Idle => "idle",
         }
     }
 
@@ -46,6 +53,8 @@ impl EndReason {
             Self::Forgotten,
             Self::ServerGone,
             Self::ServerRemoved,
+            Self::Deadline,
+            Self::Idle,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == code)

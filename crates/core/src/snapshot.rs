@@ -3,9 +3,12 @@
 
 use crate::config::{Config, PoolConfig};
 use crate::counters::{PoolCounters, ServerCounters};
+use crate::intent::PoolIntent;
 use crate::name::{PoolKey, ServerKey};
+use crate::notice::Notice;
+use crate::session::EndReason;
 use crate::standing::Standing;
-use crate::time::{Millis, Moment};
+use crate::time::{Millis, Moment, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -46,6 +49,10 @@ pub struct PoolView {
     pub key: PoolKey,
     /// Its settings. (`servers` in there is the file's list; [`PoolView::servers`] is the truth.)
     pub config: Arc<PoolConfig>,
+    /// What the operator wants of it.
+    pub intent: PoolIntent,
+    /// Since when; `None` if nobody ever said anything.
+    pub since: Option<WallTime>,
     /// Its servers, by ascending key.
     pub servers: Vec<ServerView>,
     /// Its counters.
@@ -69,8 +76,10 @@ pub struct ServerView {
     pub epoch: u32,
     /// What it may do. `Full` is not in here; admission sees to that.
     pub standing: Standing,
-    /// When its sessions end, if it is being drained.
-    pub deadline: Option<Moment>,
+    /// Why the sessions of earlier epochs ended.
+    pub epoch_reason: EndReason,
+    /// What its users are told, while it is drained or its pool is closing.
+    pub notice: Option<Arc<Notice>>,
     /// Its sessions in this epoch.
     pub load: Arc<ServerLoad>,
     /// Its counters.
@@ -132,6 +141,13 @@ impl Snapshot {
     /// seen its session: `reuse`, and the quarter of it within which tokens are not renewed.
     pub fn token_life(reuse: Millis) -> Millis {
         Millis(reuse.0.saturating_add(reuse.0 / 4))
+    }
+}
+
+impl ServerView {
+    /// When its sessions end, if that is decided.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.notice.as_ref().map(|notice| notice.deadline)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Standing: what follows from intent and reality.
 
 use crate::health::{Health, Page};
-use crate::intent::Intent;
+use crate::intent::{Intent, PoolIntent};
 
 /// May this server take new sessions? Its own? If not, why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +37,19 @@ pub enum Reason {
     Held,
     /// An operator drains it.
     Draining,
+    /// Its pool is closing, and refuses new sessions already.
+    Closing,
     /// Its health checks fail.
     Down,
+    /// Its pool is closed.
+    Closed,
     /// An operator has it in maintenance.
     Maintenance,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 11] = [
+    pub const ALL: [Reason; 13] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -55,7 +59,9 @@ impl Reason {
         Self::Starting,
         Self::Held,
         Self::Draining,
+        Self::Closing,
         Self::Down,
+        Self::Closed,
         Self::Maintenance,
     ];
 
@@ -71,7 +77,9 @@ impl Reason {
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
+            Self::Closing => "closing",
             Self::Down => "down",
+            Self::Closed => "closed",
             Self::Maintenance => "maintenance",
         }
     }
@@ -137,6 +145,33 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
 }
 
 impl Standing {
+    /// The same standing, in a pool of which this is wanted. What keeps a server from its sessions by
+    /// itself stays the reason: that is what whoever works on a closed pool wants to see.
+    pub(crate) fn within(self, pool: &PoolIntent) -> Self {
+        match pool {
+            PoolIntent::Closed(_) => Self {
+                admits_new: false,
+                serves_own: false,
+                reason: match self.reason {
+                    Reason::Maintenance | Reason::Down => self.reason,
+                    Reason::LastResort => Reason::Down,
+                    _ => Reason::Closed,
+                },
+            },
+            _ if pool.blocks_new() && self.admits_new => Self {
+                admits_new: false,
+                reason: Reason::Closing,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
+    /// Whether what is in flight there must come to an end: its time was over.
+    pub fn ends_work(self) -> bool {
+        matches!(self.reason, Reason::Maintenance | Reason::Closed)
+    }
+
     /// Of a server that has not been judged yet.
     pub(crate) fn closed() -> Self {
         Self {

@@ -3,6 +3,7 @@
 use crate::config::Balance;
 use crate::forecast::Forecast;
 use crate::health::Health;
+use crate::intent::Closure;
 use crate::standing::Standing;
 use crate::time::{Millis, WallTime};
 
@@ -26,6 +27,8 @@ pub struct PoolStatus {
     pub name: String,
     /// How new sessions are spread.
     pub balance: Balance,
+    /// What the operator wants of it.
+    pub intent: PoolIntentStatus,
     /// Servers that must go on admitting.
     pub minimum: u32,
     /// Servers that admit new sessions now.
@@ -74,6 +77,27 @@ pub struct ServerStatus {
     /// While it is drained soon after a restart: until then sessions from before the restart may
     /// still show themselves, so no sessions does not mean empty yet.
     pub counting_until: Option<WallTime>,
+}
+
+/// What the operator wants of a pool.
+#[derive(Clone, Debug)]
+pub struct PoolIntentStatus {
+    /// `open`, `closing` or `closed`.
+    pub label: &'static str,
+    /// Since when.
+    pub since: Option<WallTime>,
+    /// Who wanted it.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// When the remaining sessions end, while it is closing.
+    pub deadline: Option<WallTime>,
+    /// How long that is from now.
+    pub left: Option<Millis>,
+    /// Whether new sessions are refused now.
+    pub blocks_new: bool,
+    /// What users are told, and how it opens; while it is closing or closed.
+    pub closure: Option<Closure>,
 }
 
 /// What the operator wants of a server.

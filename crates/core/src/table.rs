@@ -299,7 +299,7 @@ impl SessionTable {
 fn stale(session: &Session, snapshot: &Snapshot) -> Option<EndReason> {
     match snapshot.server(session.pool, session.server) {
         None => Some(EndReason::ServerRemoved),
-        Some(server) if server.epoch != session.epoch => Some(EndReason::Forgotten),
+        Some(server) if server.epoch != session.epoch => Some(server.epoch_reason),
         Some(_) => None,
     }
 }
@@ -343,9 +343,9 @@ impl Shard {
         let mut gone = Vec::new();
         let mut live = 0;
         for (id, session) in &self.sessions {
-            let reuse = snapshot
-                .pool(session.pool)
-                .map_or(REUSE_UNKNOWN, |pool| pool.config.sticky.reuse);
+            let sticky = snapshot.pool(session.pool).map(|pool| &pool.config.sticky);
+            let reuse = sticky.map_or(REUSE_UNKNOWN, |sticky| sticky.reuse);
+            let idle_end = sticky.and_then(|sticky| sticky.idle_end);
             let quiet = now.moment.since(session.last_activity());
             if session.ended().is_some() {
                 // A token outlives its session by its renewal at most: see `Snapshot::token_life`.
@@ -354,6 +354,8 @@ impl Shard {
                 }
             } else if let Some(reason) = stale(session, snapshot) {
                 over.push((Arc::clone(session), reason));
+            } else if idle_end.is_some_and(|idle_end| quiet > idle_end) {
+                over.push((Arc::clone(session), EndReason::Idle));
             } else if session.open() == 0 && quiet > reuse {
                 over.push((Arc::clone(session), EndReason::Expired));
             } else {

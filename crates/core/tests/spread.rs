@@ -28,7 +28,8 @@ fn server(key: u32, weight: u32, admits_new: bool) -> ServerView {
             serves_own: true,
             reason: Reason::Ready,
         },
-        deadline: None,
+        epoch_reason: ebbtide_core::EndReason::Forgotten,
+        notice: None,
         load: Arc::default(),
         counters: Arc::new(ServerCounters::new(1)),
     }
@@ -39,6 +40,8 @@ fn pool(balance: Balance, servers: Vec<ServerView>) -> PoolView {
     config.balance = balance;
     PoolView {
         key: PoolKey(1),
+        intent: ebbtide_core::PoolIntent::Open,
+        since: None,
         config: Arc::new(config),
         servers,
         counters: Arc::new(PoolCounters::new(1)),

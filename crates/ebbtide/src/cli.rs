@@ -1,7 +1,7 @@
 //! The command line: what may be asked, with help for people who have not seen it before.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ebbtide_api::Role;
+use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{Millis, ServerName, SessionId};
 use std::path::PathBuf;
 
@@ -21,6 +21,8 @@ Try it:             ebbtide demo
 Run it:             ebbtide run -c ebbtide.toml
 Take a server out:  ebbtide drain app/web2 --within 30m
 Bring it back:      ebbtide ready app/web2
+Close the service:  ebbtide close app --within 15m --message 'Back at six'
+Open it again:      ebbtide open app
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 timed out, 4 refused by a guard.")]
 pub struct Cli {
@@ -108,8 +110,7 @@ On a server that is being drained already, this sets the new deadline.")]
         /// Time from now to the deadline, such as 30m or 1h30m
         #[arg(long, value_name = "TIME", value_parser = span)]
         within: Millis,
-        /// Words for users: kept with the drain and shown in status and the API; Ebbtide does not
-        /// show it to users yet
+        /// What users are told, in plain text
         #[arg(long)]
         message: Option<String>,
         #[command(flatten)]
@@ -164,6 +165,47 @@ Examples:
         command: Option<SessionsCommand>,
         #[command(flatten)]
         list: SessionsList,
+    },
+    /// Close a whole pool at a deadline: users are told, nobody new comes in, everyone is out on time
+    #[command(after_help = "\
+Examples:
+  ebbtide close app --within 15m --for 2h --message 'Upgrade tonight. Please save your work.'
+  ebbtide close app --at 2026-12-24T22:00:00+01:00 --block-new at-deadline
+  ebbtide close app --within 30m          while it is closing: a new deadline, users see it at once
+  ebbtide close app --message 'Longer'    while it is closing or closed: new words
+
+`ebbtide open app` ends the countdown, or opens the pool again.")]
+    Close {
+        #[command(flatten)]
+        pool: Pool,
+        /// Time from now to the deadline, such as 15m or 1h30m; 0s: at once
+        #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "at")]
+        within: Option<Millis>,
+        /// The deadline as a time with its offset from UTC, such as 2026-12-24T22:00:00+01:00
+        #[arg(long, value_name = "WHEN", value_parser = timestamp)]
+        at: Option<Timestamp>,
+        /// What users are told, in plain text
+        #[arg(long)]
+        message: Option<String>,
+        /// How long the pool will probably be closed, such as 2h; users are told when it ends
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        lasting: Option<Millis>,
+        /// When new sessions are refused; now, unless said otherwise
+        #[arg(long, value_name = "WHEN")]
+        block_new: Option<BlockNew>,
+        /// Open by itself when the pool's `upgrade` check says so
+        #[arg(long)]
+        until_upgraded: bool,
+        #[command(flatten)]
+        why: Why,
+    },
+    /// Open a pool that is closed, or end its countdown
+    #[command(after_help = "Example:\n  ebbtide open app")]
+    Open {
+        #[command(flatten)]
+        pool: Pool,
+        #[command(flatten)]
+        why: Why,
     },
     /// Forget every session of a server at once; its users are placed anew
     #[command(after_help = "Example:\n  ebbtide forget app/web2 --reason 'lost its memory'")]
@@ -240,6 +282,23 @@ pub struct Server {
     /// Which server, such as app/web2
     #[arg(value_name = "POOL/SERVER", value_parser = server_name)]
     pub server: ServerName,
+}
+
+/// A pool.
+#[derive(Clone, Debug, Args)]
+pub struct Pool {
+    /// Which pool, such as app
+    #[arg(value_name = "POOL", value_parser = pool_name)]
+    pub pool: String,
+}
+
+/// From when on a pool that is closing refuses new sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BlockNew {
+    /// From now on
+    Now,
+    /// From the deadline on
+    AtDeadline,
 }
 
 /// Past a guard.
@@ -426,6 +485,21 @@ fn span(text: &str) -> Result<Millis, String> {
 
 fn server_name(text: &str) -> Result<ServerName, String> {
     ServerName::parse(text).ok_or_else(|| "a server is named POOL/SERVER, such as app/web2".into())
+}
+
+fn pool_name(text: &str) -> Result<String, String> {
+    match ebbtide_core::is_name(text) {
+        true => Ok(text.into()),
+        false => Err("expected the name of a pool, such as app".into()),
+    }
+}
+
+fn timestamp(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| {
+        "expected a time with its offset from UTC, such as 2026-12-24T22:00:00+01:00 or \
+         2026-12-24T21:00:00Z"
+            .into()
+    })
 }
 
 fn pool_or_server(text: &str) -> Result<(String, Option<String>), String> {

@@ -1,7 +1,7 @@
 //! The commands that talk to a running node.
 
 use crate::cli::{
-    Assignment, Command, Global, ServerCommand, SessionsCommand, SessionsList, TokenCommand,
+    Assignment, BlockNew, Command, Global, ServerCommand, SessionsCommand, SessionsList, TokenCommand,
     WaitFor, Why,
 };
 use crate::exit::{Exit, Failure};
@@ -32,6 +32,34 @@ pub async fn operate(command: Command, global: &Global) -> Done {
     match command {
         Command::Status { watch: true } => watch(&client, json).await,
         Command::Status { watch: false } => status(&client, json).await,
+        Command::Close {
+            pool,
+            within,
+            at,
+            message,
+            lasting,
+            block_new,
+            until_upgraded,
+            why,
+        } => {
+            let body = api::CloseRequest {
+                within_ms: within.map(|within| within.0),
+                at,
+                message,
+                lasting_ms: lasting.map(|lasting| lasting.0),
+                block_new: block_new.map(|block| match block {
+                    BlockNew::Now => api::BlockNew::Now,
+                    BlockNew::AtDeadline => api::BlockNew::AtDeadline,
+                }),
+                until_upgraded: until_upgraded.then_some(true),
+                reason: why.reason,
+            };
+            changed(client.close(&pool.pool, &body).await, json)
+        }
+        Command::Open { pool, why } => {
+            let body = reason(why);
+            changed(client.open(&pool.pool, &body).await, json)
+        }
         Command::Hold { server, force, why } => {
             let body = hold_request(force.force, why);
             let ServerName { pool, server } = server.server;

@@ -2,7 +2,7 @@
 
 use crate::view::{Line, Piece, Style, table};
 use ebbtide_api::{PoolStatus, ServerStatus, Status, Timestamp};
-use ebbtide_core::Millis;
+use ebbtide_core::{Millis, count};
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
 
@@ -22,6 +22,7 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
     for pool in &status.pools {
         lines.push(Line::default());
         lines.extend(pool_line(pool).wrap(width, 0));
+        lines.extend(closing_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -73,6 +74,42 @@ fn pool_line(pool: &PoolStatus) -> Line {
             ),
         ),
     ])
+}
+
+/// That a pool is closing or closed, until when, by whom and what users are told.
+fn closing_line(pool: &PoolStatus) -> Option<Line> {
+    let intent = &pool.intent;
+    let mut text = match (intent.label.as_str(), intent.deadline, intent.left_ms) {
+        ("open", ..) => return None,
+        (_, Some(at), Some(left)) => {
+            format!("CLOSING at {}, {} left", clock_time(at), span(left))
+        }
+        (label, ..) => label.to_uppercase(),
+    };
+    let left: u32 = pool
+        .servers
+        .iter()
+        .map(|server| server.sessions.active + server.sessions.idle)
+        .sum();
+    if intent.deadline.is_some() {
+        text.push_str(&format!(", {} in it", count(left, "session")));
+        if !intent.blocks_new {
+            text.push_str(", new ones until then");
+        }
+    }
+    if let Some(end) = intent.expected_end {
+        text.push_str(&format!(", until about {}", clock_time(end)));
+    }
+    if intent.until_upgraded {
+        text.push_str(", until it is upgraded");
+    }
+    if let Some(by) = &intent.by {
+        text.push_str(&format!(", by {by}"));
+    }
+    for words in intent.reason.iter().chain(&intent.message) {
+        text.push_str(&format!(": {words}"));
+    }
+    Some(Line::of(Style::Bad, text))
 }
 
 fn pool_rows(pool: &PoolStatus) -> Vec<Vec<Piece>> {
@@ -200,7 +237,7 @@ pub fn span(ms: u64) -> String {
 mod tests {
     use super::*;
     use ebbtide_api::{
-        Forecast, Health, Intent, Listener, Node, SessionCounts, Standing, StoreStatus,
+        Forecast, Health, Intent, Listener, Node, PoolIntent, SessionCounts, Standing, StoreStatus,
     };
 
     fn server(
@@ -246,6 +283,21 @@ mod tests {
         }
     }
 
+    fn open() -> PoolIntent {
+        PoolIntent {
+            label: "open".into(),
+            since: None,
+            by: None,
+            reason: None,
+            deadline: None,
+            left_ms: None,
+            blocks_new: false,
+            message: None,
+            expected_end: None,
+            until_upgraded: false,
+        }
+    }
+
     fn status(servers: Vec<ServerStatus>) -> Status {
         Status {
             node: Node {
@@ -262,6 +314,7 @@ mod tests {
             pools: vec![PoolStatus {
                 name: "app".into(),
                 balance: "least-sessions".into(),
+                intent: open(),
                 minimum: 1,
                 admitting: 1,
                 listeners: vec![Listener {

@@ -1,6 +1,6 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
-use ebbtide_core::{EndReason, Reason, Session, Snapshot};
+use ebbtide_core::{EndReason, Session, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -86,12 +86,15 @@ impl Flight {
         };
         match reason {
             EndReason::ServerGone | EndReason::ServerRemoved => false,
-            EndReason::LoggedOut | EndReason::Forgotten => self.phase.get() == Phase::Tunnel,
-            EndReason::EndedByOperator | EndReason::Expired => true,
+            // At a deadline, exchanges have a moment to finish: see `leave_misplaced`.
+            EndReason::LoggedOut | EndReason::Forgotten | EndReason::Deadline => {
+                self.phase.get() == Phase::Tunnel
+            }
+            EndReason::EndedByOperator | EndReason::Expired | EndReason::Idle => true,
         }
     }
 
-    /// Ends what its server may not serve any more: in maintenance nothing goes on, a raised epoch
+    /// Ends what its server may not serve any more: after a deadline nothing goes on, a raised epoch
     /// ends tunnels. A tunnel ends at once, an exchange may finish.
     fn leave_misplaced(&self, snapshot: &Snapshot) {
         let session = self.session.borrow();
@@ -101,10 +104,12 @@ impl Flight {
         let Some(server) = snapshot.server(session.pool, session.server) else {
             return;
         };
-        let in_maintenance = server.standing.reason == Reason::Maintenance;
+        let is_forgotten = server.epoch != session.epoch;
+        let time_is_over = server.standing.ends_work()
+            || (is_forgotten && server.epoch_reason == EndReason::Deadline);
         match self.phase.get() {
-            Phase::Tunnel if in_maintenance || server.epoch != session.epoch => self.cut(),
-            Phase::Exchange if in_maintenance && self.ends.get().is_none() => {
+            Phase::Tunnel if time_is_over || is_forgotten => self.cut(),
+            Phase::Exchange if time_is_over && self.ends.get().is_none() => {
                 self.ends.set(Some(Instant::now() + FINISH));
             }
             _ => {}

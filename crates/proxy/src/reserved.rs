@@ -99,7 +99,7 @@ fn session(
         return "{\"server\":null,\"since\":null,\"state\":\"none\",\"notice\":null}\n".into();
     };
     let now = asking.now;
-    let notice = server.deadline.map_or_else(
+    let notice = server.deadline().map_or_else(
         || "null".to_owned(),
         |deadline| {
             format!(

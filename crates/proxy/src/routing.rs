@@ -100,7 +100,7 @@ impl Asking<'_> {
     /// program has slept through that, workers that wake up first end it here.
     pub fn serves_own(&self, server: &ServerView) -> bool {
         let is_over = |deadline: Moment| deadline.plus(DRIVER_LAG) <= self.now.moment;
-        server.standing.serves_own && !server.deadline.is_some_and(is_over)
+        server.standing.serves_own && !server.deadline().is_some_and(is_over)
     }
 
     /// Begins another session elsewhere for one whose server cannot serve it, then ends that.

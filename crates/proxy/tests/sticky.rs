@@ -147,7 +147,7 @@ fn a_deadline_that_has_passed_unnoticed_serves_no_session_any_more() {
     house.publish(|_, pool| {
         pool.servers[0].standing = HELD;
         let half_a_second_ago = ebbtide_core::Moment(common::clock().moment.0 - 500);
-        pool.servers[0].deadline = Some(half_a_second_ago);
+        pool.servers[0].notice = common::drain_notice(half_a_second_ago);
     });
     let mut client = house.client();
     let session = client.get("/.ebbtide/session", &first.cookie()).text();
@@ -307,7 +307,8 @@ fn users_and_balancers_are_told_the_truth() {
         for server in &mut pool.servers {
             server.standing = HELD;
         }
-        pool.servers[0].deadline = Some(common::clock().moment.plus(ebbtide_core::Millis(60_000)));
+        let in_a_minute = common::clock().moment.plus(ebbtide_core::Millis(60_000));
+        pool.servers[0].notice = common::drain_notice(in_a_minute);
     });
     let text = client.get("/.ebbtide/session", &cookie).text();
     assert!(

@@ -3,14 +3,17 @@
 use super::access::Caller;
 use super::answer::{ApiError, Body, Names, Params};
 use super::app::App;
+use crate::clock::clock;
 use crate::show;
 use axum::extract::State;
 use axum::{Extension, Json};
 use ebbtide_api::{
-    AddServer, Changed, DrainRequest, ErrorBody, ErrorKind, HoldRequest, ReasonQuery,
-    ReasonRequest, RemoveQuery, SetServer,
+    AddServer, Changed, CloseRequest, DrainRequest, ErrorBody, ErrorKind, HoldRequest, ReasonQuery,
+    ReasonRequest, RemoveQuery, SetServer, Timestamp,
 };
-use ebbtide_core::{Command, Millis, Refusal, ServerChange, ServerConfig, ServerName, SessionId};
+use ebbtide_core::{
+    BlockNew, Close, Command, Millis, Refusal, ServerChange, ServerConfig, ServerName, SessionId,
+};
 use std::net::SocketAddr;
 
 type Answer = Result<Json<Changed>, ApiError>;
@@ -87,6 +90,63 @@ pub(super) async fn maintenance(
     let (server, force) = (ServerName::new(pool, server), body.force);
     let command = Command::Maintenance { server, force };
     carry_out(&app, &caller, body.reason, command).await
+}
+
+/// Closes a pool at a deadline, or changes how it is closing or closed.
+#[utoipa::path(post, path = "/pools/{pool}/close", tag = "change",
+    params(("pool" = String, Path)), request_body = CloseRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn close(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Names(pool): Names<String>,
+    Body(body): Body<CloseRequest>,
+) -> Answer {
+    let within = match (body.within_ms, body.at) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid(
+                "give either within_ms or at, not both: each sets the deadline".into(),
+            ));
+        }
+        (within, None) => within.map(Millis),
+        (None, Some(at)) => Some(until(at)?),
+    };
+    let close = Close {
+        within,
+        message: body.message,
+        lasting: body.lasting_ms.map(Millis),
+        block_new: body.block_new.map(|block| match block {
+            ebbtide_api::BlockNew::Now => BlockNew::Now,
+            ebbtide_api::BlockNew::AtDeadline => BlockNew::AtDeadline,
+        }),
+        until_upgraded: body.until_upgraded,
+    };
+    carry_out(&app, &caller, body.reason, Command::Close { pool, close }).await
+}
+
+/// How long it is from now to a deadline that was given as a time.
+fn until(at: Timestamp) -> Result<Millis, ApiError> {
+    let now = clock().wall;
+    match at.0.checked_sub(now.0) {
+        Some(left @ 1..) => Ok(Millis(left)),
+        _ => Err(ApiError::invalid(format!(
+            "the deadline {at} is not in the future; it is {} now",
+            Timestamp(now.0)
+        ))),
+    }
+}
+
+/// Opens a pool, or ends its countdown.
+#[utoipa::path(post, path = "/pools/{pool}/open", tag = "change",
+    params(("pool" = String, Path)), request_body = ReasonRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn open(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Names(pool): Names<String>,
+    Body(body): Body<ReasonRequest>,
+) -> Answer {
+    carry_out(&app, &caller, body.reason, Command::Open { pool }).await
 }
 
 /// Forgets every binding to the server; its users are placed anew.

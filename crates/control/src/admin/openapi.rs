@@ -21,7 +21,7 @@ use utoipa::{Modify, OpenApi};
     paths(
         reads::status, reads::pool, reads::server, reads::wait, reads::sessions, reads::audit,
         stream::events, changes::ready, changes::hold, changes::drain, changes::maintenance,
-        changes::forget, changes::add_server, changes::set_server, changes::remove_server,
+        changes::forget, changes::close, changes::open, changes::add_server, changes::set_server, changes::remove_server,
         changes::end_session, changes::reload, changes::rotate_token_secret, tokens::list,
         tokens::create, tokens::remove, document
     ),

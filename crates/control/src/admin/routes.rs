@@ -72,6 +72,8 @@ fn operator() -> Router<App> {
             post(changes::maintenance),
         )
         .route("/servers/{pool}/{server}/forget", post(changes::forget))
+        .route("/pools/{pool}/close", post(changes::close))
+        .route("/pools/{pool}/open", post(changes::open))
         .route("/sessions/{id}", delete(changes::end_session))
         .route_layer(from_fn(limit_time))
 }

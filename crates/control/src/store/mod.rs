@@ -13,12 +13,15 @@ mod thread;
 use database::{Change, Database};
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
-    AuditEntry, Now, Restored, RestoredServer, ServerName, ServerOverride, SessionId, TokenSecrets,
-    WallTime, Write,
+    AuditEntry, Now, PoolIntentRecord, Restored, RestoredServer, ServerName, ServerOverride,
+    SessionId, TokenSecrets, WallTime, Write,
 };
 pub use error::{StoreError, StoreErrorKind};
+pub use redb::StorageBackend;
 use redb::backends::FileBackend;
-use rows::{AuditRow, EndedRow, IntentRow, LiveRow, OperatorRow, OverrideRow, SecretsRow};
+use rows::{
+    AuditRow, EndedRow, IntentRow, LiveRow, OperatorRow, OverrideRow, PoolIntentRow, SecretsRow,
+};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -37,6 +40,7 @@ const AUDIT_LINES_MAX: u64 = 100_000;
 
 const FORMAT_KEY: &str = "format";
 const SECRETS_KEY: &str = "secret/token";
+const POOL_INTENT: &str = "pool-intent/";
 const INTENT: &str = "intent/";
 const EPOCH: &str = "epoch/";
 const LIVE: &str = "live/";
@@ -95,6 +99,16 @@ impl Store {
         Self::with_database(&path, database, Some(directory))
     }
 
+    /// Opens the store on a file of the caller's own making, for tests of what a disk can do to it:
+    /// `file` is asked for it now, and again after every failure. `path` is for messages.
+    pub fn open_on<File: StorageBackend>(
+        path: &Path,
+        mut file: impl FnMut() -> io::Result<File> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let open = move || redb::Database::builder().create_with_backend(file()?);
+        Self::with_database(path, Database::new(path, Box::new(open)), None)
+    }
+
     fn with_database(
         path: &Path,
         mut database: Database,
@@ -127,6 +141,7 @@ impl Store {
     pub fn restore(&mut self, now: Now) -> Result<Restored, StoreError> {
         Ok(Restored {
             servers: self.restore_servers()?,
+            pools: self.restore_pools()?,
             ended_sessions: self.restore_ended(now.wall)?,
             first_start: self.database.get(SECRETS_KEY)?.is_none(),
             token_secrets: self.restore_secrets()?,
@@ -149,6 +164,13 @@ impl Store {
             entry(&mut servers, name).set = row.into();
         }
         Ok(servers.into_values().collect())
+    }
+
+    fn restore_pools(&mut self) -> Result<Vec<(String, PoolIntentRecord)>, StoreError> {
+        let rows = self.rows::<PoolIntentRow>(POOL_INTENT)?.into_iter();
+        Ok(rows
+            .map(|(key, row)| (key[POOL_INTENT.len()..].to_owned(), row.into()))
+            .collect())
     }
 
     fn restore_ended(&mut self, now: WallTime) -> Result<Vec<(SessionId, ServerName)>, StoreError> {
@@ -205,8 +227,11 @@ impl Store {
         operators.collect()
     }
 
-    /// Stores all of these or none.
-    pub(crate) fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+    /// Stores all of these or none; when it returns they are on the disk.
+    ///
+    /// # Errors
+    /// After most errors nothing is stored; after one that came at the very end all of it may be.
+    pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.commit(Vec::new(), writes)
     }
 
@@ -310,6 +335,10 @@ fn change(write: &Write) -> Change {
         Write::Intent(name, record) => (
             format!("{INTENT}{name}"),
             Some(json(&IntentRow::from(record))),
+        ),
+        Write::PoolIntent(pool, record) => (
+            format!("{POOL_INTENT}{pool}"),
+            Some(json(&PoolIntentRow::from(record))),
         ),
         Write::Epoch(name, epoch) => (format!("{EPOCH}{name}"), Some(json(epoch))),
         Write::LiveServer(name, server) => {

@@ -3,8 +3,8 @@
 
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
-    Actor, AuditEntry, IntentRecord, Millis, Moment, ServerConfig, ServerOverride, StoredIntent,
-    TokenSecrets, WallTime,
+    Actor, AuditEntry, BlockNew, Closure, IntentRecord, Millis, Moment, PoolIntentRecord,
+    ServerConfig, ServerOverride, StoredIntent, StoredPoolIntent, TokenSecrets, WallTime,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::SocketAddr;
@@ -81,6 +81,122 @@ impl From<IntentRow> for IntentRecord {
                 wall: WallTime(deadline.0),
                 within: Millis(within_ms),
                 message,
+            },
+        };
+        Self {
+            intent,
+            since: WallTime(row.since.0),
+            by: row.by,
+            reason: row.reason,
+        }
+    }
+}
+
+/// `pool-intent/{pool}`
+#[derive(Serialize, Deserialize)]
+pub(super) struct PoolIntentRow {
+    since: Timestamp,
+    by: String,
+    reason: Option<String>,
+    #[serde(flatten)]
+    intent: PoolIntentKind,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "intent", rename_all = "kebab-case")]
+enum PoolIntentKind {
+    Open,
+    Closing {
+        boot: String,
+        moment_ms: i64,
+        deadline: Timestamp,
+        within_ms: u64,
+        new_until_deadline: bool,
+        #[serde(flatten)]
+        closure: ClosureRow,
+    },
+    Closed(ClosureRow),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClosureRow {
+    message: Option<String>,
+    expected_end: Option<Timestamp>,
+    until_upgraded: bool,
+}
+
+impl From<&Closure> for ClosureRow {
+    fn from(closure: &Closure) -> Self {
+        Self {
+            message: closure.message.clone(),
+            expected_end: closure.expected_end.map(|at| Timestamp(at.0)),
+            until_upgraded: closure.until_upgraded,
+        }
+    }
+}
+
+impl From<ClosureRow> for Closure {
+    fn from(row: ClosureRow) -> Self {
+        Self {
+            message: row.message,
+            expected_end: row.expected_end.map(|at| WallTime(at.0)),
+            until_upgraded: row.until_upgraded,
+        }
+    }
+}
+
+impl From<&PoolIntentRecord> for PoolIntentRow {
+    fn from(record: &PoolIntentRecord) -> Self {
+        let intent = match &record.intent {
+            StoredPoolIntent::Open => PoolIntentKind::Open,
+            StoredPoolIntent::Closed(closure) => PoolIntentKind::Closed(closure.into()),
+            StoredPoolIntent::Closing {
+                boot,
+                moment,
+                wall,
+                within,
+                block_new,
+                closure,
+            } => PoolIntentKind::Closing {
+                boot: boot.clone(),
+                moment_ms: moment.0,
+                deadline: Timestamp(wall.0),
+                within_ms: within.0,
+                new_until_deadline: *block_new == BlockNew::AtDeadline,
+                closure: closure.into(),
+            },
+        };
+        Self {
+            since: Timestamp(record.since.0),
+            by: record.by.clone(),
+            reason: record.reason.clone(),
+            intent,
+        }
+    }
+}
+
+impl From<PoolIntentRow> for PoolIntentRecord {
+    fn from(row: PoolIntentRow) -> Self {
+        let intent = match row.intent {
+            PoolIntentKind::Open => StoredPoolIntent::Open,
+            PoolIntentKind::Closed(closure) => StoredPoolIntent::Closed(closure.into()),
+            PoolIntentKind::Closing {
+                boot,
+                moment_ms,
+                deadline,
+                within_ms,
+                new_until_deadline,
+                closure,
+            } => StoredPoolIntent::Closing {
+                boot,
+                moment: Moment(moment_ms),
+                wall: WallTime(deadline.0),
+                within: Millis(within_ms),
+                block_new: match new_until_deadline {
+                    true => BlockNew::AtDeadline,
+                    false => BlockNew::Now,
+                },
+                closure: closure.into(),
             },
         };
         Self {

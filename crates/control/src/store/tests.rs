@@ -3,7 +3,6 @@
 use super::*;
 use ebbtide_core::{Actor, IntentRecord, Millis, Moment, ServerConfig, StoredIntent};
 use redb::backends::FileBackend;
-use redb::{DatabaseError, StorageBackend};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -311,13 +310,12 @@ fn on_disk(path: &Path, full: &Arc<AtomicBool>) -> Store {
             .write(true)
             .create(true)
             .truncate(false)
-            .open(&file)
-            .map_err(|error| DatabaseError::Storage(error.into()))?;
+            .open(&file)?;
         let full = Arc::clone(&full);
-        let file = FileBackend::new(file)?;
-        redb::Database::builder().create_with_backend(Disk { file, full })
+        let file = FileBackend::new(file).map_err(io::Error::other)?;
+        Ok(Disk { file, full })
     };
-    Store::with_database(path, Database::new(path, Box::new(open)), None).unwrap()
+    Store::open_on(path, open).unwrap()
 }
 
 #[test]

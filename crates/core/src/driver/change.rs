@@ -6,9 +6,9 @@ use crate::driver::Output;
 use crate::driver::state::State;
 use crate::event::{Event, EventKind};
 use crate::health::Health;
-use crate::intent::Intent;
+use crate::intent::{Intent, PoolIntent};
 use crate::name::{ServerName, SessionId};
-use crate::record::{IntentRecord, ServerOverride, Write};
+use crate::record::{IntentRecord, PoolIntentRecord, ServerOverride, Write};
 use crate::session::EndReason;
 use crate::snapshot::TokenSecrets;
 use crate::time::Now;
@@ -28,13 +28,27 @@ pub(super) struct Plan {
 
 /// What becomes different in the state.
 pub(super) enum Change {
-    OfServer {
+    Server {
         name: ServerName,
         /// The server's revision when the plan was made.
         revision: u64,
         edit: ServerEdit,
     },
-    OfNode(NodeEdit),
+    Pool {
+        name: String,
+        /// The pool's revision when the plan was made.
+        revision: u64,
+        edit: PoolEdit,
+    },
+    Node(NodeEdit),
+}
+
+/// What becomes different of a pool: the operator's intent, with new epochs of its servers where
+/// their sessions are ended.
+pub(super) struct PoolEdit {
+    pub intent: PoolIntent,
+    pub record: PoolIntentRecord,
+    pub epochs: Vec<(ServerName, u32)>,
 }
 
 /// What becomes different of a server.
@@ -79,8 +93,22 @@ impl State {
         outputs: &mut Vec<Output>,
     ) -> Result<Answer, Refusal> {
         match plan.change {
-            Change::OfNode(edit) => self.edit_node(edit, &plan.answer, now, outputs),
-            Change::OfServer {
+            Change::Node(edit) => self.edit_node(edit, &plan.answer, now, outputs),
+            Change::Pool {
+                name,
+                revision,
+                edit,
+            } => {
+                if self.pool_revision(&name) != revision {
+                    return Err(Refusal::invalid(format!(
+                        "{} {name} came too late: its deadline passed before the change was stored, \
+                         and it is closed now",
+                        plan.action
+                    )));
+                }
+                self.want_of_pool(&name, edit, now, outputs);
+            }
+            Change::Server {
                 name,
                 revision,
                 edit,
@@ -135,7 +163,7 @@ impl State {
                     let sessions = server.load.sessions();
                     // The end of a drain may have raised it in the meantime.
                     if epoch > server.epoch {
-                        server.raise_epoch(epoch);
+                        server.raise_epoch(epoch, EndReason::Forgotten);
                     }
                     let kind = EventKind::Forgotten { sessions };
                     outputs.push(event(Some(name), kind, now));
@@ -174,7 +202,7 @@ impl State {
         server.intent = intent;
         server.intent_record = Some(record);
         if let Some(epoch) = epoch {
-            server.raise_epoch(epoch);
+            server.raise_epoch(epoch, EndReason::Deadline);
         }
         self.changed.insert(name.pool.clone());
         outputs.push(event(Some(name), kind, now));

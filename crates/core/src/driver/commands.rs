@@ -3,11 +3,12 @@
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, ServerChange};
 use crate::config::ServerConfig;
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
-use crate::driver::state::{ServerState, State};
+use crate::driver::closing::check_message;
+use crate::driver::state::{PoolState, ServerState, State};
 use crate::event::count;
 use crate::guard::GuardRefusal;
 use crate::intent::{Drain, Intent};
-use crate::name::{ServerName, SessionId, is_name, is_plain};
+use crate::name::{ServerName, SessionId, is_name};
 use crate::record::{AuditEntry, IntentRecord, ServerOverride, StoredIntent, Write};
 use crate::snapshot::{Snapshot, TokenSecrets};
 use crate::standing::Reason;
@@ -18,8 +19,6 @@ use crate::time::{Millis, Now, WallTime};
 const DRAIN_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
 /// The most that `max_sessions` may be, as in the file.
 const MAX_SESSIONS_MAX: u32 = 10_000_000;
-/// The longest message to users, in characters.
-const MESSAGE_MAX: usize = 1000;
 
 impl State {
     /// Decides what `command` will change, or why it is refused.
@@ -39,6 +38,8 @@ impl State {
                 force,
             } => planner.drain(server, within, message, force),
             Command::Maintenance { server, force } => planner.maintenance(server, force),
+            Command::Close { pool, close } => planner.close(pool, close),
+            Command::Open { pool } => planner.open(pool),
             Command::Forget { server } => planner.forget(server),
             Command::EndSession { id } => planner.end_session(id),
             Command::AddServer { pool, server } => planner.add_server(pool, server),
@@ -49,16 +50,20 @@ impl State {
         }
     }
 
+    /// The pool, if it exists at present.
+    pub fn present_pool(&self, name: &str) -> Result<&PoolState, Refusal> {
+        self.pools.get(name).ok_or_else(|| {
+            let pools: Vec<&str> = self.pools.keys().map(String::as_str).collect();
+            Refusal::not_found(format!(
+                "there is no pool {name:?}; the pools are: {}",
+                pools.join(", ")
+            ))
+        })
+    }
+
     /// The server, if it exists at present.
     fn present(&self, name: &ServerName) -> Result<&ServerState, Refusal> {
-        let Some(pool) = self.pools.get(&name.pool) else {
-            let pools: Vec<&str> = self.pools.keys().map(String::as_str).collect();
-            return Err(Refusal::not_found(format!(
-                "there is no pool {:?}; the pools are: {}",
-                name.pool,
-                pools.join(", ")
-            )));
-        };
+        let pool = self.present_pool(&name.pool)?;
         self.servers
             .get(name)
             .filter(|server| server.present)
@@ -169,19 +174,7 @@ impl Planner<'_> {
                  once: ebbtide maintenance {name}"
             )));
         }
-        if message
-            .as_ref()
-            .is_some_and(|text| text.chars().count() > MESSAGE_MAX)
-        {
-            return Err(Refusal::invalid(format!(
-                "the message to the users of {name} is longer than {MESSAGE_MAX} characters"
-            )));
-        }
-        if message.as_ref().is_some_and(|text| !is_plain(text)) {
-            return Err(Refusal::invalid(format!(
-                "the message to the users of {name} has control characters; write plain text"
-            )));
-        }
+        check_message(&name.to_string(), message.as_deref())?;
         if server.intent == Intent::Maintenance {
             return Err(Refusal::invalid(format!(
                 "{name} is in maintenance: it has no sessions to drain"
@@ -295,7 +288,7 @@ impl Planner<'_> {
             until: WallTime(self.now.wall.0.saturating_add(life.0)),
         }];
         let text = format!("session {id} on {server} was ended");
-        let change = Change::OfNode(NodeEdit::EndSession(id));
+        let change = Change::Node(NodeEdit::EndSession(id));
         Ok(self.plan("sessions end", id.to_string(), change, writes, text, false))
     }
 
@@ -402,7 +395,7 @@ impl Planner<'_> {
         let writes = vec![Write::TokenSecrets(secrets.clone())];
         let text = "new tokens are made with a new secret; the one before stays good until the \
                     next rotation";
-        let change = Change::OfNode(NodeEdit::TokenSecrets(secrets));
+        let change = Change::Node(NodeEdit::TokenSecrets(secrets));
         let target = "-".to_owned();
         self.plan("rotate", target, change, writes, text.to_owned(), false)
     }
@@ -419,7 +412,7 @@ impl Planner<'_> {
         let known = self.state.servers.get(&name);
         let revision = known.map_or(0, |server| server.revision);
         let target = name.to_string();
-        let change = Change::OfServer {
+        let change = Change::Server {
             name,
             revision,
             edit,

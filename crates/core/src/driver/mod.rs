@@ -7,6 +7,7 @@
 //! the store takes it; a restart in between comes to the same end from the stored drain.
 
 mod change;
+mod closing;
 mod commands;
 mod reload;
 mod settle;
@@ -23,6 +24,7 @@ use crate::snapshot::{Fact, Snapshot};
 use crate::table::{SessionChange, SessionTable};
 use crate::time::{Millis, Moment, Now};
 use change::Plan;
+pub use closing::Close;
 use state::State;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ impl Planner<'_> {
             .collect();
         let audited = format!("{text} {}", shown.join(", "));
         changes.extend(self.overridden(&config));
-        let change = Change::OfNode(NodeEdit::Config(config));
+        let change = Change::Node(NodeEdit::Config(config));
         let target = "-".to_owned();
         let mut plan = self.plan(
             "reload",

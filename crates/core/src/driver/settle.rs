@@ -19,14 +19,15 @@ enum End {
 }
 
 impl State {
-    /// Puts every server whose drain is over into maintenance; returns what must be stored of it.
+    /// Closes every pool whose countdown is over, and puts every server whose drain is over into
+    /// maintenance; returns what must be stored of it.
     pub fn settle(&mut self, acknowledged: u64, now: Now, outputs: &mut Vec<Output>) -> Vec<Write> {
+        let mut writes = self.settle_pools(acknowledged, now, outputs);
         let over: Vec<(ServerName, End)> = self
             .servers
             .iter()
             .filter_map(|(name, server)| Some((name.clone(), server.drain_end(acknowledged, now)?)))
             .collect();
-        let mut writes = Vec::new();
         for (name, end) in over {
             self.finish_drain(&name, end, now, outputs, &mut writes);
         }
@@ -76,20 +77,23 @@ impl State {
 }
 
 impl ServerState {
-    /// Whether its drain is over. Empty counts only when every worker has taken the generation that
-    /// closed it (no session can begin any more), and when every session must have shown itself
-    /// since a restart.
+    /// Whether its drain is over.
     fn drain_end(&self, acknowledged: u64, now: Now) -> Option<End> {
         let Intent::Drain(drain) = &self.intent else {
             return None;
         };
-        let left = self.load.sessions();
         if now.moment >= drain.deadline {
-            return Some(End::Deadline(left));
+            return Some(End::Deadline(self.load.sessions()));
         }
+        self.is_surely_empty(acknowledged, now)
+            .then_some(End::Empty)
+    }
+
+    /// Whether it has no session, and none can begin or show itself any more: every worker has taken
+    /// the generation that closed it, and every session must have shown itself since a restart.
+    pub fn is_surely_empty(&self, acknowledged: u64, now: Now) -> bool {
         let counted = acknowledged >= self.closed_in && now.moment >= self.counting_until;
         // While unpublished, `standing` still lets it admit.
-        let closed = !self.standing.admits_new;
-        (left == 0 && counted && closed).then_some(End::Empty)
+        self.load.sessions() == 0 && counted && !self.standing.admits_new
     }
 }

@@ -5,7 +5,7 @@ use crate::driver::state::{PoolState, ServerState, State};
 use crate::forecast::Forecast;
 use crate::intent::Intent;
 use crate::name::{ServerKey, ServerName};
-use crate::status::{IntentStatus, NodeStatus, PoolStatus, ServerStatus};
+use crate::status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 use crate::table::Tally;
 use crate::time::{Millis, Now, WallTime};
 use std::collections::BTreeMap;
@@ -51,6 +51,7 @@ impl State {
         PoolStatus {
             name: pool.config.name.clone(),
             balance: pool.config.balance,
+            intent: self.pool_intent_status(&pool.config.name, now),
             minimum: pool.config.minimum,
             admitting: servers.iter().filter(|s| s.standing.admits_new).count() as u32,
             listeners: listeners
@@ -58,6 +59,23 @@ impl State {
                 .map(|listener| (listener.name.clone(), listener.bind))
                 .collect(),
             servers,
+        }
+    }
+
+    fn pool_intent_status(&self, pool: &str, now: Now) -> PoolIntentStatus {
+        let intent = self.wish(pool);
+        let wish = self.wishes.get(pool);
+        let record = wish.and_then(|wish| wish.record.as_ref());
+        let deadline = intent.deadline();
+        PoolIntentStatus {
+            label: intent.label(),
+            since: record.map(|record| record.since),
+            by: record.map(|record| record.by.clone()),
+            reason: record.and_then(|record| record.reason.clone()),
+            deadline: deadline.map(|moment| now.wall_at(moment)),
+            left: deadline.map(|moment| moment.since(now.moment)),
+            blocks_new: intent.blocks_new(),
+            closure: intent.closure().cloned(),
         }
     }
 

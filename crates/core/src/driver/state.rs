@@ -3,11 +3,13 @@
 use crate::config::{Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::driver::Output;
+use crate::driver::closing::PoolWish;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
 use crate::health::{Health, HealthState, ProbeOutcome};
-use crate::intent::{Drain, Intent};
+use crate::intent::{Drain, Intent, PoolIntent};
 use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
+use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
@@ -25,6 +27,8 @@ pub(super) struct State {
     /// Every server ever heard of, also those that the file does not name at present: their
     /// intents, epochs and numbers are kept for the day they come back.
     pub servers: BTreeMap<ServerName, ServerState>,
+    /// What is wanted of pools, by name, also of those that are not in the file at present.
+    pub wishes: BTreeMap<String, PoolWish>,
     pub token_secrets: TokenSecrets,
     pub snapshot: Arc<Snapshot>,
     /// Pools whose view must be made anew at the next publication.
@@ -57,6 +61,8 @@ pub(super) struct ServerState {
     pub intent: Intent,
     pub intent_record: Option<IntentRecord>,
     pub epoch: u32,
+    /// Why the epoch was raised last: why the sessions of earlier ones ended.
+    pub epoch_reason: EndReason,
     pub health: HealthState,
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
@@ -79,8 +85,9 @@ impl ServerState {
     }
 
     /// Forgets every binding: a new epoch, and a count that starts at zero.
-    pub fn raise_epoch(&mut self, epoch: u32) {
+    pub fn raise_epoch(&mut self, epoch: u32, reason: EndReason) {
         self.epoch = epoch;
+        self.epoch_reason = reason;
         self.load = Arc::default();
     }
 
@@ -114,6 +121,7 @@ impl State {
             sessions,
             pools: BTreeMap::new(),
             servers: BTreeMap::new(),
+            wishes: BTreeMap::new(),
             token_secrets: restored.token_secrets,
             snapshot: Arc::default(),
             changed: BTreeSet::new(),
@@ -123,6 +131,9 @@ impl State {
         };
         for server in restored.servers {
             state.restore(server, now);
+        }
+        for (name, record) in restored.pools {
+            state.restore_pool(name, record, now);
         }
         state.adopt_config(config, Health::Unproven, now);
         if restored.first_start {
@@ -221,6 +232,7 @@ impl State {
                 intent: Intent::Ready,
                 intent_record: None,
                 epoch: 0,
+                epoch_reason: EndReason::Forgotten,
                 health: HealthState::new(health, now),
                 standing: Standing::closed(),
                 load: Arc::default(),
@@ -264,9 +276,7 @@ impl State {
             order.push(name);
         }
         let live: Vec<(ServerName, ServerConfig)> = self
-            .servers
-            .range(ServerName::new(&config.name, "")..)
-            .take_while(|(name, _)| name.pool == config.name)
+            .servers_of(&config.name)
             .filter(|(_, server)| !server.present)
             .filter_map(|(name, server)| Some((name.clone(), server.live.clone()?)))
             .collect();
@@ -319,6 +329,16 @@ impl State {
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
         }
+    }
+
+    /// Every server ever heard of in this pool.
+    pub fn servers_of<'a>(
+        &'a self,
+        pool: &'a str,
+    ) -> impl Iterator<Item = (&'a ServerName, &'a ServerState)> {
+        self.servers
+            .range(ServerName::new(pool, "")..)
+            .take_while(move |(name, _)| name.pool == pool)
     }
 
     pub fn generation(&self) -> u64 {
@@ -417,6 +437,7 @@ impl State {
         outputs: &mut Vec<Output>,
     ) -> Option<PoolView> {
         let pool = self.pools.get(name)?;
+        let intent = self.wish(name).clone();
         let judged: Vec<Standing> = self
             .judge(&pool.order)
             .into_iter()
@@ -442,13 +463,14 @@ impl State {
                 server.closed_in = generation;
             }
             server.standing = standing;
-            servers.push(server.view());
+            servers.push(server.view(&intent, &pool.config));
         }
         servers.sort_by_key(|server| server.key);
-        let pool = self.pools.get(name)?;
         Some(PoolView {
             key: pool.key,
             config: Arc::clone(&pool.config),
+            since: self.wanted_since(name),
+            intent,
             servers,
             counters: Arc::clone(&pool.counters),
         })
@@ -456,6 +478,16 @@ impl State {
 
     /// The standings of these servers of one pool, by what is wanted and known now.
     pub fn judge<'a>(&self, order: &'a [ServerName]) -> Vec<(&'a ServerName, Standing)> {
+        let pool = order.first().map_or("", |name| &name.pool);
+        let intent = self.wish(pool);
+        let judged = self.judge_servers(order).into_iter();
+        judged
+            .map(|(name, standing)| (name, standing.within(intent)))
+            .collect()
+    }
+
+    /// The same, whatever is wanted of the pool.
+    pub fn judge_servers<'a>(&self, order: &'a [ServerName]) -> Vec<(&'a ServerName, Standing)> {
         let (names, grounds): (Vec<&ServerName>, Vec<Grounds<'_>>) = order
             .iter()
             .filter_map(|name| Some((name, self.servers.get(name)?.grounds())))
@@ -477,7 +509,16 @@ impl State {
 }
 
 impl ServerState {
-    fn view(&self) -> ServerView {
+    fn view(&self, pool_intent: &PoolIntent, pool: &PoolConfig) -> ServerView {
+        let of_drain = match &self.intent {
+            Intent::Drain(drain) => Some(Notice::of_drain(drain, &pool.notice)),
+            _ => None,
+        };
+        let of_closing = match pool_intent {
+            PoolIntent::Closing(closing) => Some(Notice::of_closing(closing, &pool.notice)),
+            _ => None,
+        };
+        let notices = of_drain.into_iter().chain(of_closing);
         ServerView {
             key: self.key,
             name: Arc::clone(&self.name),
@@ -486,7 +527,8 @@ impl ServerState {
             max_sessions: self.max_sessions(),
             epoch: self.epoch,
             standing: self.standing,
-            deadline: self.intent.deadline(),
+            notice: notices.min_by_key(|notice| notice.deadline).map(Arc::new),
+            epoch_reason: self.epoch_reason,
             load: Arc::clone(&self.load),
             counters: Arc::clone(&self.counters),
         }
@@ -499,14 +541,15 @@ impl PoolState {
     fn note_end(&mut self, reason: EndReason, lasted: Millis) {
         match reason {
             EndReason::LoggedOut => self.durations.record(lasted),
-            EndReason::Expired => {
+            EndReason::Expired | EndReason::Idle => {
                 let counted = lasted.0.saturating_add(self.config.sticky.reuse.0);
                 self.durations.record(Millis(counted));
             }
             EndReason::EndedByOperator
             | EndReason::Forgotten
             | EndReason::ServerGone
-            | EndReason::ServerRemoved => {}
+            | EndReason::ServerRemoved
+            | EndReason::Deadline => {}
         }
     }
 }

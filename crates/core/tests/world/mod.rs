@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use ebbtide_core::{
-    Actor, Command, Config, Driver, EventKind, Fact, Found, Input, ListenerConfig, Millis, Moment,
-    Now, Output, PoolConfig, ProbeOutcome, RequestId, Restored, RestoredServer, ServerChange,
-    ServerConfig, ServerName, SessionId, SessionTable, Snapshot, WallTime, Write,
+    Actor, BlockNew, Close, Command, Config, Driver, EventKind, Fact, Found, Input, ListenerConfig,
+    Millis, Moment, Now, Output, PoolConfig, ProbeOutcome, RequestId, Restored, RestoredServer,
+    ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -156,6 +156,10 @@ impl World {
                 Write::Intent(name, record) => {
                     edit(name, &|server| server.intent = Some(record.clone()));
                 }
+                Write::PoolIntent(name, record) => {
+                    restored.pools.retain(|(other, _)| other != name);
+                    restored.pools.push((name.clone(), record.clone()));
+                }
                 Write::Epoch(name, epoch) => edit(name, &|server| server.epoch = *epoch),
                 Write::LiveServer(name, config) => {
                     edit(name, &|server| server.live.clone_from(config));
@@ -192,6 +196,13 @@ impl World {
             ["maintenance", name, ..] => Command::Maintenance {
                 server: server(name),
                 force,
+            },
+            ["close", pool, options @ ..] => Command::Close {
+                pool: (*pool).to_owned(),
+                close: close(options),
+            },
+            ["open", pool] => Command::Open {
+                pool: (*pool).to_owned(),
             },
             ["forget", name] => Command::Forget {
                 server: server(name),
@@ -358,9 +369,22 @@ impl World {
 
     fn status(&self) -> Vec<String> {
         let status = self.driver.status(self.now);
+        let pools = status.pools.iter();
+        let closing = pools
+            .filter(|pool| pool.intent.label != "open")
+            .map(|pool| {
+                let left = pool.intent.left;
+                format!(
+                    "pool {}: {}{}{}",
+                    pool.name,
+                    pool.intent.label,
+                    left.map_or(String::new(), |left| format!(" ({left} left)")),
+                    if pool.intent.blocks_new { "" } else { " +new" },
+                )
+            });
         let servers = status.pools.iter().flat_map(|pool| &pool.servers);
-        servers
-            .map(|server| {
+        closing
+            .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
                 format!(
@@ -384,7 +408,7 @@ impl World {
                     server.idle,
                     server.epoch
                 )
-            })
+            }))
             .collect()
     }
 
@@ -441,6 +465,11 @@ fn describe(write: &Write) -> String {
             let word = intent.split([' ', '{']).next().unwrap_or_default();
             format!("{name} wants {word}")
         }
+        Write::PoolIntent(name, record) => {
+            let intent = format!("{:?}", record.intent);
+            let word = intent.split([' ', '{', '(']).next().unwrap_or_default();
+            format!("pool {name} wants {word}")
+        }
         Write::Epoch(name, epoch) => format!("{name} epoch {epoch}"),
         Write::LiveServer(name, Some(_)) => format!("{name} is live"),
         Write::LiveServer(name, None) => format!("{name} is gone"),
@@ -455,6 +484,21 @@ fn describe(write: &Write) -> String {
             if entry.forced { " FORCED" } else { "" }
         ),
     }
+}
+
+fn close(options: &[&str]) -> Close {
+    let mut close = Close::default();
+    for option in options {
+        match option.split_once('=').unwrap_or((option, "")) {
+            ("within", span) => close.within = Some(millis(span)),
+            ("for", span) => close.lasting = Some(millis(span)),
+            ("message", text) => close.message = Some(text.into()),
+            ("new-until-deadline", _) => close.block_new = Some(BlockNew::AtDeadline),
+            ("until-upgraded", _) => close.until_upgraded = Some(true),
+            other => panic!("{other:?} means nothing to `close`"),
+        }
+    }
+    close
 }
 
 fn session(id: &str) -> SessionId {

@@ -7,8 +7,7 @@ use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
 use ebbtide_core::{
     Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, Millis, PoolConfig,
-    ServerConfig, StickySettings,
-};
+    ServerConfig, StickySettings, NoticeSettings};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -181,6 +180,9 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             health: (!pool.is_off("health")).then(|| health(&pool.section("health"))),
             contact: maybe(pool.text("contact")),
             http: http(&pool),
+            notice: NoticeSettings::defaults(),
+            user: None,
+            upgrade: None,
             servers,
             name,
         };
@@ -260,6 +262,7 @@ fn sticky(
     StickySettings {
         reuse,
         active,
+        idle_end: None,
         cookie,
     }
 }

@@ -129,12 +129,15 @@ impl House {
                 max_sessions: None,
                 epoch: 1,
                 standing: READY,
-                deadline: None,
+                epoch_reason: ebbtide_core::EndReason::Forgotten,
+                notice: None,
                 load: Arc::new(ServerLoad::default()),
                 counters: Arc::new(ServerCounters::new(plan.workers)),
             });
         let view = PoolView {
             key: PoolKey(0),
+            intent: ebbtide_core::PoolIntent::Open,
+            since: None,
             config: Arc::new(pool.clone()),
             servers: views.collect(),
             counters: Arc::new(PoolCounters::new(plan.workers)),
@@ -483,4 +486,14 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
         assert!(std::time::Instant::now() < end, "{what} did not come about");
         std::thread::yield_now();
     }
+}
+
+/// What the users of a server are told that is drained until `deadline`.
+pub fn drain_notice(deadline: ebbtide_core::Moment) -> Option<Arc<ebbtide_core::Notice>> {
+    Some(Arc::new(ebbtide_core::Notice {
+        kind: ebbtide_core::NoticeKind::Drain,
+        deadline,
+        message: None,
+        reminders: Vec::new(),
+    }))
 }

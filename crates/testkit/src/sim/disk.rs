@@ -2,7 +2,7 @@
 
 use super::plan::DiskFault;
 use ebbtide_core::{
-    Now, Restored, RestoredServer, ServerName, ServerOverride, SessionId, TokenSecrets, WallTime,
+    Now, PoolIntentRecord, Restored, RestoredServer, ServerName, ServerOverride, SessionId, TokenSecrets, WallTime,
     Write,
 };
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(super) struct Disk {
     servers: BTreeMap<ServerName, RestoredServer>,
+    pools: BTreeMap<String, PoolIntentRecord>,
     ended: BTreeMap<SessionId, (ServerName, WallTime)>,
     secrets: TokenSecrets,
     in_use: bool,
@@ -27,6 +28,9 @@ impl Disk {
         for write in writes {
             match write {
                 Write::Intent(name, record) => self.server(name).intent = Some(record.clone()),
+                Write::PoolIntent(name, record) => {
+                    self.pools.insert(name.clone(), record.clone());
+                }
                 Write::Epoch(name, epoch) => self.server(name).epoch = *epoch,
                 Write::LiveServer(name, config) => self.server(name).live.clone_from(config),
                 Write::Override(name, set) => self.server(name).set = *set,
@@ -43,6 +47,7 @@ impl Disk {
         self.ended.retain(|_, (_, until)| until.0 > now.wall.0);
         Restored {
             servers: self.servers.values().cloned().collect(),
+            pools: self.pools.clone().into_iter().collect(),
             ended_sessions: self
                 .ended
                 .iter()

@@ -3,7 +3,7 @@
 
 use super::plan::REUSE;
 use ebbtide_core::{
-    EndReason, Found, Moment, Now, PoolView, Reason, Rotation, ServerKey, ServerName, ServerView,
+    EndReason, Found, Moment, Now, PoolView, Rotation, ServerKey, ServerName, ServerView,
     Session, SessionId, SessionTable, Snapshot, Stay, WallTime, choose,
 };
 use std::collections::BTreeMap;
@@ -195,8 +195,8 @@ impl Exchange {
     pub fn is_over(&self) -> bool {
         match self.stay.session().ended() {
             None | Some(EndReason::ServerGone | EndReason::ServerRemoved) => false,
-            Some(EndReason::LoggedOut | EndReason::Forgotten) => self.tunnel,
-            Some(EndReason::EndedByOperator | EndReason::Expired) => true,
+            Some(EndReason::LoggedOut | EndReason::Forgotten | EndReason::Deadline) => self.tunnel,
+            Some(EndReason::EndedByOperator | EndReason::Expired | EndReason::Idle) => true,
         }
     }
 
@@ -206,7 +206,7 @@ impl Exchange {
         snapshot
             .server(session.pool, session.server)
             .is_some_and(|server| {
-                server.standing.reason == Reason::Maintenance
+                server.standing.ends_work()
                     || (server.epoch != session.epoch && self.tunnel)
             })
     }

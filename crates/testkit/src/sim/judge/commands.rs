@@ -72,6 +72,8 @@ impl Judge {
                 (Some(server), asks, true)
             }
             Command::AddServer { .. }
+            | Command::Close { .. }
+            | Command::Open { .. }
             | Command::RotateTokenSecret { .. }
             | Command::Reload { .. } => (None, Asks::Other, true),
         };

@@ -150,10 +150,10 @@ impl Judge {
         now: Now,
     ) {
         let left = deadline.map(|deadline| deadline.since(now.moment));
-        if view.deadline != deadline || shown.intent.left != left {
+        if view.deadline() != deadline || shown.intent.left != left {
             let text = format!(
                 "{name} shows its deadline as {deadline:?} with {:?} left, users see {:?}",
-                shown.intent.left, view.deadline
+                shown.intent.left, view.deadline()
             );
             self.fail(TRUTH, text);
         }

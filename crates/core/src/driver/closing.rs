@@ -1,0 +1,415 @@
+//! Closing and opening a whole pool: the plans of its commands, and the end of a countdown.
+
+use crate::command::{Actor, Refusal};
+use crate::driver::Output;
+use crate::driver::change::{Change, Plan, PoolEdit, event};
+use crate::driver::commands::Planner;
+use crate::driver::state::State;
+use crate::event::{EventKind, count};
+use crate::intent::{BlockNew, Closing, Closure, PoolIntent};
+use crate::name::{ServerName, is_plain};
+use crate::record::{AuditEntry, PoolIntentRecord, StoredPoolIntent, Write};
+use crate::standing::Reason;
+use crate::time::{Millis, Moment, Now, WallTime};
+
+/// The longest countdown, and the longest closure that can be foretold: a week, and a month.
+const CLOSE_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+const CLOSED_MAX: Millis = Millis::from_secs(31 * 24 * 3600);
+/// The longest message to users, in characters.
+pub(super) const MESSAGE_MAX: usize = 1000;
+
+/// What is wanted of a pool; kept also while the file does not name the pool.
+#[derive(Default)]
+pub(in crate::driver) struct PoolWish {
+    pub intent: PoolIntent,
+    pub record: Option<PoolIntentRecord>,
+    /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
+    pub revision: u64,
+}
+
+/// What an operator asks of a closure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Close {
+    /// From now to the deadline; on a pool that is closing already, the new deadline. `None`: leaves
+    /// a running countdown as it is.
+    pub within: Option<Millis>,
+    /// What users are told; `None` keeps what they are told already.
+    pub message: Option<String>,
+    /// How long the pool will probably be closed, from the deadline on.
+    pub lasting: Option<Millis>,
+    /// When new sessions are refused; `None` keeps what is, at first `Now`.
+    pub block_new: Option<BlockNew>,
+    /// Opens by itself when the pool's upgrade check says so; `None` keeps what is.
+    pub until_upgraded: Option<bool>,
+}
+
+impl Planner<'_> {
+    /// Closes a pool, or changes how it is closing or closed.
+    pub fn close(&self, pool: String, asked: Close) -> Result<Plan, Refusal> {
+        let present = self.state.present_pool(&pool)?;
+        check_message(&format!("pool {pool}"), asked.message.as_deref())?;
+        for (what, span, max) in [
+            ("--within", asked.within, CLOSE_MAX),
+            ("--for", asked.lasting, CLOSED_MAX),
+        ] {
+            if span.is_some_and(|span| span > max) {
+                let days = max.0 / (24 * 3600 * 1000);
+                return Err(Refusal::invalid(format!(
+                    "{what} of `close {pool}` goes up to {days} days; nothing was changed"
+                )));
+            }
+        }
+        if asked.until_upgraded == Some(true) && present.config.upgrade.is_none() {
+            return Err(Refusal::invalid(format!(
+                "pool {pool} has no `upgrade` check in the configuration, so it cannot open by \
+                 itself; close it without --until-upgraded, or add the check and reload"
+            )));
+        }
+        let now = self.state.wish(&pool);
+        let sessions: u32 = self.state.sessions_of(&pool);
+        let (intent, text) = match now {
+            PoolIntent::Closed(closure) => {
+                if asked.within.is_some() {
+                    return Err(Refusal::invalid(format!(
+                        "pool {pool} is closed already: a deadline makes no sense; to open it: \
+                         ebbtide open {pool}"
+                    )));
+                }
+                let closure = self.closure(closure, &asked, self.now.moment);
+                let text = format!("pool {pool} stays closed; what users are told has changed");
+                (PoolIntent::Closed(closure), text)
+            }
+            PoolIntent::Open | PoolIntent::Closing(_) => {
+                let closing = self.closing(&pool, now, &asked)?;
+                let again = now.deadline().map_or("", |_| "a new deadline, ");
+                if closing.within == Millis(0) {
+                    let text = format!(
+                        "pool {pool} is closed; {} ended",
+                        count(sessions, "session")
+                    );
+                    (PoolIntent::Closed(closing.closure), text)
+                } else {
+                    let text = format!(
+                        "pool {pool} is closing: {again}{} from now; {} in it{}",
+                        closing.deadline.since(self.now.moment),
+                        count(sessions, "session"),
+                        match closing.block_new {
+                            BlockNew::Now => ", no new ones",
+                            BlockNew::AtDeadline => "; new ones until the deadline",
+                        }
+                    );
+                    (PoolIntent::Closing(closing), text)
+                }
+            }
+        };
+        Ok(self.of_pool("close", pool, intent, text))
+    }
+
+    /// Opens a pool, or ends its countdown.
+    pub fn open(&self, pool: String) -> Result<Plan, Refusal> {
+        let present = self.state.present_pool(&pool)?;
+        let admitting = self
+            .state
+            .judge_servers(&present.order)
+            .into_iter()
+            .filter(|(_, standing)| standing.admits_new && standing.reason != Reason::LastResort)
+            .count();
+        let admits = match admitting {
+            0 => "but no server of it admits sessions: see `ebbtide status`".to_owned(),
+            1 => "1 server of it admits sessions".to_owned(),
+            number => format!("{number} servers of it admit sessions"),
+        };
+        let text = match self.state.wish(&pool) {
+            PoolIntent::Open => format!("pool {pool} was open already; {admits}"),
+            PoolIntent::Closing(_) => {
+                format!("pool {pool} stays open: its closing is off; {admits}")
+            }
+            PoolIntent::Closed(_) => format!("pool {pool} is open again; {admits}"),
+        };
+        Ok(self.of_pool("open", pool, PoolIntent::Open, text))
+    }
+
+    fn closing(&self, pool: &str, now: &PoolIntent, asked: &Close) -> Result<Closing, Refusal> {
+        let known = match now {
+            PoolIntent::Closing(closing) => Some(closing),
+            _ => None,
+        };
+        let (deadline, within) = match (asked.within, known) {
+            (Some(within), _) => (self.now.moment.plus(within), within),
+            (None, Some(closing)) => (closing.deadline, closing.within),
+            (None, None) => {
+                return Err(Refusal::invalid(format!(
+                    "say when pool {pool} closes: ebbtide close {pool} --within 15m (0s: at once)"
+                )));
+            }
+        };
+        let before = known.map(|closing| closing.closure.clone());
+        Ok(Closing {
+            deadline,
+            within,
+            block_new: asked
+                .block_new
+                .or(known.map(|closing| closing.block_new))
+                .unwrap_or_default(),
+            closure: self.closure(&before.unwrap_or_default(), asked, deadline),
+        })
+    }
+
+    fn closure(&self, before: &Closure, asked: &Close, from: Moment) -> Closure {
+        let foretold = |lasting: Millis| self.now.wall_at(from.plus(lasting));
+        Closure {
+            message: asked.message.clone().or_else(|| before.message.clone()),
+            expected_end: asked.lasting.map(foretold).or(before.expected_end),
+            until_upgraded: asked.until_upgraded.unwrap_or(before.until_upgraded),
+        }
+    }
+
+    /// The plan for a new intent of a pool: closing it ends every session by new epochs.
+    fn of_pool(
+        &self,
+        action: &'static str,
+        pool: String,
+        intent: PoolIntent,
+        text: String,
+    ) -> Plan {
+        let record = PoolIntentRecord {
+            intent: self.stored_pool(&intent),
+            since: self.now.wall,
+            by: self.actor.who.clone(),
+            reason: self.actor.reason.clone(),
+        };
+        let was_closed = matches!(self.state.wish(&pool), PoolIntent::Closed(_));
+        let closes = matches!(intent, PoolIntent::Closed(_)) && !was_closed;
+        let epochs = match closes {
+            true => self.state.next_epochs(&pool),
+            false => Vec::new(),
+        };
+        let mut writes = vec![Write::PoolIntent(pool.clone(), record.clone())];
+        let epoch_writes = epochs.iter();
+        writes.extend(epoch_writes.map(|(name, epoch)| Write::Epoch(name.clone(), *epoch)));
+        let deadline = intent.deadline().map(|moment| self.now.wall_at(moment));
+        let change = Change::Pool {
+            name: pool.clone(),
+            revision: self.state.pool_revision(&pool),
+            edit: PoolEdit {
+                intent,
+                record,
+                epochs,
+            },
+        };
+        let mut plan = self.plan(action, pool, change, writes, text, false);
+        plan.answer.deadline = deadline;
+        plan
+    }
+
+    fn stored_pool(&self, intent: &PoolIntent) -> StoredPoolIntent {
+        match intent {
+            PoolIntent::Open => StoredPoolIntent::Open,
+            PoolIntent::Closed(closure) => StoredPoolIntent::Closed(closure.clone()),
+            PoolIntent::Closing(closing) => StoredPoolIntent::Closing {
+                boot: self.state.boot.clone(),
+                moment: closing.deadline,
+                wall: self.now.wall_at(closing.deadline),
+                within: closing.within,
+                block_new: closing.block_new,
+                closure: closing.closure.clone(),
+            },
+        }
+    }
+}
+
+/// Refuses a message that users could not read as it was meant; `of` is whose users.
+pub(super) fn check_message(of: &str, message: Option<&str>) -> Result<(), Refusal> {
+    let Some(message) = message else {
+        return Ok(());
+    };
+    if message.chars().count() > MESSAGE_MAX {
+        return Err(Refusal::invalid(format!(
+            "the message to the users of {of} is longer than {MESSAGE_MAX} characters"
+        )));
+    }
+    if !is_plain(message) {
+        return Err(Refusal::invalid(format!(
+            "the message to the users of {of} has control characters; write plain text"
+        )));
+    }
+    Ok(())
+}
+
+impl State {
+    /// What is wanted of a pool.
+    pub fn wish(&self, pool: &str) -> &PoolIntent {
+        const OPEN: &PoolIntent = &PoolIntent::Open;
+        self.wishes.get(pool).map_or(OPEN, |wish| &wish.intent)
+    }
+
+    pub fn pool_revision(&self, pool: &str) -> u64 {
+        self.wishes.get(pool).map_or(0, |wish| wish.revision)
+    }
+
+    /// Live sessions of a pool, all servers together.
+    fn sessions_of(&self, pool: &str) -> u32 {
+        let servers = self.servers_of(pool);
+        servers.map(|(_, server)| server.load.sessions()).sum()
+    }
+
+    /// The epochs that forget every session of a pool, also on servers that are not in the file at
+    /// present: those may come back.
+    fn next_epochs(&self, pool: &str) -> Vec<(ServerName, u32)> {
+        let servers = self.servers_of(pool);
+        servers
+            .map(|(name, server)| (name.clone(), server.epoch + 1))
+            .collect()
+    }
+
+    /// Makes what was stored of a pool what is wanted of it.
+    pub fn restore_pool(&mut self, name: String, record: PoolIntentRecord, now: Now) {
+        let intent = match &record.intent {
+            StoredPoolIntent::Open => PoolIntent::Open,
+            StoredPoolIntent::Closed(closure) => PoolIntent::Closed(closure.clone()),
+            StoredPoolIntent::Closing {
+                boot,
+                moment,
+                wall,
+                within,
+                block_new,
+                closure,
+            } => PoolIntent::Closing(Closing {
+                deadline: crate::record::StoredIntent::deadline(
+                    boot, *moment, *wall, *within, &self.boot, now,
+                ),
+                within: *within,
+                block_new: *block_new,
+                closure: closure.clone(),
+            }),
+        };
+        let wish = PoolWish {
+            intent,
+            record: Some(record),
+            revision: 0,
+        };
+        self.wishes.insert(name, wish);
+    }
+
+    /// Makes `edit` what is wanted of the pool; the events say so.
+    pub fn want_of_pool(
+        &mut self,
+        pool: &str,
+        edit: PoolEdit,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let wish = self.wishes.entry(pool.to_owned()).or_default();
+        let kind = EventKind::PoolIntent {
+            pool: pool.to_owned(),
+            from: wish.intent.label(),
+            to: edit.intent.label(),
+            deadline: edit.intent.deadline().map(|moment| now.wall_at(moment)),
+        };
+        wish.intent = edit.intent;
+        wish.record = Some(edit.record);
+        for (name, epoch) in edit.epochs {
+            if let Some(server) = self.servers.get_mut(&name) {
+                // The end of a drain may have raised it in the meantime.
+                let epoch = epoch.max(server.epoch + 1);
+                server.raise_epoch(epoch, crate::session::EndReason::Deadline);
+            }
+        }
+        self.changed.insert(pool.to_owned());
+        outputs.push(event(None, kind, now));
+    }
+
+    /// Closes every pool whose countdown is over; returns what must be stored of it.
+    pub fn settle_pools(
+        &mut self,
+        acknowledged: u64,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) -> Vec<Write> {
+        let over: Vec<(String, Closure, Option<u32>)> = self
+            .wishes
+            .iter()
+            .filter_map(|(name, wish)| {
+                let PoolIntent::Closing(closing) = &wish.intent else {
+                    return None;
+                };
+                let ended = self.closing_end(name, closing, acknowledged, now)?;
+                Some((name.clone(), closing.closure.clone(), ended))
+            })
+            .collect();
+        let mut writes = Vec::new();
+        for (pool, closure, ended) in over {
+            self.finish_closing(pool, closure, ended, now, outputs, &mut writes);
+        }
+        writes
+    }
+
+    /// Whether a countdown is over: at the deadline (so many sessions were left), or, where nobody
+    /// new comes in, when the last session is gone.
+    fn closing_end(
+        &self,
+        pool: &str,
+        closing: &Closing,
+        acknowledged: u64,
+        now: Now,
+    ) -> Option<Option<u32>> {
+        if now.moment >= closing.deadline {
+            return Some(Some(self.sessions_of(pool)));
+        }
+        let mut servers = self.servers_of(pool);
+        let is_empty = closing.block_new == BlockNew::Now
+            && self.pools.contains_key(pool)
+            && servers.all(|(_, server)| server.is_surely_empty(acknowledged, now));
+        is_empty.then_some(None)
+    }
+
+    fn finish_closing(
+        &mut self,
+        pool: String,
+        closure: Closure,
+        ended: Option<u32>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+        writes: &mut Vec<Write>,
+    ) {
+        if let Some(wish) = self.wishes.get_mut(&pool) {
+            wish.revision += 1;
+        }
+        let closed = EventKind::PoolClosed {
+            pool: pool.clone(),
+            ended,
+        };
+        let outcome = closed.to_string();
+        let actor = Actor::ebbtide();
+        let record = PoolIntentRecord {
+            intent: StoredPoolIntent::Closed(closure.clone()),
+            since: now.wall,
+            by: actor.who.clone(),
+            reason: Some(outcome.clone()),
+        };
+        let epochs = self.next_epochs(&pool);
+        writes.push(Write::PoolIntent(pool.clone(), record.clone()));
+        let epoch_writes = epochs.iter();
+        writes.extend(epoch_writes.map(|(name, epoch)| Write::Epoch(name.clone(), *epoch)));
+        writes.push(Write::Audit(AuditEntry {
+            at: now.wall,
+            actor,
+            action: "close end".into(),
+            target: pool.clone(),
+            outcome,
+            forced: false,
+        }));
+        outputs.push(event(None, closed, now));
+        let edit = PoolEdit {
+            intent: PoolIntent::Closed(closure),
+            record,
+            epochs,
+        };
+        self.want_of_pool(&pool, edit, now, outputs);
+    }
+
+    /// Since when the pool is wanted as it is, if anybody ever said so.
+    pub fn wanted_since(&self, pool: &str) -> Option<WallTime> {
+        Some(self.wishes.get(pool)?.record.as_ref()?.since)
+    }
+}
