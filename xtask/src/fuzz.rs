@@ -2,9 +2,11 @@
 //!
 //! With libFuzzer where a nightly toolchain and a C++ compiler are installed. Elsewhere the same functions run on
 //! seeded random mutations of the committed corpora, so that a fresh machine can do it too; what ran is said.
+//! The build does the latter with a fixed seed, so that it does not fail by chance.
 
 use std::fs;
 use std::process::{Command, ExitCode};
+use std::thread::available_parallelism;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::shell;
@@ -20,6 +22,9 @@ pub struct Options {
     /// Do not use libFuzzer, even if it could be
     #[arg(long)]
     stable: bool,
+    /// What the dice begin with; by default another one each time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    seed: Option<u32>,
 }
 
 /// No input gets longer: what matters fits, and short ones run faster and are read by people.
@@ -49,17 +54,10 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         true => Engine::Stable("--stable was given".to_owned()),
         false => find_engine()?,
     };
-    let mut failed = Vec::new();
-    for target in &targets {
-        println!("---- {target}");
-        let mut command = match &engine {
-            Engine::LibFuzzer(toolchain) => libfuzzer(toolchain, target, options.time)?,
-            Engine::Stable(_) => stable(target, options.time),
-        };
-        if !shell::stream(&mut command)?.success() {
-            failed.push(target.as_str());
-        }
-    }
+    let failed = match &engine {
+        Engine::LibFuzzer(toolchain) => one_by_one(toolchain, &targets, options)?,
+        Engine::Stable(_) => side_by_side(&targets, options)?,
+    };
     match engine {
         Engine::LibFuzzer(toolchain) => println!("ran libFuzzer ({toolchain})"),
         Engine::Stable(why) => {
@@ -75,6 +73,49 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         failed.join(", ")
     );
     Ok(ExitCode::FAILURE)
+}
+
+/// Runs libFuzzer on each; those that failed.
+fn one_by_one<'a>(
+    toolchain: &str,
+    targets: &'a [String],
+    options: &Options,
+) -> Result<Vec<&'a str>, String> {
+    let mut failed = Vec::new();
+    for target in targets {
+        println!("---- {target}");
+        if !shell::stream(&mut libfuzzer(toolchain, target, options)?)?.success() {
+            failed.push(target.as_str());
+        }
+    }
+    Ok(failed)
+}
+
+/// Runs the stable runner on as many at a time as there are cores; those that failed.
+fn side_by_side<'a>(targets: &'a [String], options: &Options) -> Result<Vec<&'a str>, String> {
+    if !shell::stream(&mut stable("build", &[]))?.success() {
+        return Err("the targets do not build: mend that first".to_owned());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let chance = now.map_or(0, |since| since.as_secs());
+    let seed = options.seed.map_or(chance, u64::from).to_string();
+    let seconds = options.time.as_secs().to_string();
+    let mut failed = Vec::new();
+    for together in targets.chunks(available_parallelism().map_or(1, usize::from)) {
+        println!("---- {}", together.join(", "));
+        let mut running = Vec::new();
+        for target in together {
+            let child = stable("run", &["--", target, &seconds, &seed]).spawn();
+            let child = child.map_err(|error| format!("cannot run {target}: {error}"))?;
+            running.push((target, child));
+        }
+        for (target, mut child) in running {
+            if !child.wait().is_ok_and(|status| status.success()) {
+                failed.push(target.as_str());
+            }
+        }
+    }
+    Ok(failed)
 }
 
 /// The programs in fuzz/fuzz_targets/, in the order of their names.
@@ -130,22 +171,22 @@ fn rustup_cargo(toolchain: &str, arguments: &[&str]) -> Command {
 }
 
 /// New inputs go to fuzz/found/, which git ignores; the committed ones are only read.
-fn libfuzzer(toolchain: &str, target: &str, time: Duration) -> Result<Command, String> {
+fn libfuzzer(toolchain: &str, target: &str, options: &Options) -> Result<Command, String> {
     let found = format!("fuzz/found/{target}");
     fs::create_dir_all(shell::root().join(&found))
         .map_err(|error| format!("cannot make {found}: {error}"))?;
     // There is no `unsafe` of ours for a sanitizer to look at, and without one it is twice as fast.
-    let options = [
+    let run = [
         "fuzz",
         "run",
         "--sanitizer=none",
         "--features=libfuzzer",
         "--target-dir=target/fuzz",
     ];
-    let mut command = rustup_cargo(toolchain, &options);
+    let mut command = rustup_cargo(toolchain, &run);
     command
         .args([target, &found, &format!("fuzz/corpus/{target}"), "--"])
-        .arg(format!("-max_total_time={}", time.as_secs()))
+        .arg(format!("-max_total_time={}", options.time.as_secs()))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-timeout={INPUT_S_MAX}"))
         // A word of the dictionary may be put in from the start, however long it makes the input.
@@ -155,6 +196,9 @@ fn libfuzzer(toolchain: &str, target: &str, time: Duration) -> Result<Command, S
             "-dict=fuzz/dictionaries/{}.dict",
             dictionary(target)
         ));
+    if let Some(seed) = options.seed {
+        command.arg(format!("-seed={seed}"));
+    }
     Ok(quick_to_build(command))
 }
 
@@ -167,21 +211,19 @@ fn dictionary(target: &str) -> &str {
     }
 }
 
-fn stable(target: &str, time: Duration) -> Command {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seed = now.map_or(0, |since| since.as_secs());
-    let options = [
-        "run",
+/// cargo, to `build` or to `run` the stable runner.
+fn stable(task: &str, arguments: &[&str]) -> Command {
+    let mut command = shell::cargo(&[
+        task,
         "--quiet",
         "--release",
         "--package=ebbtide-fuzz",
         "--example=stable",
         "--target-dir=target/fuzz",
-    ];
-    let mut command = shell::cargo(&options);
+    ]);
     command
         .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
-        .args(["--", target, &time.as_secs().to_string(), &seed.to_string()]);
+        .args(arguments);
     quick_to_build(command)
 }
 
