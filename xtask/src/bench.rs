@@ -96,13 +96,13 @@ pub fn run(options: &Options) -> Result<(), String> {
         );
     }
     raise_descriptors()?;
-    if selected(options, Peer::Ebbtide) {
-        peers::build_ebbtide()?;
-    }
     let rows: Vec<Row> = Row::ALL
         .into_iter()
         .filter(|row| options.row.is_empty() || options.row.contains(row))
         .collect();
+    for peer in needed(options, &rows) {
+        peers::build(peer)?;
+    }
     let scratch = Scratch::new()?;
     let outcomes = Bench::start(options, &rows, scratch.path())?.measure_all(&rows)?;
     let tables = page::tables(&outcomes);
@@ -116,8 +116,13 @@ pub fn run(options: &Options) -> Result<(), String> {
     Ok(())
 }
 
-fn selected(options: &HttpOptions, peer: Peer) -> bool {
-    options.only.is_empty() || options.only.contains(&peer)
+/// The peers that are asked for, and have a part in these rows.
+fn needed(options: &HttpOptions, rows: &[Row]) -> Vec<Peer> {
+    let selected = |peer: &Peer| options.only.is_empty() || options.only.contains(peer);
+    let in_rows = |peer: &Peer| rows.iter().any(|row| row.peers().contains(peer));
+    let mut peers = Peer::ALL.to_vec();
+    peers.retain(|peer| selected(peer) && in_rows(peer));
+    peers
 }
 
 /// Raises our own limit of open files.
@@ -139,11 +144,8 @@ impl<'a> Bench<'a> {
     fn start(options: &'a HttpOptions, rows: &[Row], scratch: &'a Path) -> Result<Self, String> {
         let origin = peers::start_origin(scratch)?;
         let mut running = Vec::new();
-        for peer in Peer::ALL {
-            let needed = rows.iter().any(|row| row.peers().contains(&peer));
-            if needed && selected(options, peer) {
-                running.push(peers::start(peer, scratch, &origin.ports)?);
-            }
+        for peer in needed(options, rows) {
+            running.push(peers::start(peer, scratch, &origin.ports)?);
         }
         Ok(Self {
             options,

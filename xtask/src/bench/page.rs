@@ -91,10 +91,10 @@ fn ratios(results: &Results, peers: &[Peer]) -> Vec<f64> {
 fn verdict(row: Row, target: &Target, results: &Results) -> String {
     let (wanted, figures, limit) = match target {
         Target::Times(limit, peers) => (
-            format!(
-                "at most {limit:.2} × {}",
-                if peers.len() > 1 { "HAProxy" } else { "nginx" }
-            ),
+            match peers {
+                [peer] => format!("at most {limit:.2} × {peer}"),
+                _ => format!("at most {limit:.2} × HAProxy"),
+            },
             ratios(results, peers),
             *limit,
         ),
@@ -166,7 +166,8 @@ the cost is that of a balancer that often has little to do; the same holds for i
 
 All have a pool of two servers that nothing probes, connections kept on both sides, the same four forwarded fields to
 add, and no access log. Ebbtide and HAProxy stick by cookie, all requests with the valid cookie of one session; nginx
-sticks by the client's address. The work is HTTP/1.1 in clear.
+sticks by the client's address. The work is HTTP/1.1 in clear. The epoll floor is no balancer: it has a connection to
+one server for each of a client, and writes to one side what came from the other without looking at it.
 
 {tables}
 ## Where
@@ -177,8 +178,7 @@ sticks by the client's address. The work is HTTP/1.1 in clear.
 - nginx: {nginx}
 - wrk: {wrk}
 
-The targets are those of docs/performance.md. The comparison with the bare epoll loop and the rows for TCP pools are not
-measured here.
+The targets are those of docs/performance.md. The rows for TCP pools are not measured here.
 ",
         date = first_line("date", &["-u", "+%F"])?,
         machine = machine()?,
@@ -266,6 +266,23 @@ mod tests {
             table.contains("0.65 × HAProxy: **missed** (0.90)"),
             "{table}"
         );
+    }
+
+    #[test]
+    fn the_floor_is_compared_with_like_a_peer() {
+        let results = [
+            (Peer::Ebbtide, measured(&[12.0])),
+            (Peer::Haproxy, measured(&[20.0])),
+            (Peer::Floor, measured(&[10.0])),
+        ];
+        let table = compared(Row::KeepAlive64, &results);
+        let floor = "| epoll floor | 10.0 | 10.0 to 10.0 | 1.20 (1.20 to 1.20) | 1000 | 50 % |";
+        assert!(table.contains(floor), "{table}");
+        assert!(
+            table.contains("1.15 × epoll floor: **missed** (1.20)"),
+            "{table}"
+        );
+        assert!(table.contains("0.80 × HAProxy: met (0.60)"), "{table}");
     }
 
     #[test]

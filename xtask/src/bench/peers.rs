@@ -30,15 +30,26 @@ pub enum Peer {
     /// With bodies spliced through the kernel
     HaproxySplice,
     Nginx,
+    /// No balancer: a bare epoll loop that looks at nothing
+    Floor,
 }
 
 impl Peer {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Ebbtide,
         Self::Haproxy,
         Self::HaproxySplice,
         Self::Nginx,
+        Self::Floor,
     ];
+
+    /// Does it bind its clients by a cookie?
+    fn sets_cookie(self) -> bool {
+        match self {
+            Self::Ebbtide | Self::Haproxy | Self::HaproxySplice => true,
+            Self::Nginx | Self::Floor => false,
+        }
+    }
 }
 
 impl fmt::Display for Peer {
@@ -48,6 +59,7 @@ impl fmt::Display for Peer {
             Self::Haproxy => "HAProxy",
             Self::HaproxySplice => "HAProxy, splice",
             Self::Nginx => "nginx",
+            Self::Floor => "epoll floor",
         })
     }
 }
@@ -86,29 +98,34 @@ pub struct Origin {
     pub ports: [u16; 2],
 }
 
-/// Builds the program as users run it.
-pub fn build_ebbtide() -> Result<(), String> {
-    let status = shell::stream(&mut shell::cargo(&[
-        "build",
-        "--release",
-        "--bin",
-        "ebbtide",
-    ]))?;
+/// Builds the program as users run it, or the floor in the same way.
+pub fn build(peer: Peer) -> Result<(), String> {
+    let arguments: &[&str] = match peer {
+        Peer::Ebbtide => &["--bin", "ebbtide"],
+        Peer::Floor => &["--package", "xtask", "--example", "floor"],
+        Peer::Haproxy | Peer::HaproxySplice | Peer::Nginx => return Ok(()),
+    };
+    let mut cargo = shell::cargo(&["build", "--release"]);
+    let status = shell::stream(cargo.args(arguments))?;
     status
         .success()
         .then_some(())
-        .ok_or_else(|| "ebbtide does not build: mend that first".to_owned())
+        .ok_or_else(|| format!("{peer} does not build: mend that first"))
+}
+
+pub fn ebbtide_binary() -> Result<PathBuf, String> {
+    release_binary("ebbtide")
 }
 
 /// Next to our own binary, so that a target folder elsewhere is found as well.
-pub fn ebbtide_binary() -> Result<PathBuf, String> {
+fn release_binary(name: &str) -> Result<PathBuf, String> {
     let own =
         std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
     let target = own
         .ancestors()
         .nth(2)
         .ok_or("our own binary is not in a target folder")?;
-    Ok(target.join("release/ebbtide"))
+    Ok(target.join("release").join(name))
 }
 
 pub fn start_origin(scratch: &Path) -> Result<Origin, String> {
@@ -145,9 +162,10 @@ pub fn start(peer: Peer, scratch: &Path, origin: &[u16; 2]) -> Result<Running, S
             BALANCER_CORE,
             &nginx_balancer(port, origin),
         )?,
+        Peer::Floor => start_floor(port, origin[0])?,
     };
     let cookie = wait_for_answer(&mut process, port).map_err(|error| format!("{peer}: {error}"))?;
-    if cookie.is_none() && peer != Peer::Nginx {
+    if cookie.is_none() && peer.sets_cookie() {
         return Err(format!(
             "{peer} set no cookie, so its clients would not be sticky"
         ));
@@ -197,6 +215,14 @@ web2 = "127.0.0.1:{second}"
     spawn(
         BALANCER_CORE,
         &[&program, "run", "--log", "warn", "-c", &file],
+    )
+}
+
+fn start_floor(port: u16, origin: u16) -> Result<Process, String> {
+    let program = release_binary("examples/floor")?.display().to_string();
+    spawn(
+        BALANCER_CORE,
+        &[&program, &port.to_string(), &origin.to_string()],
     )
 }
 

@@ -99,7 +99,15 @@ impl Row {
 
     pub fn peers(self) -> &'static [Peer] {
         match self {
-            Self::Body1M => &Peer::ALL,
+            Self::KeepAlive64 | Self::KeepAlive512 | Self::Body10K => {
+                &[Peer::Ebbtide, Peer::Haproxy, Peer::Nginx, Peer::Floor]
+            }
+            Self::Body1M => &[
+                Peer::Ebbtide,
+                Peer::Haproxy,
+                Peer::HaproxySplice,
+                Peer::Nginx,
+            ],
             Self::Hold => &[Peer::Ebbtide],
             _ => &[Peer::Ebbtide, Peer::Haproxy, Peer::Nginx],
         }
@@ -116,7 +124,10 @@ impl Row {
     /// The targets of DESIGN section 8; a row without any is only watched.
     pub fn targets(self) -> &'static [Target] {
         match self {
-            Self::KeepAlive64 => &[Target::Times(0.80, HAPROXY)],
+            Self::KeepAlive64 => &[
+                Target::Times(0.80, HAPROXY),
+                Target::Times(1.15, &[Peer::Floor]),
+            ],
             Self::KeepAlive512 => &[Target::Times(0.70, HAPROXY)],
             Self::Body10K => &[Target::Times(0.78, HAPROXY)],
             Self::Body1M => &[Target::Times(0.65, HAPROXY)],
