@@ -159,8 +159,10 @@ fn sent_fields(message: &Message, fields: &Fields) {
     let ours = matches!(from[..], [value] if value.ends_with(b"::1"));
     assert!(ours, "X-Forwarded-For: {from:?}");
     for name in [
+        "forwarded",
         "keep-alive",
         "te",
+        "proxy",
         "proxy-connection",
         "proxy-authorization",
     ] {

@@ -205,12 +205,14 @@ pub fn pairs<'a>(buf: &'a [u8], fields: &'a [Field]) -> impl Iterator<Item = (&'
 }
 
 /// Names, with `-` for `_`, that are about one hop, or that Ebbtide writes itself.
-const OF_THE_HOP: [&str; 11] = [
+const OF_THE_HOP: [&str; 13] = [
     "connection",
     "content-length",
     "expect",
+    "forwarded",
     "host",
     "keep-alive",
+    "proxy",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
