@@ -8,6 +8,7 @@ mod demo;
 mod faults;
 mod harness;
 mod intents;
+mod kills;
 mod real_servers;
 mod reload;
 mod restart;

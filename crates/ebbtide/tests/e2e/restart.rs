@@ -80,35 +80,6 @@ fn a_deadline_that_passes_while_it_is_dead_is_kept_at_the_start() {
 }
 
 #[test]
-fn an_acknowledged_intent_survives_a_kill_at_any_moment() {
-    let scratch = Scratch::new();
-    let servers = models(2, &scratch);
-    let mut ebbtide = Ebbtide::start(&Setup::new(&servers));
-    let mut wanted = "ready";
-    for round in 0..12_u32 {
-        let next = if wanted == "ready" { "hold" } else { "ready" };
-        let mut asking = ebbtide.cli_command(&[next, "app/web1"]);
-        let mut asking = asking.spawn().expect("the program starts");
-        let begin = Instant::now();
-        // Sooner and later in the life of the command, the last rounds after its answer.
-        until("the moment of the kill", LIMIT, || {
-            let done = round >= 9 && asking.try_wait().expect("a child").is_some();
-            (done || round < 9 && begin.elapsed() >= Duration::from_millis(u64::from(round) * 3))
-                .then_some(())
-        });
-        ebbtide.kill();
-        let acknowledged = asking.wait().expect("a child").success();
-        ebbtide.start_again();
-        let now = ebbtide.intent("web1");
-        if acknowledged {
-            assert_eq!(now, next, "an acknowledged intent is lost");
-        }
-        wanted = if now == "hold" { "hold" } else { "ready" };
-        assert_eq!(now, wanted);
-    }
-}
-
-#[test]
 fn a_stop_answers_every_request_that_it_took() {
     let scratch = Scratch::new();
     let servers = models(2, &scratch);
