@@ -1,7 +1,6 @@
 //! Accepting connections.
 
 use crate::connection::Connection;
-use crate::socket;
 use crate::worker::Worker;
 use ebbtide_core::PoolKey;
 use std::cell::Cell;
@@ -110,7 +109,6 @@ fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, way: (SocketAddr, P
 
 /// Serves a connection; `way` is the listener that it came by, and the pool that this leads to.
 fn serve(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, way: (SocketAddr, PoolKey)) {
-    socket::tune(&stream);
     let connection = Connection::new(worker, stream, client, way);
     tokio::task::spawn_local(connection.serve());
 }

@@ -1,5 +1,6 @@
 //! Binding listeners: all or nothing, and never beside another program.
 
+use crate::socket::tune;
 use ebbtide_core::{Config, ListenerConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,6 +176,7 @@ fn socket(bind: SocketAddr, shared: bool) -> io::Result<Socket> {
         // One address, one listener: IPv4 clients of a wildcard are asked for by 0.0.0.0.
         socket.set_only_v6(true)?;
     }
+    tune(&socket);
     socket.bind(&bind.into())?;
     Ok(socket)
 }
