@@ -1,6 +1,7 @@
 //! Memory that a connection borrows while it serves a request.
 
 use ebbtide_protocol::http1::{RequestHead, ResponseHead};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -186,35 +187,72 @@ impl Scratch {
             cookie: Vec::new(),
         })
     }
+
+    fn buffer_bytes(&self) -> usize {
+        self.inbound.data.len() + self.outbound.data.len()
+    }
 }
 
 /// The scratches that a worker has to lend.
 #[derive(Default)]
-#[expect(
-    clippy::vec_box,
-    reason = "they are lent in their boxes, and never moved"
-)]
-pub(crate) struct Scratches(std::cell::RefCell<Vec<Box<Scratch>>>);
+pub(crate) struct Scratches {
+    #[expect(
+        clippy::vec_box,
+        reason = "they are lent in their boxes, and never moved"
+    )]
+    kept: RefCell<Vec<Box<Scratch>>>,
+    /// Of the buffers of those that are kept.
+    bytes: Cell<usize>,
+}
 
-/// Scratches kept for later; more are given back to the system.
-const SCRATCHES_MAX: usize = 256;
+/// Memory of scratches that are kept for later, in bytes: 1,024 as they are made, 256 that have
+/// carried large bodies both ways. What is more is given back to the system.
+const SCRATCHES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 impl Scratches {
     /// Lends one.
     pub fn take(&self) -> Box<Scratch> {
-        self.0.borrow_mut().pop().unwrap_or_else(Scratch::new)
+        let Some(scratch) = self.kept.borrow_mut().pop() else {
+            return Scratch::new();
+        };
+        self.bytes.set(self.bytes.get() - scratch.buffer_bytes());
+        scratch
     }
 
     /// Takes one back.
     pub fn give_back(&self, mut scratch: Box<Scratch>) {
-        let mut all = self.0.borrow_mut();
-        let size = scratch.inbound.data.len().max(scratch.outbound.data.len());
-        if all.len() < SCRATCHES_MAX && size <= BODY_BUFFER_BYTES {
+        let bytes = self.bytes.get() + scratch.buffer_bytes();
+        if bytes <= SCRATCHES_BYTES_MAX {
+            self.bytes.set(bytes);
             scratch.inbound.clear();
             scratch.outbound.clear();
             scratch.to_server.clear();
             scratch.to_client.clear();
-            all.push(scratch);
+            self.kept.borrow_mut().push(scratch);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_that_is_kept_is_bounded() {
+        let scratches = Scratches::default();
+        let many = SCRATCHES_BYTES_MAX / (2 * BUFFER_BYTES) + 1;
+        let lent: Vec<_> = (0..many).map(|_| scratches.take()).collect();
+        for scratch in lent {
+            scratches.give_back(scratch);
+        }
+        assert_eq!(scratches.kept.borrow().len(), many - 1);
+        let mut grown = scratches.take();
+        grown.outbound.data.resize(BODY_BUFFER_BYTES, 0);
+        scratches.give_back(grown);
+        assert_eq!(scratches.kept.borrow().len(), many - 2);
+        for _ in 1..many - 1 {
+            drop(scratches.take());
+        }
+        assert_eq!(scratches.bytes.get(), 0);
     }
 }
