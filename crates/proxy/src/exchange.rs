@@ -218,7 +218,7 @@ impl<'a> Exchange<'a> {
         let mut upstream = self.connect(&lane, attempts).await?;
         self.await_answer(&mut upstream, attempts).await?;
         match self.scratch.response.status {
-            101 => Ok(self.open_tunnel(upstream).await),
+            101 => Ok(Box::pin(self.open_tunnel(upstream)).await),
             _ => Ok(self.send_answer(upstream, attempts).await),
         }
     }
@@ -292,7 +292,8 @@ impl<'a> Exchange<'a> {
         let open_max = share(http.connections_max, self.connection.worker.workers);
         let watch = &mut self.connection.watch;
         watch.set(http.connect_timeout);
-        let connected = lane.connect(open_max, wish, watch).await;
+        // In a box, as is a tunnel: both are rare, and a connection that rests has no room for them.
+        let connected = Box::pin(lane.connect(open_max, wish, watch)).await;
         attempts.reused = connected.as_ref().is_ok_and(|upstream| upstream.reused);
         connected.map_err(|none| match none {
             NoConnection::Refused(error) => {

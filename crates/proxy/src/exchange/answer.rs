@@ -22,15 +22,13 @@ impl Exchange<'_> {
         let (framing, mut download) = self.write_answer_head(close);
         let keeps_s = self.scratch.response.keep_alive_timeout_s;
         let reusable = self.scratch.response.keep_alive;
-        let mut upload = match attempts.upload.take() {
-            Some(upload) => upload,
-            None => Half::new(Framing::None, Framing::None),
-        };
+        let no_upload = || Half::new(Framing::None, Framing::None);
+        let upload = attempts.upload.get_or_insert_with(no_upload);
         let state = match self.body_read {
             true => UploadState::Done,
             false => UploadState::Going,
         };
-        let mut forward = self.forward(&mut upstream, &mut upload, state);
+        let mut forward = self.forward(&mut upstream, upload, state);
         let outcome = forward.relay_answer(&mut download).await;
         self.body_read = forward.state == UploadState::Done;
         self.report.bytes = download.bytes;
