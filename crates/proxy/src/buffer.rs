@@ -1,5 +1,6 @@
 //! Memory that a connection borrows while it serves a request.
 
+use crate::splice::Pipe;
 use ebbtide_protocol::http1::{RequestHead, ResponseHead};
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -22,6 +23,10 @@ pub(crate) struct Buffer {
     held: (usize, usize),
     start: usize,
     end: usize,
+    /// It has been filled to its end: more room would have been of use.
+    was_full: bool,
+    /// The way past it, for what is still to come of a large body.
+    pub pipe: Option<Pipe>,
 }
 
 impl Buffer {
@@ -31,6 +36,8 @@ impl Buffer {
             held: (0, 0),
             start: 0,
             end: 0,
+            was_full: false,
+            pipe: None,
         }
     }
 
@@ -66,6 +73,7 @@ impl Buffer {
 
     /// Lets go of what was held.
     pub fn release(&mut self) {
+        self.pipe = None;
         self.held = (0, 0);
         self.consume(0);
     }
@@ -73,25 +81,27 @@ impl Buffer {
     /// Forgets everything.
     pub fn clear(&mut self) {
         (self.held, self.start, self.end) = ((0, 0), 0, 0);
+        (self.was_full, self.pipe) = (false, None);
     }
 
     /// Reads once from `stream`. 0 means that the peer has closed its side, or that the buffer has
-    /// `bytes_max` and is full.
+    /// `bytes_max` and is full; a body, of which each piece is used before the next, has no bound (0).
     pub fn poll_fill(
         &mut self,
         context: &mut Context<'_>,
         stream: &mut TcpStream,
         bytes_max: usize,
     ) -> Poll<io::Result<usize>> {
+        // A head alone is no reason to grow: a large body may come past the buffer.
+        if self.was_full && bytes_max == 0 && self.data.len() < BODY_BUFFER_BYTES {
+            self.data.resize(self.data.len() * 2, 0);
+        }
         self.make_room(bytes_max);
         let mut room = ReadBuf::new(&mut self.data[self.end..]);
         ready!(Pin::new(stream).poll_read(context, &mut room))?;
         let bytes = room.filled().len();
-        let is_full = room.remaining() == 0;
+        self.was_full = room.remaining() == 0;
         self.end += bytes;
-        if is_full && self.data.len() < BODY_BUFFER_BYTES {
-            self.data.resize(self.data.len() * 2, 0);
-        }
         Poll::Ready(Ok(bytes))
     }
 

@@ -46,6 +46,11 @@ impl Descriptors {
         self.all.get() < self.all_max
     }
 
+    /// How many pipes may be open, of two descriptors each: an eighth of all goes to them.
+    pub fn pipes_max(&self) -> u64 {
+        self.all_max / 16
+    }
+
     /// A client has connected.
     pub fn take_for_client(&self) {
         self.clients.set(self.clients.get() + 1);
@@ -58,12 +63,12 @@ impl Descriptors {
         self.give_back();
     }
 
-    /// A connection to a server is opened.
+    /// A connection to a server, or one end of a pipe, is opened.
     pub fn take(&self) {
         self.all.set(self.all.get() + 1);
     }
 
-    /// A connection to a server is closed.
+    /// It is closed.
     pub fn give_back(&self) {
         self.all.set(self.all.get() - 1);
     }

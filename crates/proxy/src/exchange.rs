@@ -324,6 +324,7 @@ impl<'a> Exchange<'a> {
             None => self.write_request(),
         };
         self.scratch.outbound.clear();
+        upload.lend_pipe(&self.connection.worker.pipes, &mut self.scratch.inbound);
         let has_body = self.request.has_body;
         let mut forward = self.forward(upstream, &mut upload, UploadState::Going);
         let outcome = forward.await_answer(has_body).await;

@@ -19,6 +19,7 @@ mod relay;
 mod reserved;
 mod routing;
 mod socket;
+mod splice;
 mod timer;
 mod tunnel;
 mod upstream;

@@ -1,11 +1,13 @@
 //! One direction of a body: decoded from one connection, framed anew for the other.
 
 use crate::buffer::{Buffer, Outbox};
+use crate::splice::{Pipe, Pipes};
 use ebbtide_protocol::http1::{
     BodyDecoder, BodyStep, Framing, Reject, write_chunk_head, write_last_chunk,
 };
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
@@ -28,6 +30,8 @@ pub(crate) enum Broken {
 pub(crate) struct Half {
     decoder: BodyDecoder,
     chunked: bool,
+    /// All content bytes, where this is known from the start and goes out as it comes in.
+    length: u64,
     /// Content bytes at the front of the buffer that may be written as they are.
     ready: usize,
     decoded: bool,
@@ -51,6 +55,10 @@ impl Half {
         Self {
             decoder: BodyDecoder::new(source),
             chunked: sink == Framing::Chunked,
+            length: match source {
+                Framing::Length(bytes) if sink == source => bytes,
+                _ => 0,
+            },
             ready: 0,
             decoded: false,
             malformed: None,
@@ -60,6 +68,18 @@ impl Half {
             moved: false,
             starved: false,
         }
+    }
+
+    /// Borrows a pipe for what is still to come into the buffer, if that is much and goes through
+    /// unchanged.
+    pub fn lend_pipe(&self, pipes: &Rc<Pipes>, buffer: &mut Buffer) {
+        let missing = self.left().saturating_sub(buffer.filled().len() as u64);
+        buffer.pipe = buffer.pipe.take().or_else(|| pipes.lend(missing));
+    }
+
+    /// Content bytes that have not been written, where their number is known.
+    fn left(&self) -> u64 {
+        self.length.saturating_sub(self.bytes)
     }
 
     /// Moves what can be moved; ready when all of it has been written.
@@ -82,6 +102,15 @@ impl Half {
             if self.decoded {
                 return Poll::Ready(Ok(()));
             }
+            if let Some(pipe) = &mut buffer.pipe {
+                let is_through = ready!(self.poll_splice(context, source, pipe, sink))?;
+                if !is_through {
+                    self.decoder = BodyDecoder::new(Framing::Length(self.left()));
+                    buffer.pipe = None;
+                    continue;
+                }
+                return Poll::Ready(Ok(()));
+            }
             self.starved = true;
             let read = ready!(buffer.poll_fill(context, source, 0));
             self.moved = true;
@@ -90,6 +119,35 @@ impl Half {
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Moves all the rest through the pipe; `false` if the system does not do that.
+    fn poll_splice(
+        &mut self,
+        context: &mut Context<'_>,
+        source: &TcpStream,
+        pipe: &mut Pipe,
+        sink: &TcpStream,
+    ) -> Poll<Result<bool, Broken>> {
+        while self.left() > 0 {
+            self.starved = pipe.is_empty();
+            if pipe.is_empty() {
+                let read = ready!(pipe.poll_fill(context, source, self.left()));
+                match read {
+                    Ok(bytes) if bytes > 0 => (self.touched, self.moved) = (true, true),
+                    Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                        return Poll::Ready(Ok(false));
+                    }
+                    _ => return Poll::Ready(Err(Broken::Source)),
+                }
+            } else {
+                let written = ready!(pipe.poll_empty(context, sink)).map_err(|_| Broken::Sink)?;
+                self.moved = true;
+                self.bytes += written as u64;
+            }
+        }
+        self.decoded = true;
+        Poll::Ready(Ok(true))
     }
 
     fn source_closed(&mut self, outbox: &mut Outbox, orderly: bool) -> Result<(), Broken> {

@@ -4,6 +4,7 @@ use crate::access_log::{LogSender, Record};
 use crate::buffer::Scratches;
 use crate::descriptors::Descriptors;
 use crate::flight::{Flight, Flights};
+use crate::splice::Pipes;
 use crate::timer::duration;
 use crate::upstream::Lanes;
 use crate::view::View;
@@ -56,6 +57,7 @@ pub(crate) struct Worker {
     pub sessions: Arc<SessionTable>,
     pub flights: Flights,
     pub scratches: Scratches,
+    pub pipes: Rc<Pipes>,
     pub descriptors: Rc<Descriptors>,
     clock: fn() -> Now,
     node: Arc<NodeCounters>,
@@ -92,6 +94,7 @@ impl Worker {
             sessions: setup.sessions,
             flights: Flights::default(),
             scratches: Scratches::default(),
+            pipes: Rc::new(Pipes::new(Rc::clone(&descriptors), setup.workers)),
             lanes: RefCell::new(Lanes::new(Rc::clone(&descriptors))),
             descriptors,
             clock: setup.clock,

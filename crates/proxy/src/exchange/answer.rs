@@ -28,6 +28,7 @@ impl Exchange<'_> {
             true => UploadState::Done,
             false => UploadState::Going,
         };
+        download.lend_pipe(&self.connection.worker.pipes, &mut self.scratch.outbound);
         let mut forward = self.forward(&mut upstream, upload, state);
         let outcome = forward.relay_answer(&mut download).await;
         self.body_read = forward.state == UploadState::Done;
