@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Who comes, and how often they click.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub struct Ledger {
     pub anomalies: Vec<Anomaly>,
     /// Users who were answered by another server than before.
     pub moves: Vec<Move>,
+    /// How long each good answer took, in the order in which they came.
+    pub waits: Vec<Duration>,
     /// Where each user was last answered.
     pub places: BTreeMap<usize, String>,
 }
@@ -215,8 +217,10 @@ impl<'a> User<'a> {
             };
             let request = request.with("X-Request", &id);
             let reconnects = turn > 1 && !self.client.has_connection();
+            let begin = Instant::now();
             let outcome = self.client.send(&request);
-            let judged = self.judge(&id, outcome);
+            let wait = begin.elapsed();
+            let judged = self.judge(&id, outcome).map(|page| (page, wait));
             self.enter(&id, request.method, reconnects, judged);
             if self.shared.pause() {
                 return;
@@ -248,14 +252,14 @@ impl<'a> User<'a> {
         id: &str,
         method: &'static str,
         reconnects: bool,
-        judged: Result<Page, (Option<u16>, String)>,
+        judged: Result<(Page, Duration), (Option<u16>, String)>,
     ) {
         let mut ledger = self.shared.ledger();
         ledger.requests += 1;
         ledger.posts += u64::from(method == "POST");
         ledger.reconnects += u64::from(reconnects);
-        let page = match judged {
-            Ok(page) => page,
+        let (page, wait) = match judged {
+            Ok(good) => good,
             Err((status, what)) => {
                 let request = id.into();
                 ledger.anomalies.push(Anomaly {
@@ -268,6 +272,7 @@ impl<'a> User<'a> {
             }
         };
         ledger.good += 1;
+        ledger.waits.push(wait);
         if let Some(before) = self
             .place
             .as_ref()

@@ -19,6 +19,7 @@
 
 use crate::pattern::{PatternCheck, pattern};
 use crate::wire::{Framing, Head, Wire};
+use rustix::net::listen;
 use rustix::process::{Signal, getpid, kill_process};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -31,6 +32,8 @@ use std::time::Duration;
 /// Set for a process that is to be a model server: `name address ledger`.
 pub(crate) const ASKED: &str = "EBBTIDE_TEST_MODEL";
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// Connections that may wait to be accepted.
+const QUEUE: i32 = 4096;
 
 /// The page of a model server, as its user reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +79,9 @@ pub fn serve_if_asked() {
     let (name, address, ledger) = (word(), word(), word());
     end_with_parent();
     let listener = TcpListener::bind(&address).expect("the model server's address is free");
+    // The 128 of the standard library overflow when hundreds connect at once to a busy machine, and
+    // whoever is left out waits for seconds.
+    listen(&listener, QUEUE).expect("a longer queue of connections");
     let ledger = OpenOptions::new().append(true).create(true).open(ledger);
     let server = Arc::new(Server {
         name,

@@ -2,7 +2,7 @@
 
 use crate::harness::{Ebbtide, Events, LIMIT, Setup, models, page};
 use ebbtide_testkit::{
-    Client, Crowd, CrowdSettings, Model, Outcome, Request, Scratch, Wire, processed, until,
+    Client, Crowd, CrowdSettings, Model, Outcome, Request, Scratch, processed, until,
 };
 use std::collections::BTreeMap;
 use std::net::TcpStream;
@@ -254,32 +254,4 @@ fn without_descriptors_it_neither_dies_nor_loses_its_operator() {
     client.disconnect();
     assert_eq!(page(&mut client).login, before.login);
     assert!(ebbtide.is_alive());
-}
-
-#[test]
-fn slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
-    let scratch = Scratch::new();
-    let servers = models(2, &scratch);
-    let setup = Setup::new(&servers)
-        .with("timeouts = { head = \"500ms\", body = \"500ms\", idle = \"30s\" }");
-    let ebbtide = Ebbtide::start(&setup);
-    let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, 10));
-    let slow = |bytes: &[u8]| {
-        let mut wire = Wire::connect(ebbtide.address, LIMIT).expect("a connection");
-        wire.send(bytes).expect("some bytes");
-        wire
-    };
-    let half_head = b"GET / HTTP/1.1\r\nHost:";
-    let half_body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
-    let wires: Vec<Wire> = (0..50)
-        .flat_map(|_| [slow(half_head), slow(half_body)])
-        .collect();
-    for mut wire in wires {
-        let head = wire.read_head().expect("an answer, not a reset");
-        assert_eq!(head.expect("an answer, not silence").status(), 408);
-        assert!(wire.read_to_end().is_ok(), "then the end");
-    }
-    let ledger = crowd.stop();
-    assert!(ledger.anomalies.is_empty(), "{:?}", ledger.anomalies);
-    assert!(ledger.moves.is_empty(), "{:?}", ledger.moves);
 }

@@ -12,6 +12,7 @@ mod kills;
 mod real_servers;
 mod reload;
 mod restart;
+mod slow;
 mod smuggling;
 mod startup;
 mod stickiness;
