@@ -166,6 +166,8 @@ fn snapshot(balance: Balance, servers: u32) -> Snapshot {
         intent: ebbtide_core::PoolIntent::Open,
         since: None,
         config: Arc::new(config),
+        pages: Default::default(),
+        line: Default::default(),
         servers: (0..servers).map(server).collect(),
         counters: Arc::new(PoolCounters::new(1)),
     };

@@ -3,6 +3,7 @@
 //! The file says what exists, never what is wanted of it: intents are not here, so a reload cannot
 //! return a held server to traffic. The program's settings table holds the defaults and the bounds.
 
+use crate::gate::GateSettings;
 use crate::time::Millis;
 use std::net::SocketAddr;
 
@@ -45,8 +46,12 @@ pub struct PoolConfig {
     pub http: HttpSettings,
     /// What users are told before their sessions end.
     pub notice: NoticeSettings,
+    /// What people meet who cannot get in, or whose time is over.
+    pub gate: GateSettings,
     /// Where a request names its user.
     pub user: Option<UserSource>,
+    /// How a server is told that the session of a user was ended.
+    pub logout_call: Option<LogoutCall>,
     /// When a closed pool counts as upgraded.
     pub upgrade: Option<UpgradeCheck>,
     /// The servers, in the file's order.
@@ -96,6 +101,19 @@ pub enum UserSource {
     Cookie(String),
     /// The user name of basic authentication.
     Basic,
+}
+
+/// How a server is told that the session of a user was ended: one request with that user's cookies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogoutCall {
+    /// The request's method.
+    pub method: String,
+    /// The request's path and query.
+    pub path: String,
+    /// How long each call may take.
+    pub timeout: Millis,
+    /// Most calls at the same time.
+    pub concurrency: u32,
 }
 
 /// When a closed pool counts as upgraded: every server's version page has changed since the pool was
@@ -181,6 +199,8 @@ pub struct HttpSettings {
     pub upstream_idle_max: u32,
     /// How long an idle connection to a server is kept.
     pub upstream_idle_timeout: Millis,
+    /// Most streams of events to users' windows, over all workers.
+    pub event_streams_max: u32,
     /// Retries allowed, in percent of requests (and always a few).
     pub retry_percent: u32,
 }
@@ -219,6 +239,7 @@ impl HttpSettings {
             connections_max: 10_000,
             upstream_idle_max: 1_000,
             upstream_idle_timeout: Millis::from_secs(4),
+            event_streams_max: 10_000,
             retry_percent: 20,
         }
     }
@@ -251,7 +272,9 @@ impl PoolConfig {
             contact: None,
             http: HttpSettings::defaults(),
             notice: NoticeSettings::defaults(),
+            gate: GateSettings::defaults(),
             user: None,
+            logout_call: None,
             upgrade: None,
             servers: Vec::new(),
             name,

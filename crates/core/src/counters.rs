@@ -60,6 +60,8 @@ pub struct PoolSlot {
     pub requests: Counter,
     /// New sessions refused because every server was full.
     pub refused_full: Counter,
+    /// New sessions refused because the pool is closed, or closing.
+    pub refused_closed: Counter,
     /// New sessions refused because no server admits any.
     pub refused_unavailable: Counter,
     /// Answers that Ebbtide gave for a server that failed (502 and 504).
@@ -76,6 +78,8 @@ pub struct PoolSlot {
     pub tokens_old_epoch: Counter,
     /// Of a session that has ended.
     pub tokens_ended: Counter,
+    /// Streams of events that are open.
+    pub event_streams: Counter,
     /// Sessions that moved because their server was gone.
     pub sessions_moved: Counter,
 }

@@ -13,6 +13,7 @@ mod counters;
 mod driver;
 mod event;
 mod forecast;
+mod gate;
 mod guard;
 mod health;
 mod intent;
@@ -27,10 +28,12 @@ mod table;
 mod time;
 
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix};
-pub use command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId, ServerChange};
+pub use command::{
+    Actor, Answer, Command, Refusal, RefusalKind, RequestId, SESSIONS_ENDED_MAX, ServerChange,
+};
 pub use config::{
-    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, NoticeSettings,
-    PoolConfig, ServerConfig, StickySettings, UpgradeCheck, UserSource,
+    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
+    NoticeSettings, PoolConfig, ServerConfig, StickySettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
@@ -38,6 +41,9 @@ pub use counters::{
 pub use driver::{Close, Driver, Input, Output};
 pub use event::{Event, EventKind, count};
 pub use forecast::{DurationHistory, Forecast};
+pub use gate::{
+    GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine,
+};
 pub use guard::GuardRefusal;
 pub use health::{Health, ProbeOutcome};
 pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};

@@ -3,6 +3,7 @@
 
 use crate::config::{Config, PoolConfig};
 use crate::counters::{PoolCounters, ServerCounters};
+use crate::gate::{OwnPages, WaitingLine};
 use crate::intent::PoolIntent;
 use crate::name::{PoolKey, ServerKey};
 use crate::notice::Notice;
@@ -53,6 +54,10 @@ pub struct PoolView {
     pub intent: PoolIntent,
     /// Since when; `None` if nobody ever said anything.
     pub since: Option<WallTime>,
+    /// The operator's own pages, as they were last read.
+    pub pages: OwnPages,
+    /// Who waits for a place.
+    pub line: Arc<WaitingLine>,
     /// Its servers, by ascending key.
     pub servers: Vec<ServerView>,
     /// Its counters.

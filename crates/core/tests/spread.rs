@@ -43,6 +43,8 @@ fn pool(balance: Balance, servers: Vec<ServerView>) -> PoolView {
         intent: ebbtide_core::PoolIntent::Open,
         since: None,
         config: Arc::new(config),
+        pages: Default::default(),
+        line: Default::default(),
         servers,
         counters: Arc::new(PoolCounters::new(1)),
     }

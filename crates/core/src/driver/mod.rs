@@ -17,6 +17,7 @@ mod state;
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
 use crate::config::Config;
 use crate::event::{Event, EventKind};
+use crate::gate::OwnPage;
 use crate::health::ProbeOutcome;
 use crate::name::ServerName;
 use crate::record::{Restored, Write};
@@ -63,6 +64,15 @@ pub enum Input {
         server: ServerName,
         /// What it showed.
         outcome: ProbeOutcome,
+    },
+    /// A page of the operator's own was read anew, or cannot be read (and why).
+    PageRead {
+        /// The pool's name.
+        pool: String,
+        /// Which page.
+        page: OwnPage,
+        /// The page, or what is wrong with its file.
+        read: Result<Arc<str>, String>,
     },
     /// Time has passed; comes at least every 100 ms.
     Tick,
@@ -170,6 +180,11 @@ impl Driver {
             Input::Fact(fact) => self.fact(fact),
             Input::Sessions(changes) => self.state.sessions_changed(&changes, &mut self.outputs),
             Input::Probed { server, outcome } => self.state.probed(&server, outcome, now),
+            Input::PageRead { pool, page, read } => {
+                let outputs = &mut self.outputs;
+                self.state.page_read(&pool, page, read, now, outputs);
+                self.state.publish(now, outputs);
+            }
             Input::Tick => self.tick(now),
         }
         self.store_next(now);

@@ -3,9 +3,11 @@
 use crate::config::{Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::driver::Output;
+use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
+use crate::gate::{GateSettings, OwnPage, OwnPages, WaitingLine};
 use crate::health::{Health, HealthState, ProbeOutcome};
 use crate::intent::{Drain, Intent, PoolIntent};
 use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
@@ -46,6 +48,8 @@ pub(super) struct PoolState {
     /// Its servers: the file's in their order, then those added live.
     pub order: Vec<ServerName>,
     pub counters: Arc<PoolCounters>,
+    pub pages: OwnPages,
+    pub line: Arc<WaitingLine>,
     pub durations: DurationHistory,
 }
 
@@ -284,21 +288,24 @@ impl State {
             self.place(&name, server, config, new_health, now);
             order.push(name);
         }
-        let (key, counters, durations) = match before {
-            Some(pool) => (pool.key, pool.counters, pool.durations),
-            None => {
-                let next = PoolKey(self.pool_keys.len() as u32 + 1);
-                let key = *self.pool_keys.entry(config.name.clone()).or_insert(next);
-                let counters = Arc::new(PoolCounters::new(self.workers));
-                (key, counters, Default::default())
-            }
+        let config = Arc::new(config.clone());
+        let Some(mut pool) = before else {
+            let next = PoolKey(self.pool_keys.len() as u32 + 1);
+            return PoolState {
+                key: *self.pool_keys.entry(config.name.clone()).or_insert(next),
+                config,
+                order,
+                counters: Arc::new(PoolCounters::new(self.workers)),
+                pages: OwnPages::default(),
+                line: Arc::default(),
+                durations: Default::default(),
+            };
         };
+        pool.forget_pages_of_other_files(&config.gate);
         PoolState {
-            key,
-            config: Arc::new(config.clone()),
+            config,
             order,
-            counters,
-            durations,
+            ..pool
         }
     }
 
@@ -360,6 +367,37 @@ impl State {
         {
             self.changed.insert(name.pool.clone());
         }
+    }
+
+    /// A page of the operator's own was read, or could not be; then the last good one stays.
+    pub fn page_read(
+        &mut self,
+        pool: &str,
+        page: OwnPage,
+        read: Result<Arc<str>, String>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(state) = self.pools.get_mut(pool) else {
+            return;
+        };
+        let known = state.pages.slot(page);
+        let change = match read {
+            Ok(content) => {
+                *known = Some(content);
+                self.changed.insert(pool.to_owned());
+                format!("pool {pool}: {} was read", page.label())
+            }
+            Err(why) => {
+                let instead = match known {
+                    Some(_) => "as it was last read",
+                    None => "the built-in page",
+                };
+                format!("pool {pool}: {} {why}; users get {instead}", page.label())
+            }
+        };
+        let kind = EventKind::Configured { change };
+        outputs.push(event(None, kind, now));
     }
 
     /// A worker could not connect: returns the server's name if a probe should confirm that.
@@ -471,6 +509,8 @@ impl State {
             config: Arc::clone(&pool.config),
             since: self.wanted_since(name),
             intent,
+            pages: pool.pages.clone(),
+            line: Arc::clone(&pool.line),
             servers,
             counters: Arc::clone(&pool.counters),
         })
@@ -536,6 +576,17 @@ impl ServerState {
 }
 
 impl PoolState {
+    /// What was read of a file that the configuration no longer names is no page of this pool.
+    fn forget_pages_of_other_files(&mut self, gate: &GateSettings) {
+        let known = &self.config.gate;
+        if known.closed_page != gate.closed_page {
+            self.pages.closed = None;
+        }
+        if known.full_page != gate.full_page {
+            self.pages.full = None;
+        }
+    }
+
     /// Keeps how long a session counted on its server. Ends that came from outside (an operator,
     /// a server that went down) say nothing about how long people stay.
     fn note_end(&mut self, reason: EndReason, lasted: Millis) {

@@ -139,6 +139,8 @@ impl House {
             intent: ebbtide_core::PoolIntent::Open,
             since: None,
             config: Arc::new(pool.clone()),
+            pages: Default::default(),
+            line: Default::default(),
             servers: views.collect(),
             counters: Arc::new(PoolCounters::new(plan.workers)),
         };
