@@ -6,3 +6,4 @@
 pub mod health;
 pub mod http1;
 pub mod token;
+pub mod websocket;

@@ -1,6 +1,6 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
-use ebbtide_core::{EndReason, Session, Snapshot};
+use ebbtide_core::{EndReason, Notice, Session, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -30,6 +30,8 @@ pub(crate) struct Flight {
     number: u64,
     phase: Cell<Phase>,
     session: RefCell<Option<Arc<Session>>>,
+    /// What the users of a tunnel were told last.
+    notice: RefCell<Option<Arc<Notice>>>,
     cut: Cell<bool>,
     /// When it is cut, if it goes on until then.
     ends: Cell<Option<Instant>>,
@@ -49,6 +51,16 @@ impl Flight {
         self.phase.set(phase);
         self.ends.set(None);
         self.session.take();
+    }
+
+    /// Notes what the users of a tunnel are told.
+    pub fn note(&self, notice: Option<&Arc<Notice>>) {
+        self.notice.replace(notice.cloned());
+    }
+
+    /// The operator's words in what the users of a tunnel were told last.
+    pub fn message(&self) -> Option<String> {
+        self.notice.borrow().as_ref()?.message.clone()
     }
 
     /// Whether what is in flight may not go on.
@@ -109,6 +121,7 @@ impl Flight {
             || (is_forgotten && server.epoch_reason == EndReason::Deadline);
         match self.phase.get() {
             Phase::Tunnel if time_is_over || is_forgotten => self.cut(),
+            Phase::Tunnel => self.note(server.notice.as_ref()),
             Phase::Exchange if time_is_over && self.ends.get().is_none() => {
                 self.ends.set(Some(Instant::now() + FINISH));
             }
@@ -138,6 +151,7 @@ impl Flights {
             number,
             phase: Cell::new(Phase::Between),
             session: RefCell::default(),
+            notice: RefCell::default(),
             cut: Cell::new(false),
             ends: Cell::new(None),
             waker: RefCell::default(),

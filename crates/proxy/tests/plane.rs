@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 const UPGRADE: &str =
-    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n";
 const SWITCH: &str =
-    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n";
 
 /// A server whose tunnels echo, until the client's side ends.
 fn echoing() -> Server {
@@ -42,7 +42,7 @@ fn a_tunnel_carries_both_ways_and_ends_half_by_half() {
     let switch = client.answer();
     assert_eq!(
         (switch.status(), switch.field("upgrade")),
-        (101, Some("websocket"))
+        (101, Some("lines"))
     );
     assert!(switch.field("set-cookie").is_some());
     assert_eq!(client.line().as_deref(), Some("echo GET / HTTP/1.1"));

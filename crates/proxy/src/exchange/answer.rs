@@ -3,13 +3,16 @@
 use super::{Attempts, Exchange, VIA, asking};
 use crate::buffer::Scratch;
 use crate::connection::Next;
-use crate::flight::Phase;
+use crate::flight::{Flight, Phase};
 use crate::forward::{BodyFailure, UploadState};
+use crate::pages::field;
 use crate::relay::Half;
-use crate::tunnel::{TunnelEnd, tunnel};
+use crate::tunnel::{Carries, TunnelEnd, tunnel};
 use crate::upstream::Upstream;
-use ebbtide_core::EndReason;
+use crate::worker::Worker;
+use ebbtide_core::{EndReason, PoolKey};
 use ebbtide_protocol::http1::{Framing, ResponseEdit, write_response};
+use std::rc::Rc;
 
 impl Exchange<'_> {
     /// Passes the final answer on.
@@ -131,17 +134,29 @@ impl Exchange<'_> {
 
     /// Passes the 101 on and runs the tunnel to its end.
     pub(super) async fn open_tunnel(&mut self, mut upstream: Upstream) -> Next {
+        let (buf, response) = (self.scratch.outbound.filled(), &self.scratch.response);
+        let protocol = field(buf, &response.fields, b"upgrade").unwrap_or_default();
+        let carries = match protocol.eq_ignore_ascii_case(b"websocket") {
+            true => Carries::WebSocket,
+            false => Carries::Other,
+        };
         self.write_answer_head(false);
+        let worker = Rc::clone(&self.connection.worker);
+        let flight = Rc::clone(&self.connection.watch.flight);
+        let (pool, server) = (self.routes.pool.key, self.lane().key);
         if let Some(stay) = &self.stay {
-            let flight = &self.connection.watch.flight;
             flight.enter(Phase::Tunnel, stay.session());
+            let view = worker.view();
+            let server = view.snapshot.server(pool, server);
+            flight.note(server.and_then(|server| server.notice.as_ref()));
         }
         self.slot().tunnels.add(1);
         let (end, up, down) = tunnel(
             (&mut self.connection.stream, &mut upstream.stream),
             &mut self.connection.watch,
             self.scratch,
-            self.routes.pool.config.http.tunnel_timeout,
+            (carries, self.routes.pool.config.http.tunnel_timeout),
+            || last_words(&worker, &flight, pool),
         )
         .await;
         let slot = self.slot();
@@ -152,4 +167,15 @@ impl Exchange<'_> {
         self.report.complete = end == TunnelEnd::Closed;
         Next::Close
     }
+}
+
+/// What the users of a tunnel are told when it is cut.
+fn last_words(worker: &Worker, flight: &Flight, pool: PoolKey) -> String {
+    let view = worker.view();
+    let routes = view.routes(pool);
+    let closure = routes.and_then(|routes| routes.pool.intent.closure());
+    flight
+        .message()
+        .or_else(|| closure?.message.clone())
+        .unwrap_or_else(|| "Your session has ended.".to_owned())
 }
