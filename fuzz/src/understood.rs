@@ -194,6 +194,7 @@ pub fn forwarding(head: &RequestHead) -> Forwarding<'static> {
         keep_alive_upstream: true,
         tunnel: true,
         expect_continue: head.expect_continue,
+        extra: &[],
     }
 }
 

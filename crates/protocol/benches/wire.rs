@@ -104,6 +104,7 @@ fn requests(name: &str, request: &[u8]) {
         keep_alive_upstream: true,
         tunnel: false,
         expect_continue: false,
+        extra: &[],
     };
     let mut out = Vec::new();
     show(&format!("write_request, {name}"), || {

@@ -52,6 +52,7 @@ fn one_request(buffers: &mut Buffers) {
         keep_alive_upstream: true,
         tunnel: false,
         expect_continue: false,
+        extra: &[],
     };
     write_request(out, REQUEST, head, &forwarding);
     copy_body(out, &REQUEST[head.head_bytes..], head.framing);

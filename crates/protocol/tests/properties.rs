@@ -97,6 +97,7 @@ fn forwarding() -> Forwarding<'static> {
         keep_alive_upstream: true,
         tunnel: true,
         expect_continue: false,
+        extra: &[],
     }
 }
 

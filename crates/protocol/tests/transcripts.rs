@@ -54,6 +54,7 @@ fn forwarded_requests() {
                 keep_alive_upstream: !case.has("close to server"),
                 tunnel: case.has("tunnel"),
                 expect_continue: head.expect_continue,
+                extra: &[],
             };
             let mut out = Vec::new();
             write_request(&mut out, buf, head, &forwarding);

@@ -357,6 +357,7 @@ impl<'a> Exchange<'a> {
             keep_alive_upstream: true,
             tunnel: self.request.wants_upgrade,
             expect_continue: self.request.expects_continue,
+            extra: &[],
         };
         to_server.clear();
         write_request(&mut to_server.bytes, inbound.held(), request, &forwarding);

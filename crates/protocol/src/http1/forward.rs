@@ -33,6 +33,8 @@ pub struct Forwarding<'a> {
     pub tunnel: bool,
     /// Pass `Expect: 100-continue` on.
     pub expect_continue: bool,
+    /// More fields to add.
+    pub extra: &'a [(&'a str, &'a [u8])],
 }
 
 /// What is changed in a response on its way to the client.
@@ -90,6 +92,9 @@ pub fn write_request(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, f: &Forw
     put_field(out, b"X-Forwarded-Proto", proto);
     if let Some(host) = said(b"x-forwarded-host").or(authority) {
         put_field(out, b"X-Forwarded-Host", host);
+    }
+    for (name, value) in f.extra {
+        put_field(out, name.as_bytes(), value);
     }
     put_via(out, head.version, f.via);
     out.extend_from_slice(b"\r\n");
