@@ -1,9 +1,10 @@
 //! The typed client: one method for each endpoint.
 
 use crate::{
-    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, DrainRequest, ErrorBody,
-    ErrorDetail, Event, HoldRequest, NewToken, PREFIX, PoolStatus, ReasonRequest, ServerStatus,
-    SessionPage, SessionQuery, SetServer, Status, Tokens, WaitAnswer, WaitQuery,
+    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, DrainRequest,
+    EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, NewToken, PREFIX, PoolStatus,
+    ReasonRequest, ServerStatus, SessionPage, SessionQuery, SetServer, Status, Tokens, WaitAnswer,
+    WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -186,6 +187,11 @@ impl Client {
     pub async fn end_session(&self, id: &str, query: &crate::ReasonQuery) -> Result<Changed> {
         let path = with_query(&format!("/sessions/{}", encode(id)), query)?;
         self.send(Method::DELETE, &path, NOTHING).await
+    }
+
+    /// Ends every live session that fits.
+    pub async fn end_sessions(&self, body: &EndSessionsRequest) -> Result<Changed> {
+        self.post("/sessions/end", body).await
     }
 
     /// A page of the audit log, the newest line first.

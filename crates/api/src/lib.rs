@@ -14,13 +14,14 @@ pub use client::{Client, ClientError, EventStream};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{Event, EventKind};
 pub use request::{
-    AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken, DrainRequest, HoldRequest,
-    NewToken, ReasonQuery, ReasonRequest, RemoveQuery, Role, Session, SessionPage, SessionQuery,
-    SetServer, Token, Tokens, WaitAnswer, WaitFor, WaitQuery,
+    AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
+    DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery, ReasonRequest,
+    RemoveQuery, Role, Session, SessionPage, SessionQuery, SetServer, Token, Tokens, WaitAnswer,
+    WaitFor, WaitQuery,
 };
 pub use status::{
-    Forecast, Health, Intent, Listener, Node, PoolIntent, PoolStatus, ServerStatus, SessionCounts, Standing,
-    Status, StoreStatus,
+    Forecast, Health, Intent, Listener, Node, PoolIntent, PoolStatus, ServerStatus, SessionCounts,
+    Standing, Status, StoreStatus,
 };
 pub use timestamp::Timestamp;
 

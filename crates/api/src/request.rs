@@ -165,14 +165,53 @@ pub struct SessionQuery {
     /// Of this server of that pool only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<String>,
+    /// Of this user only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Those with this text in their number, their user's name or their address; case does not
+    /// matter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
     /// Active ones only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub active: bool,
+    /// Instead of the live ones, those that have ended and whose tokens could still come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
     /// Those after this one: the `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// At most so many, 1 to 1000; 100 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+}
+
+/// Body of `POST sessions/end`: the live sessions that fit all that is said. Says it nothing, it ends
+/// nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndSessionsRequest {
+    /// These, by their numbers; at most 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// Of this pool only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Of this server of that pool only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Of this user only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Those with this text in their number, their user's name or their address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Idle ones only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
+    /// Why, for the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// `GET sessions`: a page, by session number.
@@ -193,8 +232,12 @@ pub struct Session {
     pub pool: String,
     /// Its server within the pool.
     pub server: String,
-    /// `active` or `idle`.
+    /// `active`, `idle` or `ended`.
     pub state: String,
+    /// Why it has ended, if it has.
+    pub ended: Option<String>,
+    /// Its user's name, where the pool says how to know it and a request has told it.
+    pub user: Option<String>,
     /// The address that it began from.
     pub client: String,
     /// When it began.
@@ -207,6 +250,8 @@ pub struct Session {
     pub requests: u32,
     /// Requests and tunnels that are open now.
     pub open: u32,
+    /// Bytes of bodies and tunnels so far, both ways.
+    pub bytes: u64,
 }
 
 /// Query of `GET audit`.

@@ -114,27 +114,31 @@ fn intent(intent: &IntentStatus) -> api::Intent {
     }
 }
 
-/// `None` if the session's pool or server is gone.
+/// `None` if a live session's pool or server is gone.
 pub(crate) fn session(session: &Session, snapshot: &Snapshot, now: Now) -> Option<api::Session> {
     let pool = snapshot.pool(session.pool)?;
     let server = pool.server(session.server)?;
     let active = pool.config.sticky.active;
-    let state = match session.state(now.moment, active) {
-        SessionState::Active => "active",
-        SessionState::Idle => "idle",
-        SessionState::Ended(_) => return None,
+    let state = session.state(now.moment, active);
+    let (word, ended) = match state {
+        SessionState::Active => ("active", None),
+        SessionState::Idle => ("idle", None),
+        SessionState::Ended(reason) => ("ended", Some(reason.label().to_owned())),
     };
     Some(api::Session {
         id: session.id.to_string(),
         pool: pool.config.name.clone(),
         server: server.name.to_string(),
-        state: state.to_owned(),
+        state: word.to_owned(),
+        ended,
+        user: session.user(),
         client: session.client.to_string(),
         started: time(now.wall_at(session.started)),
         last_activity: time(now.wall_at(session.last_activity())),
         quiet_ms: now.moment.since(session.last_activity()).0,
         requests: session.requests(),
         open: session.open(),
+        bytes: session.bytes(),
     })
 }
 

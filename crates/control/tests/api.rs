@@ -185,7 +185,7 @@ async fn sessions_are_listed_in_pages_and_ended() {
         server: Some("web1".into()),
         active: true,
         limit: Some(2),
-        after: None,
+        ..SessionQuery::default()
     };
     let first = client.sessions(&query).await.unwrap();
     query.after = first.next.clone();

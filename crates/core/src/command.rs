@@ -85,10 +85,10 @@ pub enum Command {
         /// Which server.
         server: ServerName,
     },
-    /// Ends one session.
-    EndSession {
-        /// Which one.
-        id: SessionId,
+    /// Ends sessions: those of them that are live.
+    EndSessions {
+        /// Which ones, at most [`SESSIONS_ENDED_MAX`].
+        ids: Vec<SessionId>,
     },
     /// Adds a server beside those of the file.
     AddServer {
@@ -122,6 +122,9 @@ pub enum Command {
         config: Arc<Config>,
     },
 }
+
+/// The most sessions that one command ends: each is a line in the store.
+pub const SESSIONS_ENDED_MAX: usize = 1000;
 
 /// What `server set` changes; `None` leaves as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

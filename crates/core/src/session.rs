@@ -4,8 +4,8 @@ use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::snapshot::ServerLoad;
 use crate::time::{Millis, Moment};
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,18 @@ pub enum SessionState {
     Ended(EndReason),
 }
 
+/// The longest user name that is kept, in bytes.
+const USER_BYTES_MAX: usize = 128;
+/// The most of its cookies that are kept for a session's logout call, in bytes.
+const COOKIES_BYTES_MAX: usize = 4096;
+
+/// What is known of the user of a session, where the pool says how to know.
+#[derive(Debug, Default)]
+struct Who {
+    user: Option<Box<str>>,
+    cookies: Option<Box<[u8]>>,
+}
+
 /// One user's stay on one server. Shared by the worker that serves it and the control plane that
 /// counts it; what changes is atomic, so that neither waits for the other.
 #[derive(Debug)]
@@ -90,9 +102,12 @@ pub struct Session {
     pub client: IpAddr,
     load: Arc<ServerLoad>,
     last_activity: AtomicI64,
+    bytes: AtomicU64,
     requests: AtomicU32,
     open: AtomicU32,
+    tunnels: AtomicU32,
     ended: AtomicU8,
+    who: Mutex<Option<Box<Who>>>,
 }
 
 impl Session {
@@ -114,9 +129,12 @@ impl Session {
             client,
             load,
             last_activity: AtomicI64::new(now.0),
+            bytes: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             open: AtomicU32::new(0),
+            tunnels: AtomicU32::new(0),
             ended: AtomicU8::new(0),
+            who: Mutex::default(),
         }
     }
 
@@ -140,6 +158,63 @@ impl Session {
         self.open.load(Relaxed)
     }
 
+    /// Those of them that are tunnels.
+    pub fn tunnels(&self) -> u32 {
+        self.tunnels.load(Relaxed)
+    }
+
+    /// Bytes of bodies and tunnels, both ways.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// So many more bytes of a body or a tunnel have passed.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Its user's name, if a request has told it.
+    pub fn user(&self) -> Option<String> {
+        let who = self.who();
+        Some(who.as_ref()?.user.as_ref()?.to_string())
+    }
+
+    /// A request names the user. Of a name that is too long the beginning is kept.
+    pub fn name_user(&self, name: &str) {
+        let name = &name[..name.floor_char_boundary(USER_BYTES_MAX)];
+        let mut who = self.who();
+        let user = &mut who.get_or_insert_default().user;
+        if user.as_deref() != Some(name) {
+            *user = Some(name.into());
+        }
+    }
+
+    /// Keeps the cookies of a request for the call that logs the user out. Too many are not kept: half
+    /// of them would be worth nothing.
+    pub fn keep_cookies(&self, cookies: &[u8]) {
+        let mut who = self.who();
+        let kept = &mut who.get_or_insert_default().cookies;
+        if cookies.len() <= COOKIES_BYTES_MAX && kept.as_deref() != Some(cookies) {
+            *kept = Some(cookies.into());
+        }
+    }
+
+    /// The cookies that were kept last; they are given out once.
+    pub(crate) fn take_cookies(&self) -> Option<Box<[u8]>> {
+        self.who().as_mut()?.cookies.take()
+    }
+
+    fn who(&self) -> MutexGuard<'_, Option<Box<Who>>> {
+        // Nothing panics while it holds it, and it is whole between any two statements.
+        self.who.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing has come from its user for longer than `idle_end`. A request that is being
+    /// answered is a user who waits; an open tunnel is not.
+    pub fn is_unused(&self, idle_end: Millis, now: Moment) -> bool {
+        self.open() == self.tunnels() && now.since(self.last_activity()) > idle_end
+    }
+
     /// Why it ended, if it did.
     pub fn ended(&self) -> Option<EndReason> {
         EndReason::from_code(self.ended.load(Relaxed))
@@ -150,7 +225,10 @@ impl Session {
         self.touch(now);
         self.requests.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
-        Stay(Arc::clone(self))
+        Stay {
+            session: Arc::clone(self),
+            is_tunnel: false,
+        }
     }
 
     /// What it is doing, where quiet for more than `active` means idle.
@@ -180,17 +258,30 @@ impl Session {
 
 /// A request or a tunnel of a session that is open; dropping it closes it.
 #[derive(Debug)]
-pub struct Stay(Arc<Session>);
+pub struct Stay {
+    session: Arc<Session>,
+    is_tunnel: bool,
+}
 
 impl Stay {
     /// The session.
     pub fn session(&self) -> &Arc<Session> {
-        &self.0
+        &self.session
+    }
+
+    /// The request has become a tunnel.
+    pub fn become_tunnel(&mut self) {
+        if !std::mem::replace(&mut self.is_tunnel, true) {
+            self.session.tunnels.fetch_add(1, Relaxed);
+        }
     }
 }
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
+        if self.is_tunnel {
+            self.session.tunnels.fetch_sub(1, Relaxed);
+        }
+        self.session.open.fetch_sub(1, Relaxed);
     }
 }

@@ -47,6 +47,8 @@ pub struct SessionChange {
     pub client: IpAddr,
     /// What happened.
     pub kind: SessionChangeKind,
+    /// The user's cookies, if the session was ended from outside and its server can be told.
+    pub cookies: Option<Box<[u8]>>,
 }
 
 /// What happened to a session.
@@ -258,16 +260,46 @@ impl SessionTable {
         limit: usize,
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
+        let is_live = |session: &Session| {
+            session.ended().is_none() && stale(session, snapshot).is_none() && keep(session)
+        };
+        self.page(after, limit, is_live)
+    }
+
+    /// The same of sessions that have ended, and whose tokens have not expired yet.
+    pub fn list_ended(
+        &self,
+        after: Option<SessionId>,
+        limit: usize,
+        keep: impl Fn(&Session) -> bool,
+    ) -> Vec<Arc<Session>> {
+        let has_ended = |session: &Session| session.ended().is_some() && keep(session);
+        self.page(after, limit, has_ended)
+    }
+
+    fn page(
+        &self,
+        after: Option<SessionId>,
+        limit: usize,
+        keep: impl Fn(&Session) -> bool,
+    ) -> Vec<Arc<Session>> {
         // Only the smallest `limit` numbers are kept: memory stays bounded however large the table.
         let mut page = BTreeMap::new();
-        self.for_each_live(snapshot, |session| {
-            if after.is_none_or(|after| session.id > after) && keep(session) {
-                page.insert(session.id, Arc::clone(session));
-                if page.len() > limit {
-                    page.pop_last();
+        for shard in &self.shards {
+            for session in lock(shard).sessions.values() {
+                let is_after = after.is_none_or(|after| session.id > after);
+                let is_within = page.len() < limit
+                    || page
+                        .last_key_value()
+                        .is_some_and(|(last, _)| session.id < *last);
+                if is_after && is_within && keep(session) {
+                    page.insert(session.id, Arc::clone(session));
+                    if page.len() > limit {
+                        page.pop_last();
+                    }
                 }
             }
-        });
+        }
         page.into_values().collect()
     }
 
@@ -321,6 +353,13 @@ impl Shard {
             pool: session.pool,
             server: session.server,
             client: session.client,
+            cookies: match kind {
+                SessionChangeKind::Ended {
+                    reason: EndReason::Deadline | EndReason::EndedByOperator | EndReason::Idle,
+                    ..
+                } => session.take_cookies(),
+                _ => None,
+            },
             kind,
         });
     }
@@ -354,7 +393,7 @@ impl Shard {
                 }
             } else if let Some(reason) = stale(session, snapshot) {
                 over.push((Arc::clone(session), reason));
-            } else if idle_end.is_some_and(|idle_end| quiet > idle_end) {
+            } else if idle_end.is_some_and(|idle_end| session.is_unused(idle_end, now.moment)) {
                 over.push((Arc::clone(session), EndReason::Idle));
             } else if session.open() == 0 && quiet > reuse {
                 over.push((Arc::clone(session), EndReason::Expired));

@@ -154,12 +154,14 @@ Example:
         #[arg(long, value_name = "TIME", value_parser = span)]
         timeout: Option<Millis>,
     },
-    /// List sessions, or end one
+    /// List sessions, or end some
     #[command(args_conflicts_with_subcommands = true)]
     #[command(after_help = "\
 Examples:
   ebbtide sessions app/web2 --active
-  ebbtide sessions end 00c0ffee00c0ffee")]
+  ebbtide sessions --user bob
+  ebbtide sessions end 00c0ffee00c0ffee
+  ebbtide sessions end --of app/web2 --idle")]
     Sessions {
         #[command(subcommand)]
         command: Option<SessionsCommand>,
@@ -332,9 +334,21 @@ pub struct SessionsList {
     /// Of this pool or server only, such as app or app/web2
     #[arg(value_name = "POOL[/SERVER]", value_parser = pool_or_server)]
     pub of: Option<(String, Option<String>)>,
+    /// Of this user only, where the pool's `user` says how to know
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Those with this text in their number, their user's name or their address
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
     /// Active ones only: with a request open, or heard from lately
     #[arg(long)]
     pub active: bool,
+    /// Those that have ended lately, instead of the live ones
+    #[arg(long, conflicts_with = "active")]
+    pub ended: bool,
+    /// Those after this one: the next page
+    #[arg(long, value_name = "SESSION", value_parser = session_id)]
+    pub after: Option<SessionId>,
     /// At most so many
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
@@ -343,12 +357,28 @@ pub struct SessionsList {
 /// What else may be done with sessions.
 #[derive(Debug, Subcommand)]
 pub enum SessionsCommand {
-    /// End one session: its user begins a new one
-    #[command(after_help = "Example:\n  ebbtide sessions end 00c0ffee00c0ffee")]
+    /// End sessions, by their numbers or by what they have in common; their users begin new ones
+    #[command(after_help = "\
+Examples:
+  ebbtide sessions end 00c0ffee00c0ffee 00c0ffee00c0fff0
+  ebbtide sessions end --user bob --reason 'left the company'
+  ebbtide sessions end --of app/web2 --idle")]
     End {
-        /// Its number, sixteen hexadecimal digits, as `ebbtide sessions` shows it
-        #[arg(value_parser = session_id)]
-        id: SessionId,
+        /// Their numbers, sixteen hexadecimal digits, as `ebbtide sessions` shows them
+        #[arg(value_name = "SESSION", value_parser = session_id)]
+        ids: Vec<SessionId>,
+        /// All of this pool or server, such as app or app/web2
+        #[arg(long, value_name = "POOL[/SERVER]", value_parser = pool_or_server)]
+        of: Option<(String, Option<String>)>,
+        /// All of this user
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// All with this text in their number, their user's name or their address
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Of those, the idle ones only
+        #[arg(long)]
+        idle: bool,
         #[command(flatten)]
         why: Why,
     },

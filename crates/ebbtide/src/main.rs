@@ -67,6 +67,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
     let loaded = config::load(file)?;
     let pools = &loaded.config.pools;
+    check_pages(pools)?;
     let listeners = loaded.config.listeners.len();
     let servers = pools.iter().map(|pool| pool.servers.len()).sum::<usize>();
     if global.json {
@@ -85,4 +86,17 @@ fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Done)
+}
+
+/// A page that cannot be read is no reason not to run, but it is one not to be content with a file.
+fn check_pages(pools: &[PoolConfig]) -> Result<(), Failure> {
+    for pool in pools {
+        for (page, path) in pool.gate.files() {
+            ebbtide_control::read_page(path).map_err(|why| Failure {
+                exit: Exit::Usage,
+                ..Failure::failed(format!("pools.{}.{}: {why}", pool.name, page.label()))
+            })?;
+        }
+    }
+    Ok(())
 }

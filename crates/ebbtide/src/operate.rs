@@ -1,14 +1,15 @@
 //! The commands that talk to a running node.
 
+mod sessions;
+
 use crate::cli::{
-    Assignment, BlockNew, Command, Global, ServerCommand, SessionsCommand, SessionsList, TokenCommand,
-    WaitFor, Why,
+    Assignment, BlockNew, Command, Global, ServerCommand, TokenCommand, WaitFor, Why,
 };
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::screen::{self, Screen};
 use crate::signals::StopSignals;
-use crate::status_page::{clock_time, forecast, page, span};
+use crate::status_page::{clock_time, forecast, page};
 use crate::target;
 use crate::view::{Line, Piece, Style, on_terminal, table};
 use ebbtide_api as api;
@@ -21,8 +22,6 @@ type Done = Result<Exit, Failure>;
 
 /// The longest single wait of the control API.
 const WAIT_MS_MAX: u64 = 30_000;
-/// Sessions on one page of the control API.
-const SESSIONS_PAGE: u32 = 1000;
 const REDRAW: Duration = Duration::from_secs(1);
 
 /// Carries out one command.
@@ -99,11 +98,8 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             timeout,
         } => wait(&client, &server.server, what, timeout, json).await,
         Command::Sessions { command, list } => match command {
-            Some(SessionsCommand::End { id, why }) => {
-                let query = reason_query(why);
-                changed(client.end_session(&id.to_string(), &query).await, json)
-            }
-            None => sessions(&client, list, json).await,
+            Some(command) => sessions::end(&client, command, json).await,
+            None => sessions::list(&client, list, json).await,
         },
         Command::Server(command) => server(&client, command, json).await,
         Command::Audit { limit } => audit(&client, limit, json).await,
@@ -307,66 +303,6 @@ fn waited(name: &ServerName, what: WaitFor, answer: &api::WaitAnswer, json: bool
         Exit::Done
     } else {
         Exit::TimedOut
-    }
-}
-
-async fn sessions(client: &Client, list: SessionsList, json: bool) -> Done {
-    let (pool, server) = list
-        .of
-        .map_or((None, None), |(pool, server)| (Some(pool), server));
-    let mut query = api::SessionQuery {
-        pool,
-        server,
-        active: list.active,
-        after: None,
-        limit: None,
-    };
-    let mut found = api::SessionPage {
-        sessions: Vec::new(),
-        next: None,
-    };
-    let mut wanted = list.limit;
-    loop {
-        query.limit = Some(wanted.min(SESSIONS_PAGE));
-        let page = client.sessions(&query).await?;
-        wanted = wanted.saturating_sub(u32::try_from(page.sessions.len()).unwrap_or(u32::MAX));
-        found.sessions.extend(page.sessions);
-        found.next = page.next;
-        if wanted == 0 || found.next.is_none() {
-            break;
-        }
-        query.after.clone_from(&found.next);
-    }
-    if json {
-        output::json(&found);
-    } else {
-        print_sessions(&found);
-    }
-    Ok(Exit::Done)
-}
-
-fn print_sessions(found: &api::SessionPage) {
-    let heads = [
-        "SESSION", "SERVER", "STATE", "QUIET", "STARTED", "REQUESTS", "OPEN", "CLIENT",
-    ];
-    let rows = found.sessions.iter().map(|session| {
-        vec![
-            session.id.clone(),
-            format!("{}/{}", session.pool, session.server),
-            session.state.clone(),
-            span(session.quiet_ms),
-            session.started.to_string(),
-            session.requests.to_string(),
-            session.open.to_string(),
-            session.client.clone(),
-        ]
-    });
-    print_table(&heads, rows, "no sessions");
-    if found.next.is_some() {
-        output::line(format!(
-            "the first {} are shown; more with --limit",
-            found.sessions.len()
-        ));
     }
 }
 

@@ -8,17 +8,22 @@ use crate::show;
 use axum::extract::State;
 use axum::{Extension, Json};
 use ebbtide_api::{
-    AddServer, Changed, CloseRequest, DrainRequest, ErrorBody, ErrorKind, HoldRequest, ReasonQuery,
+    AddServer, Changed, CloseRequest, DrainRequest, ErrorBody, ErrorKind, HoldRequest,
     ReasonRequest, RemoveQuery, SetServer, Timestamp,
 };
 use ebbtide_core::{
-    BlockNew, Close, Command, Millis, Refusal, ServerChange, ServerConfig, ServerName, SessionId,
+    BlockNew, Close, Command, Millis, Refusal, ServerChange, ServerConfig, ServerName,
 };
 use std::net::SocketAddr;
 
-type Answer = Result<Json<Changed>, ApiError>;
+pub(super) type Answer = Result<Json<Changed>, ApiError>;
 
-async fn carry_out(app: &App, caller: &Caller, reason: Option<String>, command: Command) -> Answer {
+pub(super) async fn carry_out(
+    app: &App,
+    caller: &Caller,
+    reason: Option<String>,
+    command: Command,
+) -> Answer {
     let done = app.inbox.command(caller.actor(reason)?, command).await;
     told(app, done)
 }
@@ -238,25 +243,6 @@ pub(super) async fn remove_server(
     let (server, force) = (ServerName::new(pool, server), query.force);
     let command = Command::RemoveServer { server, force };
     carry_out(&app, &caller, query.reason, command).await
-}
-
-/// Ends one session.
-#[utoipa::path(delete, path = "/sessions/{id}", tag = "change",
-    params(("id" = String, Path), ReasonQuery),
-    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
-pub(super) async fn end_session(
-    State(app): State<App>,
-    Extension(caller): Extension<Caller>,
-    Names(id): Names<String>,
-    Params(query): Params<ReasonQuery>,
-) -> Answer {
-    let Some(id) = SessionId::parse(&id) else {
-        return Err(ApiError::not_found(format!(
-            "there is no session {id}; a session's number has sixteen digits, and `ebbtide \
-             sessions` lists them"
-        )));
-    };
-    carry_out(&app, &caller, query.reason, Command::EndSession { id }).await
 }
 
 /// Reads the configuration again.

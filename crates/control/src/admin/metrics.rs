@@ -106,7 +106,7 @@ static FAMILIES: &[Family] = &[
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
     counter("pool_requests", "pool", "Requests that came in", |s| s.of_pools(&[("", |slot| &slot.requests)])),
     counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, or none admits any", |s| s.of_pools(&[
-        ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
+        ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable), ("closed", |slot| &slot.refused_closed),
     ])),
     counter("pool_gateway_errors", "pool", "Answers that Ebbtide gave for a server that failed (502 and 504)", |s| s.of_pools(&[("", |slot| &slot.gateway_errors)])),
     counter("pool_tokens_refused", "pool, reason", "Session tokens that were not honoured, by reason", |s| s.of_pools(&[

@@ -10,6 +10,7 @@ mod openapi;
 mod reads;
 mod routes;
 mod serve;
+mod sessions;
 mod stream;
 mod tokens;
 

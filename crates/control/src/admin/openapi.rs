@@ -1,6 +1,6 @@
 //! The description of the API.
 
-use super::{changes, reads, stream, tokens};
+use super::{changes, reads, sessions, stream, tokens};
 use axum::Json;
 use ebbtide_api::PREFIX;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -19,10 +19,10 @@ use utoipa::{Modify, OpenApi};
     ),
     servers((url = PREFIX)),
     paths(
-        reads::status, reads::pool, reads::server, reads::wait, reads::sessions, reads::audit,
+        reads::status, reads::pool, reads::server, reads::wait, sessions::list, reads::audit,
         stream::events, changes::ready, changes::hold, changes::drain, changes::maintenance,
         changes::forget, changes::close, changes::open, changes::add_server, changes::set_server, changes::remove_server,
-        changes::end_session, changes::reload, changes::rotate_token_secret, tokens::list,
+        sessions::end_one, sessions::end, changes::reload, changes::rotate_token_secret, tokens::list,
         tokens::create, tokens::remove, document
     ),
     security(("token" = [])),

@@ -7,10 +7,10 @@ use crate::show;
 use axum::Json;
 use axum::extract::State;
 use ebbtide_api::{
-    AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, SessionPage,
-    SessionQuery, Status, WaitAnswer, WaitFor, WaitQuery,
+    AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, Status, WaitAnswer,
+    WaitFor, WaitQuery,
 };
-use ebbtide_core::{NodeStatus, SessionId, SessionState, Snapshot};
+use ebbtide_core::{NodeStatus, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
@@ -72,7 +72,7 @@ async fn find_server(app: &App, pool: &str, server: &str) -> Result<ServerStatus
     })
 }
 
-fn no_pool(pool: &str) -> ApiError {
+pub(super) fn no_pool(pool: &str) -> ApiError {
     ApiError::not_found(format!(
         "there is no pool {pool}; `ebbtide status` lists those there are"
     ))
@@ -134,85 +134,6 @@ fn has_reached(server: &ServerStatus, what: WaitFor) -> bool {
     }
 }
 
-/// A page of the sessions, by number.
-#[utoipa::path(get, path = "/sessions", tag = "read", params(SessionQuery),
-    responses((status = 200, body = SessionPage), (status = "default", body = ErrorBody)))]
-pub(super) async fn sessions(
-    State(app): State<App>,
-    Params(query): Params<SessionQuery>,
-) -> Answer<SessionPage> {
-    let limit = page_size(query.limit)?;
-    let after = match &query.after {
-        None => None,
-        Some(text) => Some(SessionId::parse(text).ok_or_else(|| {
-            ApiError::invalid(format!("after: {text:?} is not the number of a session"))
-        })?),
-    };
-    let snapshot = app.snapshot();
-    let wanted = Wanted::find(&query, &snapshot)?;
-    let table = Arc::clone(&app.sessions);
-    // A million sessions take a while to look through; deadlines do not wait for it.
-    let page = tokio::task::spawn_blocking(move || {
-        let now = clock();
-        let mut found = table.list(&snapshot, after, limit + 1, |session| {
-            let idle = || {
-                let active = snapshot.pool(session.pool)?.config.sticky.active;
-                Some(session.state(now.moment, active) != SessionState::Active)
-            };
-            wanted.pool.is_none_or(|pool| session.pool == pool)
-                && wanted.server.is_none_or(|server| session.server == server)
-                && !(wanted.active && idle() != Some(false))
-        });
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| more);
-        SessionPage {
-            next: next.map(|session| session.id.to_string()),
-            sessions: found
-                .iter()
-                .filter_map(|session| show::session(session, &snapshot, now))
-                .collect(),
-        }
-    });
-    page.await.map(Json).map_err(|_| ApiError::stopping())
-}
-
-/// Which sessions are wanted.
-struct Wanted {
-    pool: Option<ebbtide_core::PoolKey>,
-    server: Option<ebbtide_core::ServerKey>,
-    active: bool,
-}
-
-impl Wanted {
-    fn find(query: &SessionQuery, snapshot: &Snapshot) -> Result<Self, ApiError> {
-        let pool = match &query.pool {
-            None => None,
-            Some(name) => Some(snapshot.pool_named(name).ok_or_else(|| no_pool(name))?),
-        };
-        let server = match (&query.server, pool) {
-            (None, _) => None,
-            (Some(_), None) => {
-                let text = "server: say of which pool, too";
-                return Err(ApiError::invalid(text.into()));
-            }
-            (Some(name), Some(pool)) => {
-                let mut servers = pool.servers.iter();
-                let found = servers.find(|server| *server.name == **name);
-                Some(found.ok_or_else(|| {
-                    let pool = &pool.config.name;
-                    ApiError::not_found(format!("there is no server {pool}/{name}"))
-                })?)
-            }
-        };
-        Ok(Self {
-            pool: pool.map(|pool| pool.key),
-            server: server.map(|server| server.key),
-            active: query.active,
-        })
-    }
-}
-
 /// A page of the audit log, the newest line first.
 #[utoipa::path(get, path = "/audit", tag = "read", params(AuditQuery),
     responses((status = 200, body = AuditPage), (status = "default", body = ErrorBody)))]
@@ -236,7 +157,7 @@ pub(super) async fn audit(
     }))
 }
 
-fn page_size(limit: Option<u32>) -> Result<usize, ApiError> {
+pub(super) fn page_size(limit: Option<u32>) -> Result<usize, ApiError> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     match limit {
         1..=PAGE_MAX => Ok(limit as usize),

@@ -64,7 +64,7 @@ pub(super) enum ServerEdit {
 
 /// What becomes different of the node.
 pub(super) enum NodeEdit {
-    EndSession(SessionId),
+    EndSessions(Vec<SessionId>),
     TokenSecrets(TokenSecrets),
     Config(Arc<Config>),
 }
@@ -132,9 +132,10 @@ impl State {
 
     fn edit_node(&mut self, edit: NodeEdit, answer: &Answer, now: Now, outputs: &mut Vec<Output>) {
         match edit {
-            NodeEdit::EndSession(id) => {
-                let reason = EndReason::EndedByOperator;
-                self.sessions.end_by_id(id, reason, now);
+            NodeEdit::EndSessions(ids) => {
+                for id in ids {
+                    self.sessions.end_by_id(id, EndReason::EndedByOperator, now);
+                }
             }
             NodeEdit::TokenSecrets(secrets) => self.token_secrets = secrets,
             NodeEdit::Config(config) => {

@@ -1,6 +1,8 @@
 //! Planning: each command is judged by the present state, before anything is stored.
 
-use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, ServerChange};
+use crate::command::{
+    Actor, Answer, Command, Refusal, RefusalKind, SESSIONS_ENDED_MAX, ServerChange,
+};
 use crate::config::ServerConfig;
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
 use crate::driver::closing::check_message;
@@ -41,7 +43,7 @@ impl State {
             Command::Close { pool, close } => planner.close(pool, close),
             Command::Open { pool } => planner.open(pool),
             Command::Forget { server } => planner.forget(server),
-            Command::EndSession { id } => planner.end_session(id),
+            Command::EndSessions { ids } => planner.end_sessions(ids),
             Command::AddServer { pool, server } => planner.add_server(pool, server),
             Command::RemoveServer { server, force } => planner.remove_server(server, force),
             Command::SetServer { server, change } => planner.set_server(server, change),
@@ -267,29 +269,61 @@ impl Planner<'_> {
         Ok(self.of_server("forget", name, edit, writes, text, false))
     }
 
-    fn end_session(&self, id: SessionId) -> Result<Plan, Refusal> {
-        let Found::Live(session) = self.state.sessions.find(id) else {
-            return Err(Refusal::not_found(format!(
-                "there is no live session {id}; `ebbtide sessions` lists those there are"
+    fn end_sessions(&self, ids: Vec<SessionId>) -> Result<Plan, Refusal> {
+        if ids.len() > SESSIONS_ENDED_MAX {
+            return Err(Refusal::invalid(format!(
+                "at most {SESSIONS_ENDED_MAX} sessions are ended at a time, not {}",
+                ids.len()
             )));
+        }
+        let live: Vec<(SessionId, ServerName)> = ids
+            .iter()
+            .filter_map(|id| match self.state.sessions.find(*id) {
+                Found::Live(session) => Some((*id, self.state.name_of(session.server)?.clone())),
+                Found::Ended | Found::Unknown => None,
+            })
+            .collect();
+        let (target, text) = match (live.as_slice(), ids.as_slice()) {
+            ([], [id]) => {
+                return Err(Refusal::not_found(format!(
+                    "there is no live session {id}; `ebbtide sessions` lists those there are"
+                )));
+            }
+            ([], _) => {
+                return Err(Refusal::not_found(
+                    "none of these sessions is live; `ebbtide sessions` lists those there are"
+                        .into(),
+                ));
+            }
+            ([(id, server)], _) => (
+                id.to_string(),
+                format!("session {id} on {server} was ended"),
+            ),
+            (many, _) => {
+                let number = count(many.len(), "session");
+                (number.clone(), format!("{number} were ended"))
+            }
         };
-        let Some(server) = self.state.name_of(session.server).cloned() else {
-            return Err(Refusal::not_found(format!("session {id} has no server")));
-        };
+        let writes = live.iter().map(|(id, server)| Write::EndedSession {
+            id: *id,
+            server: server.clone(),
+            until: self.token_expiry(&server.pool),
+        });
+        let writes = writes.collect();
+        let ids = live.into_iter().map(|(id, _)| id).collect();
+        let change = Change::Node(NodeEdit::EndSessions(ids));
+        Ok(self.plan("sessions end", target, change, writes, text, false))
+    }
+
+    /// When the last token that may be out there now for this pool has expired.
+    fn token_expiry(&self, pool: &str) -> WallTime {
         let reuse = self
             .state
             .pools
-            .get(&server.pool)
+            .get(pool)
             .map_or(Millis(0), |pool| pool.config.sticky.reuse);
         let life = Snapshot::token_life(reuse);
-        let writes = vec![Write::EndedSession {
-            id,
-            server: server.clone(),
-            until: WallTime(self.now.wall.0.saturating_add(life.0)),
-        }];
-        let text = format!("session {id} on {server} was ended");
-        let change = Change::Node(NodeEdit::EndSession(id));
-        Ok(self.plan("sessions end", id.to_string(), change, writes, text, false))
+        WallTime(self.now.wall.0.saturating_add(life.0))
     }
 
     fn add_server(&self, pool: String, server: ServerConfig) -> Result<Plan, Refusal> {

@@ -207,7 +207,9 @@ impl World {
             ["forget", name] => Command::Forget {
                 server: server(name),
             },
-            ["end", id] => Command::EndSession { id: session(id) },
+            ["end", ids @ ..] => Command::EndSessions {
+                ids: ids.iter().map(|id| session(id)).collect(),
+            },
             ["add", name, port] => {
                 let name = server(name);
                 let address = ([127, 0, 0, 1], port.parse().unwrap()).into();

@@ -1,13 +1,15 @@
 //! Makes the configuration out of a file that the table has checked value by value, and checks what
 //! concerns several values at once.
 
+use super::gate::gate;
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
 use ebbtide_core::{
-    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, Millis, PoolConfig,
-    ServerConfig, StickySettings, NoticeSettings};
+    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall, Millis,
+    NoticeSettings, PoolConfig, ServerConfig, StickySettings, UserSource,
+};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -36,17 +38,17 @@ pub(super) fn build(table: &DeTable<'_>) -> Result<Loaded, Vec<Problem>> {
 
 /// The value of a setting that has a default; a wrong one has been reported, so that what is made
 /// of it is never used.
-fn value<T: Default>(read: Option<Read<T>>) -> T {
+pub(super) fn value<T: Default>(read: Option<Read<T>>) -> T {
     read.map(|read| read.value).unwrap_or_default()
 }
 
 /// The value of a setting that may be absent.
-fn maybe<T>(read: Option<Read<T>>) -> Option<T> {
+pub(super) fn maybe<T>(read: Option<Read<T>>) -> Option<T> {
     read.map(|read| read.value)
 }
 
 /// A count, which the table's bounds keep within the type.
-fn number<T: TryFrom<u64> + Default>(read: Option<Read<u64>>) -> T {
+pub(super) fn number<T: TryFrom<u64> + Default>(read: Option<Read<u64>>) -> T {
     T::try_from(value(read)).unwrap_or_default()
 }
 
@@ -180,8 +182,12 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             health: (!pool.is_off("health")).then(|| health(&pool.section("health"))),
             contact: maybe(pool.text("contact")),
             http: http(&pool),
-            notice: NoticeSettings::defaults(),
-            user: None,
+            notice: notice(&pool.section("notice")),
+            gate: gate(&pool),
+            user: user(&pool.section("user")),
+            logout_call: pool
+                .writes("logout_call")
+                .then(|| logout_call(&pool.section("logout_call"))),
             upgrade: None,
             servers,
             name,
@@ -262,8 +268,51 @@ fn sticky(
     StickySettings {
         reuse,
         active,
-        idle_end: None,
+        idle_end: maybe(sticky.duration("idle_end")),
         cookie,
+    }
+}
+
+/// Where requests name their user; more than one place is a mistake.
+fn user(user: &Section<'_, '_>) -> Option<UserSource> {
+    let sources = [
+        user.text("header")
+            .map(|read| (read.span, UserSource::Header(read.value))),
+        user.text("cookie")
+            .map(|read| (read.span, UserSource::Cookie(read.value))),
+        user.flag("basic")
+            .filter(|read| read.value)
+            .map(|read| (read.span, UserSource::Basic)),
+    ];
+    let mut sources = sources.into_iter().flatten();
+    let (_, first) = sources.next().or_else(|| {
+        if user.written {
+            user.report(
+                &user.span,
+                format!("{}: does not say where", user.shown()),
+                "needs one of `header`, `cookie`, `basic`",
+                Some("write `user = { header = \"X-Remote-User\" }`".into()),
+            );
+        }
+        None
+    })?;
+    if let Some((span, _)) = sources.next() {
+        user.report(
+            &span,
+            format!("{}: a user is named in one place", user.shown()),
+            "the second one",
+            Some("keep one of `header`, `cookie` and `basic`".into()),
+        );
+    }
+    Some(first)
+}
+
+fn logout_call(call: &Section<'_, '_>) -> LogoutCall {
+    LogoutCall {
+        method: value(call.word("method")).to_owned(),
+        path: value(call.text("path")),
+        timeout: value(call.duration("timeout")),
+        concurrency: number(call.count("concurrency")),
     }
 }
 
@@ -314,6 +363,13 @@ fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>, h
     }
 }
 
+fn notice(notice: &Section<'_, '_>) -> NoticeSettings {
+    NoticeSettings {
+        reminders: value(notice.durations("reminders")),
+        inject: value(notice.flag("inject")),
+    }
+}
+
 fn http(pool: &Section<'_, '_>) -> HttpSettings {
     let (timeouts, limits) = (pool.section("timeouts"), pool.section("limits"));
     let prefix = pool.text("prefix");
@@ -341,6 +397,7 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
         connections_max: number(limits.count("connections")),
         upstream_idle_max: number(limits.count("upstream_idle")),
         upstream_idle_timeout: value(timeouts.duration("upstream_idle")),
+        event_streams_max: number(limits.count("event_streams")),
         retry_percent: number(pool.count("retry_percent")),
     }
 }

@@ -211,9 +211,23 @@ impl<'r, 'i> Section<'r, 'i> {
         })
     }
 
+    pub fn flag(&self, name: &str) -> Option<Read<bool>> {
+        self.typed(name, |value| match value {
+            Value::Flag(flag) => Some(flag),
+            _ => None,
+        })
+    }
+
     pub fn duration(&self, name: &str) -> Option<Read<Millis>> {
         self.typed(name, |value| match value {
             Value::Duration(span) => Some(span),
+            _ => None,
+        })
+    }
+
+    pub fn durations(&self, name: &str) -> Option<Read<Vec<Millis>>> {
+        self.typed(name, |value| match value {
+            Value::Durations(spans) => Some(spans),
             _ => None,
         })
     }

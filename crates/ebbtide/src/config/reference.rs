@@ -63,7 +63,12 @@ fn value(kind: Kind) -> String {
             format!("{least} to {most} bytes, or a text such as `\"32KiB\"`")
         }
         Kind::Duration(least, most) => format!("duration, `{least}` to `{most}`"),
+        Kind::Flag => "true or false".into(),
+        Kind::Durations(count_max, least, most) => {
+            format!("list of at most {count_max} durations, each `{least}` to `{most}`")
+        }
         Kind::Text => "text".into(),
+        Kind::FieldName => "name of a field".into(),
         Kind::UrlPath => "path of a URL".into(),
         Kind::UrlPaths => "list of paths of URLs".into(),
         Kind::CookieName => "name of a cookie".into(),

@@ -2,6 +2,7 @@
 
 use super::settings::{self, Default, Kind, SECTIONS, Section, Setting, Short};
 use super::value::Value;
+use ebbtide_core::Millis;
 use serde_json::{Map, Value as Json, json};
 
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
@@ -75,7 +76,9 @@ fn setting(setting: &Setting) -> Json {
     if let Default::Value(text) = setting.default {
         schema["default"] = match super::read::default_value(setting, text) {
             Value::Number(number) => json!(number),
+            Value::Flag(flag) => json!(flag),
             Value::Texts(texts) => json!(texts),
+            Value::Durations(spans) => json!(spans.iter().map(Millis::to_string).collect::<Vec<_>>()),
             _ => json!(text.trim_matches('"')),
         };
     }
@@ -93,7 +96,13 @@ fn kind(kind: Kind) -> Json {
                 { "type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB)$" },
             ],
         }),
+        Kind::Flag => json!({ "type": "boolean" }),
         Kind::Duration(..) => json!({ "type": "string", "pattern": DURATION }),
+        Kind::Durations(count_max, ..) => json!({
+            "type": "array",
+            "items": { "type": "string", "pattern": DURATION },
+            "maxItems": count_max,
+        }),
         Kind::UrlPath => json!({ "type": "string", "pattern": "^/" }),
         Kind::UrlPaths => {
             json!({ "type": "array", "items": { "type": "string", "pattern": "^/" } })
@@ -103,7 +112,7 @@ fn kind(kind: Kind) -> Json {
         }
         Kind::OneOf(words, _) => json!({ "enum": words }),
         Kind::Pool => json!({ "type": "string", "pattern": NAME }),
-        Kind::Text | Kind::CookieName | Kind::Statuses | Kind::FilePath => {
+        Kind::Text | Kind::CookieName | Kind::FieldName | Kind::Statuses | Kind::FilePath => {
             json!({ "type": "string", "minLength": 1 })
         }
     }

@@ -25,8 +25,14 @@ pub enum Kind {
     Bytes(u64, u64),
     /// Text such as `"250ms"`, `"20m"` or `"1h30m"`, within bounds.
     Duration(Millis, Millis),
+    /// `true` or `false`.
+    Flag,
+    /// A list of durations: at most so many, each within bounds.
+    Durations(usize, Millis, Millis),
     /// One line of text.
     Text,
+    /// The name of a field of HTTP requests.
+    FieldName,
     /// The path of a URL.
     UrlPath,
     /// Several paths of URLs.
@@ -140,10 +146,41 @@ pub const SECTIONS: &[Section] = &[
         "How long a session binds its user to its server.",
     ),
     section(
+        "pools.*.user",
+        Short::None,
+        "Where requests name their user, so that `ebbtide sessions` can show and find people: one \
+         of the three. Without it sessions have no names.",
+    ),
+    section(
+        "pools.*.logout_call",
+        Short::None,
+        "A request to the server for each session that a deadline, `idle_end` or an operator ends, \
+         with that user's cookies, so that the session in the application ends too.",
+    ),
+    section(
         "pools.*.health",
         Short::False,
         "How the servers are probed. Without a `path`, being able to connect is enough. \
          `health = false` probes nothing and takes every server to be well.",
+    ),
+    section(
+        "pools.*.notice",
+        Short::None,
+        "What users are told in their windows while a deadline stands. \
+         See [maintenance.md](maintenance.md#what-users-see).",
+    ),
+    section(
+        "pools.*.pages",
+        Short::None,
+        "Pages of your own for those who cannot get in; each file is read again when it changes, up \
+         to 1 MiB. `{{message}}`, `{{began}}`, `{{ends}}`, `{{expected_end}}`, `{{contact}}` and \
+         `{{pool}}` in them are replaced by text.",
+    ),
+    section(
+        "pools.*.health_page",
+        Short::None,
+        "The pool's own health page (`PREFIX/health` and `health_alias`), in the form that a \
+         balancer in front looks for.",
     ),
     section(
         "pools.*.timeouts",
@@ -263,6 +300,26 @@ pub const SETTINGS: &[Setting] = &[
          that asks for a path of its own.",
     ),
     setting(
+        "pools.*.queue",
+        seconds(1, 300),
+        Default::Else("off: the full page at once"),
+        "How long a new user waits in line for a place while every server is full, before the full \
+         page.",
+    ),
+    setting(
+        "pools.*.queue_max",
+        Kind::Count(1, 100_000),
+        Default::Value("1000"),
+        "Most new users in line; each holds a connection. The next one gets the full page at once.",
+    ),
+    setting(
+        "pools.*.end_grace",
+        Kind::Duration(Millis(0), Millis(900)),
+        Default::Value("\"500ms\""),
+        "How long a request that is being answered may go on after the deadline of its session. \
+         Nothing outlives a deadline by more than a second.",
+    ),
+    setting(
         "pools.*.logout",
         Kind::UrlPaths,
         Default::Value("[]"),
@@ -298,11 +355,110 @@ pub const SETTINGS: &[Setting] = &[
          `reuse` is shorter than the default, `reuse` counts.",
     ),
     setting(
+        "pools.*.sticky.idle_end",
+        seconds(10, 30 * DAY),
+        Default::Else("never"),
+        "After how long without a sign of life from its user a session ends, even if a WebSocket of \
+         it is still open: so that a browser left alone does not look active for ever.",
+    ),
+    setting(
         "pools.*.sticky.cookie",
         Kind::CookieName,
         Default::Else("`ebbtide_` and the pool's name"),
         "The name of the token cookie. Browsers do not tell ports of one host apart, so two pools \
          need two names.",
+    ),
+    setting(
+        "pools.*.user.header",
+        Kind::FieldName,
+        Default::Else("none"),
+        "The field that names the user, such as \"X-Remote-User\". Only where a proxy of yours sets \
+         it: clients can write what they like.",
+    ),
+    setting(
+        "pools.*.user.cookie",
+        Kind::CookieName,
+        Default::Else("none"),
+        "The cookie that holds the user's name.",
+    ),
+    setting(
+        "pools.*.user.basic",
+        Kind::Flag,
+        Default::Value("false"),
+        "The user name of basic authentication (RFC 7617).",
+    ),
+    setting(
+        "pools.*.logout_call.path",
+        Kind::UrlPath,
+        Default::Required,
+        "The path that logs out, such as \"/logout\".",
+    ),
+    setting(
+        "pools.*.logout_call.method",
+        Kind::OneOf(&["GET", "POST", "DELETE"], &[]),
+        Default::Value("\"GET\""),
+        "The request's method.",
+    ),
+    setting(
+        "pools.*.logout_call.timeout",
+        milliseconds(100, 60),
+        Default::Value("\"5s\""),
+        "How long each call may take.",
+    ),
+    setting(
+        "pools.*.logout_call.concurrency",
+        Kind::Count(1, 1000),
+        Default::Value("16"),
+        "Most calls to the pool's servers at the same time.",
+    ),
+    setting(
+        "pools.*.pages.closed",
+        Kind::FilePath,
+        Default::Else("the built-in page"),
+        "The page of a closed pool, in HTML.",
+    ),
+    setting(
+        "pools.*.pages.full",
+        Kind::FilePath,
+        Default::Else("the built-in page"),
+        "The page of a pool whose servers are all full, in HTML.",
+    ),
+    setting(
+        "pools.*.pages.full_text",
+        Kind::Text,
+        Default::Else("that all sessions are in use"),
+        "What the built-in full page says.",
+    ),
+    setting(
+        "pools.*.health_page.template",
+        Kind::Text,
+        Default::Else("the status alone"),
+        "The page, with `{{status}}` where `ACTIVE - 12 Sessions Available`, `ON HOLD` or `ALL \
+         SESSIONS IN USE` is to stand.",
+    ),
+    setting(
+        "pools.*.health_page.content_type",
+        Kind::Text,
+        Default::Value("\"text/plain; charset=utf-8\""),
+        "Its `Content-Type`.",
+    ),
+    setting(
+        "pools.*.health_page.active",
+        Kind::Count(200, 599),
+        Default::Value("200"),
+        "The status while new sessions are admitted.",
+    ),
+    setting(
+        "pools.*.health_page.hold",
+        Kind::Count(200, 599),
+        Default::Value("503"),
+        "The status while none are, or the pool is closed.",
+    ),
+    setting(
+        "pools.*.health_page.full",
+        Kind::Count(200, 599),
+        Default::Value("503"),
+        "The status while every place is taken.",
     ),
     setting(
         "pools.*.health.kind",
@@ -364,6 +520,20 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Count(1, 65_535),
         Default::Else("the server's own"),
         "Another port to probe.",
+    ),
+    setting(
+        "pools.*.notice.reminders",
+        Kind::Durations(10, Millis::from_secs(10), Millis::from_secs(7 * DAY)),
+        Default::Value("[\"15m\", \"5m\", \"1m\"]"),
+        "How long before a deadline users are reminded with a pop-up. Those that are longer than the \
+         time given are left out.",
+    ),
+    setting(
+        "pools.*.notice.inject",
+        Kind::Flag,
+        Default::Value("true"),
+        "Whether HTML pages get the script that shows notices while one stands. An application that \
+         includes `PREFIX/notice.js` itself, or shows its own, does not need it.",
     ),
     setting(
         "pools.*.timeouts.head",
@@ -431,6 +601,13 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Count(0, 1_000_000),
         Default::Value("1000"),
         "Most idle connections kept to one server, over all workers.",
+    ),
+    setting(
+        "pools.*.limits.event_streams",
+        Kind::Count(0, 100_000),
+        Default::Value("10000"),
+        "Most event streams (`PREFIX/events`) to users' windows, over all workers. Windows beyond it \
+         ask every 15 seconds instead.",
     ),
     setting(
         "pools.*.servers.*.address",

@@ -11,8 +11,12 @@ use toml::de::DeValue;
 pub(super) enum Value {
     /// Of [`Kind::Count`] and [`Kind::Bytes`].
     Number(u64),
+    /// Of [`Kind::Flag`].
+    Flag(bool),
     /// Of [`Kind::Duration`].
     Duration(Millis),
+    /// Of [`Kind::Durations`].
+    Durations(Vec<Millis>),
     /// Of every kind of text; an address is not looked up yet.
     Text(String),
     /// Of [`Kind::OneOf`].
@@ -55,7 +59,14 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
     match kind {
         Kind::Count(least, most) => within(integer(value)?, least, most, ""),
         Kind::Bytes(least, most) => within(bytes(value)?, least, most, " bytes"),
-        Kind::Duration(least, most) => duration_within(value, least, most),
+        Kind::Duration(least, most) => duration_within(value, least, most).map(Value::Duration),
+        Kind::Durations(count_max, least, most) => {
+            durations(value, count_max, least, most).map(Value::Durations)
+        }
+        Kind::Flag => value.as_bool().map(Value::Flag).ok_or_else(|| {
+            let what = format!("expected true or false, found {}", article(value));
+            Mistake::new(what, "write true or false, without quotes")
+        }),
         Kind::UrlPaths => {
             let array = value.as_array().ok_or_else(|| {
                 Mistake::new(
@@ -71,6 +82,7 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
         Kind::Text | Kind::FilePath => plain(text(value, "text in quotes")?).map(Value::Text),
         Kind::UrlPath => url_path(text(value, "a path in quotes")?).map(Value::Text),
         Kind::CookieName => cookie_name(text(value, "a name in quotes")?).map(Value::Text),
+        Kind::FieldName => field_name(text(value, "a name in quotes")?).map(Value::Text),
         Kind::Pool => Ok(Value::Text(text(value, "a pool's name in quotes")?.into())),
         Kind::ServerAddress | Kind::ListenAddress => {
             let address = text(value, "an address in quotes, such as \"10.0.0.11:8080\"")?;
@@ -153,13 +165,37 @@ fn bytes(value: &DeValue<'_>) -> Result<u64, Mistake> {
     number.checked_mul(factor).ok_or_else(wrong)
 }
 
-fn duration_within(value: &DeValue<'_>, least: Millis, most: Millis) -> Result<Value, Mistake> {
+fn durations(
+    value: &DeValue<'_>,
+    count_max: usize,
+    least: Millis,
+    most: Millis,
+) -> Result<Vec<Millis>, Mistake> {
+    let array = value.as_array().ok_or_else(|| {
+        Mistake::new(
+            format!("expected a list of durations, found {}", article(value)),
+            "write [\"15m\", \"5m\"]",
+        )
+    })?;
+    if array.len() > count_max {
+        return Err(Mistake::new(
+            format!("{} durations are too many", array.len()),
+            format!("expected at most {count_max}"),
+        ));
+    }
+    let spans = array
+        .iter()
+        .map(|item| duration_within(item.get_ref(), least, most));
+    spans.collect()
+}
+
+fn duration_within(value: &DeValue<'_>, least: Millis, most: Millis) -> Result<Millis, Mistake> {
     let span = match value {
         DeValue::Integer(number) => duration(&number.to_string())?,
         other => duration(text(other, "a duration in quotes, such as \"20m\"")?)?,
     };
     if (least..=most).contains(&span) {
-        return Ok(Value::Duration(span));
+        return Ok(span);
     }
     Err(Mistake::new(
         format!("`{span}` is out of bounds"),
@@ -375,6 +411,18 @@ fn url_path(text: &str) -> Result<String, Mistake> {
 }
 
 /// RFC 6265 section 4.1.1: a cookie's name is a token (RFC 9110 section 5.6.2).
+/// RFC 9110, 5.1: a token.
+fn field_name(text: &str) -> Result<String, Mistake> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if !text.is_empty() && text.len() <= 256 && text.bytes().all(is_token) {
+        return Ok(text.into());
+    }
+    Err(Mistake::new(
+        format!("`{}` cannot name a field", text.escape_debug()),
+        "expected a name such as \"X-Remote-User\"",
+    ))
+}
+
 fn cookie_name(text: &str) -> Result<String, Mistake> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if (1..=128).contains(&text.len()) && text.bytes().all(token) {

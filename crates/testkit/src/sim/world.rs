@@ -619,7 +619,7 @@ impl World {
             Order::Forget(server) => Command::Forget { server },
             Order::EndSession { client, pool } => {
                 let id = self.clients[client].tokens[pool].last()?.session;
-                Command::EndSession { id }
+                Command::EndSessions { ids: vec![id] }
             }
             Order::Set(server, weight, max) => Command::SetServer {
                 server,

@@ -64,7 +64,7 @@ impl Judge {
                 (Some(server), Asks::Intent(Want::Maintenance), *force)
             }
             Command::Forget { server } => (Some(server), Asks::Forget, true),
-            Command::EndSession { id } => (None, Asks::EndSession(*id), true),
+            Command::EndSessions { ids } => (None, Asks::EndSession(ids[0]), true),
             Command::RemoveServer { server, force } => (Some(server), Asks::Live(false), *force),
             Command::SetServer { server, change } => {
                 let max = change.max_sessions.flatten();

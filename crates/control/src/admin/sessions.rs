@@ -1,0 +1,241 @@
+//! Sessions: who is where, and ending them.
+
+use super::access::Caller;
+use super::answer::{ApiError, Body, Names, Params};
+use super::app::App;
+use super::changes::{Answer, carry_out};
+use super::reads::{no_pool, page_size};
+use crate::clock::clock;
+use crate::show;
+use axum::extract::State;
+use axum::{Extension, Json};
+use ebbtide_api::{Changed, EndSessionsRequest, ErrorBody, ReasonQuery, SessionPage, SessionQuery};
+use ebbtide_core::{
+    Command, Now, PoolKey, SESSIONS_ENDED_MAX, ServerKey, Session, SessionId, SessionState,
+    Snapshot,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A page of the sessions, by number.
+#[utoipa::path(get, path = "/sessions", tag = "read", params(SessionQuery),
+    responses((status = 200, body = SessionPage), (status = "default", body = ErrorBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Params(query): Params<SessionQuery>,
+) -> Result<Json<SessionPage>, ApiError> {
+    let limit = page_size(query.limit)?;
+    let after = query.after.as_deref().map(number).transpose()?;
+    let snapshot = app.snapshot();
+    let wanted = Wanted {
+        place: Place::find(query.pool.as_deref(), query.server.as_deref(), &snapshot)?,
+        user: query.user,
+        search: query.search.map(|text| text.to_lowercase()),
+        state: query.active.then_some(SessionState::Active),
+        ids: None,
+    };
+    let table = Arc::clone(&app.sessions);
+    // A million sessions take a while to look through; deadlines do not wait for it.
+    let page = tokio::task::spawn_blocking(move || {
+        let now = clock();
+        let fits = |session: &Session| wanted.fits(session, &snapshot, now);
+        let mut found = match query.ended {
+            false => table.list(&snapshot, after, limit + 1, fits),
+            true => table.list_ended(after, limit + 1, fits),
+        };
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = found.last().filter(|_| more);
+        SessionPage {
+            next: next.map(|session| session.id.to_string()),
+            sessions: found
+                .iter()
+                .filter_map(|session| show::session(session, &snapshot, now))
+                .collect(),
+        }
+    });
+    page.await.map(Json).map_err(|_| ApiError::stopping())
+}
+
+/// Ends one session.
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "change",
+    params(("id" = String, Path), ReasonQuery),
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn end_one(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Names(id): Names<String>,
+    Params(query): Params<ReasonQuery>,
+) -> Answer {
+    let Some(id) = SessionId::parse(&id) else {
+        return Err(ApiError::not_found(format!(
+            "there is no session {id}; a session's number has sixteen digits, and `ebbtide \
+             sessions` lists them"
+        )));
+    };
+    let command = Command::EndSessions { ids: vec![id] };
+    carry_out(&app, &caller, query.reason, command).await
+}
+
+/// Ends every live session that fits what is said.
+#[utoipa::path(post, path = "/sessions/end", tag = "change", request_body = EndSessionsRequest,
+    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+pub(super) async fn end(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Body(body): Body<EndSessionsRequest>,
+) -> Answer {
+    let reason = body.reason.clone();
+    if (EndSessionsRequest {
+        reason: None,
+        ..body.clone()
+    }) == EndSessionsRequest::default()
+    {
+        return Err(ApiError::invalid(
+            "say which sessions: by ids, pool, server, user or search".into(),
+        ));
+    }
+    if body.ids.len() > SESSIONS_ENDED_MAX {
+        return Err(ApiError::invalid(format!(
+            "ids: at most {SESSIONS_ENDED_MAX} at a time"
+        )));
+    }
+    let ids: BTreeSet<SessionId> = body
+        .ids
+        .iter()
+        .map(|id| number(id))
+        .collect::<Result<_, _>>()?;
+    let snapshot = app.snapshot();
+    let wanted = Arc::new(Wanted {
+        place: Place::find(body.pool.as_deref(), body.server.as_deref(), &snapshot)?,
+        user: body.user,
+        search: body.search.map(|text| text.to_lowercase()),
+        state: body.idle.then_some(SessionState::Idle),
+        ids: (!ids.is_empty()).then_some(ids),
+    });
+    let mut after = None;
+    let mut ended = 0;
+    let mut last: Option<Changed> = None;
+    loop {
+        let (table, wanted) = (Arc::clone(&app.sessions), Arc::clone(&wanted));
+        let snapshot = app.snapshot();
+        let page = tokio::task::spawn_blocking(move || {
+            let now = clock();
+            table.list(&snapshot, after, SESSIONS_ENDED_MAX, |session| {
+                wanted.fits(session, &snapshot, now)
+            })
+        });
+        let page = page.await.map_err(|_| ApiError::stopping())?;
+        let Some(newest) = page.last() else {
+            break;
+        };
+        after = Some(newest.id);
+        ended += page.len();
+        let ids = page.iter().map(|session| session.id).collect();
+        let command = Command::EndSessions { ids };
+        last = Some(carry_out(&app, &caller, reason.clone(), command).await?.0);
+    }
+    match last {
+        None => Err(ApiError::not_found(
+            "no live session fits; `ebbtide sessions` lists those there are".into(),
+        )),
+        Some(one) if ended <= SESSIONS_ENDED_MAX => Ok(Json(one)),
+        Some(last) => Ok(Json(Changed {
+            text: format!("{ended} sessions were ended"),
+            ..last
+        })),
+    }
+}
+
+fn number(text: &str) -> Result<SessionId, ApiError> {
+    SessionId::parse(text)
+        .ok_or_else(|| ApiError::invalid(format!("{text:?} is not the number of a session")))
+}
+
+/// Where sessions are wanted from.
+#[derive(Default)]
+struct Place {
+    pool: Option<PoolKey>,
+    server: Option<ServerKey>,
+}
+
+impl Place {
+    fn find(
+        pool: Option<&str>,
+        server: Option<&str>,
+        snapshot: &Snapshot,
+    ) -> Result<Self, ApiError> {
+        let pool = match pool {
+            None => None,
+            Some(name) => Some(snapshot.pool_named(name).ok_or_else(|| no_pool(name))?),
+        };
+        let server = match (server, pool) {
+            (None, _) => None,
+            (Some(_), None) => {
+                let text = "server: say of which pool, too";
+                return Err(ApiError::invalid(text.into()));
+            }
+            (Some(name), Some(pool)) => {
+                let mut servers = pool.servers.iter();
+                let found = servers.find(|server| *server.name == *name);
+                Some(found.ok_or_else(|| {
+                    let pool = &pool.config.name;
+                    ApiError::not_found(format!("there is no server {pool}/{name}"))
+                })?)
+            }
+        };
+        Ok(Self {
+            pool: pool.map(|pool| pool.key),
+            server: server.map(|server| server.key),
+        })
+    }
+}
+
+/// Which sessions are wanted.
+struct Wanted {
+    place: Place,
+    user: Option<String>,
+    /// In lower case.
+    search: Option<String>,
+    state: Option<SessionState>,
+    ids: Option<BTreeSet<SessionId>>,
+}
+
+impl Wanted {
+    fn fits(&self, session: &Session, snapshot: &Snapshot, now: Now) -> bool {
+        let Place { pool, server } = self.place;
+        let pool_fits = pool.is_none_or(|pool| session.pool == pool);
+        let server_fits = server.is_none_or(|server| session.server == server);
+        let id_fits = self
+            .ids
+            .as_ref()
+            .is_none_or(|ids| ids.contains(&session.id));
+        pool_fits
+            && server_fits
+            && id_fits
+            && self.state_fits(session, snapshot, now)
+            && self.words_fit(session)
+    }
+
+    fn state_fits(&self, session: &Session, snapshot: &Snapshot, now: Now) -> bool {
+        let Some(wanted) = self.state else {
+            return true;
+        };
+        let pool = snapshot.pool(session.pool);
+        pool.is_some_and(|pool| session.state(now.moment, pool.config.sticky.active) == wanted)
+    }
+
+    fn words_fit(&self, session: &Session) -> bool {
+        if self.user.is_none() && self.search.is_none() {
+            return true;
+        }
+        let user = session.user();
+        let user_fits = self.user.is_none() || self.user == user;
+        let has = |text: &str| {
+            let texts = [session.id.to_string(), session.client.to_string()];
+            let mut texts = texts.into_iter().chain(user);
+            texts.any(|found| found.to_lowercase().contains(text))
+        };
+        user_fits && self.search.as_deref().is_none_or(has)
+    }
+}

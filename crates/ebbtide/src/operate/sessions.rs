@@ -1,0 +1,126 @@
+//! `ebbtide sessions`: who is where, and ending them.
+
+use super::{Done, changed, print_table};
+use crate::cli::{SessionsCommand, SessionsList};
+use crate::exit::Exit;
+use crate::output;
+use crate::status_page::span;
+use ebbtide_api as api;
+use ebbtide_api::Client;
+
+/// Sessions on one page of the control API.
+const SESSIONS_PAGE: u32 = 1000;
+
+/// Lists sessions, over as many pages as it takes.
+pub(super) async fn list(client: &Client, list: SessionsList, json: bool) -> Done {
+    let (pool, server) = list
+        .of
+        .map_or((None, None), |(pool, server)| (Some(pool), server));
+    let mut query = api::SessionQuery {
+        pool,
+        server,
+        user: list.user,
+        search: list.search,
+        active: list.active,
+        ended: list.ended,
+        after: list.after.map(|id| id.to_string()),
+        limit: None,
+    };
+    let mut found = api::SessionPage {
+        sessions: Vec::new(),
+        next: None,
+    };
+    let mut wanted = list.limit;
+    loop {
+        query.limit = Some(wanted.min(SESSIONS_PAGE));
+        let page = client.sessions(&query).await?;
+        wanted = wanted.saturating_sub(u32::try_from(page.sessions.len()).unwrap_or(u32::MAX));
+        found.sessions.extend(page.sessions);
+        found.next = page.next;
+        if wanted == 0 || found.next.is_none() {
+            break;
+        }
+        query.after.clone_from(&found.next);
+    }
+    if json {
+        output::json(&found);
+    } else {
+        print_sessions(&found);
+    }
+    Ok(Exit::Done)
+}
+
+fn print_sessions(found: &api::SessionPage) {
+    let heads = [
+        "SESSION", "USER", "SERVER", "STATE", "QUIET", "STARTED", "REQUESTS", "BYTES", "OPEN",
+        "CLIENT",
+    ];
+    let rows = found.sessions.iter().map(|session| {
+        vec![
+            session.id.clone(),
+            session.user.clone().unwrap_or_default(),
+            format!("{}/{}", session.pool, session.server),
+            match &session.ended {
+                Some(why) => format!("ended: {why}"),
+                None => session.state.clone(),
+            },
+            span(session.quiet_ms),
+            session.started.to_string(),
+            session.requests.to_string(),
+            bytes(session.bytes),
+            session.open.to_string(),
+            session.client.clone(),
+        ]
+    });
+    print_table(&heads, rows, "no sessions");
+    if let Some(next) = &found.next {
+        output::line(format!(
+            "{} are shown; more with --limit, or from there with --after {next}",
+            found.sessions.len()
+        ));
+    }
+}
+
+/// An amount of bytes, as people say it.
+fn bytes(number: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fitting = units.into_iter().find(|(unit, _)| number >= *unit);
+    fitting.map_or_else(
+        || number.to_string(),
+        |(unit, name)| format!("{}.{} {name}", number / unit, number % unit * 10 / unit),
+    )
+}
+
+/// Ends sessions.
+pub(super) async fn end(client: &Client, command: SessionsCommand, json: bool) -> Done {
+    let SessionsCommand::End {
+        ids,
+        of,
+        user,
+        search,
+        idle,
+        why,
+    } = command;
+    let (pool, server) = of.map_or((None, None), |(pool, server)| (Some(pool), server));
+    let body = api::EndSessionsRequest {
+        ids: ids.iter().map(ToString::to_string).collect(),
+        pool,
+        server,
+        user,
+        search,
+        idle,
+        reason: why.reason,
+    };
+    changed(client.end_sessions(&body).await, json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_are_said_in_the_largest_unit_that_fits() {
+        let said = [0, 1023, 1024, 1_600_000, 5 << 30].map(bytes);
+        assert_eq!(said, ["0", "1023", "1.0 KiB", "1.5 MiB", "5.0 GiB"]);
+    }
+}
