@@ -18,4 +18,4 @@ pub use admin::{Admin, AdminError, metrics_reference, openapi};
 pub use clock::{boot_id, clock};
 pub use control::{Control, Options, Publish, Reload, Reloaded};
 pub use inbox::{Inbox, InboxReceiver, inbox};
-pub use store::{Store, StoreError, StoreErrorKind};
+pub use store::{StorageBackend, Store, StoreError, StoreErrorKind};

@@ -43,7 +43,8 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         package: "ebbtide-testkit",
-        imports: &["ebbtide-core", "ebbtide-protocol"],
+        // The simulator runs the real store (docs/adr/0005).
+        imports: &["ebbtide-core", "ebbtide-protocol", "ebbtide-control"],
         foreign: true,
     },
     Floor {

@@ -108,10 +108,24 @@ impl From<io::Error> for StoreErrorKind {
     }
 }
 
+/// What reading and writing the open file came to: a disk that fails is no wrong setting.
+fn of_open_file(error: io::Error) -> StoreErrorKind {
+    let may_not_write = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    );
+    match StoreErrorKind::from(error) {
+        StoreErrorKind::Unusable(error) if !may_not_write => {
+            StoreErrorKind::Failed(error.to_string())
+        }
+        kind => kind,
+    }
+}
+
 impl From<StorageError> for StoreErrorKind {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Io(error) => Self::from(error),
+            StorageError::Io(error) => of_open_file(error),
             StorageError::Corrupted(what) => Self::Damaged(what),
             other => Self::Failed(other.to_string()),
         }
@@ -131,7 +145,7 @@ impl From<DatabaseError> for StoreErrorKind {
 impl From<redb::Error> for StoreErrorKind {
     fn from(error: redb::Error) -> Self {
         match error {
-            redb::Error::Io(error) => Self::from(error),
+            redb::Error::Io(error) => of_open_file(error),
             redb::Error::DatabaseAlreadyOpen => Self::InUse,
             redb::Error::Corrupted(what) => Self::Damaged(what),
             other => Self::Failed(other.to_string()),

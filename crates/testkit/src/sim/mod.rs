@@ -1,8 +1,8 @@
 //! The simulator: a whole node in one process, from one seed, in simulated time.
 //!
-//! The real [`Driver`](ebbtide_core::Driver) and [`SessionTable`](ebbtide_core::SessionTable) run
-//! among simulated workers, users, servers, operators and a simulated disk, with every fault that
-//! we can think of. After each step a judge compares what happened with DESIGN's promises. A run
+//! The real [`Driver`](ebbtide_core::Driver), [`SessionTable`](ebbtide_core::SessionTable) and
+//! [`Store`](ebbtide_control::Store) run among simulated workers, users, servers and operators, the
+//! store on a simulated disk, with every fault that we can think of. After each step a judge compares what happened with DESIGN's promises. A run
 //! depends on nothing but its seed, so a seed that fails fails again.
 
 mod dice;

@@ -133,8 +133,8 @@ pub(super) enum Being {
 pub(super) enum DiskFault {
     Slow,
     Full,
-    /// Says that it failed, but the write is there.
-    Lying,
+    /// Does not sync: all, some or none of the write is there.
+    Failing,
 }
 
 impl File {
@@ -207,6 +207,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.users();
     planner.operators();
     planner.faults();
+    planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..
     } = planner;
@@ -399,6 +400,30 @@ impl Planner {
         }
     }
 
+    /// In some runs the node dies just when it stores what an operator asked for. The dice are of
+    /// its own: they leave the rest of the plan as it is.
+    fn kills_while_writing(&mut self, mut dice: Dice) {
+        if !dice.chance(30) {
+            return;
+        }
+        let of_operators = |planned: &&Planned| matches!(planned.action, Action::Operator(_));
+        let orders = self.actions.iter().filter(of_operators);
+        let moments: Vec<i64> = orders.map(|order| order.at).collect();
+        for at in moments {
+            if !dice.chance(30) {
+                continue;
+            }
+            let action = Action::Kill {
+                down_ms: dice.between(20, 1000),
+                reboot: dice.chance(50),
+            };
+            self.actions.push(Planned {
+                at: at + dice.between(0, 12),
+                action,
+            });
+        }
+    }
+
     fn fault(&mut self, kind: usize) -> Action {
         match kind {
             0 => {
@@ -424,7 +449,7 @@ impl Planner {
             }
             4 => {
                 let fault = match self.dice.below(5) {
-                    0 => DiskFault::Lying,
+                    0 => DiskFault::Failing,
                     1 | 2 => DiskFault::Full,
                     _ => DiskFault::Slow,
                 };

@@ -60,7 +60,8 @@ fn drop_what_is_not_needed(
                 false => start = end,
             }
         }
-        if size == 1 && planned.len() == before {
+        // Nothing at all is left of it where a node fails that nobody does anything to.
+        if size <= 1 && planned.len() == before {
             return;
         }
         size = size.div_ceil(2);

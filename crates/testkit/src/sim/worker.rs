@@ -3,8 +3,8 @@
 
 use super::plan::REUSE;
 use ebbtide_core::{
-    EndReason, Found, Moment, Now, PoolView, Rotation, ServerKey, ServerName, ServerView,
-    Session, SessionId, SessionTable, Snapshot, Stay, WallTime, choose,
+    EndReason, Found, Moment, Now, PoolView, Rotation, ServerKey, ServerName, ServerView, Session,
+    SessionId, SessionTable, Snapshot, Stay, WallTime, choose,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -206,8 +206,7 @@ impl Exchange {
         snapshot
             .server(session.pool, session.server)
             .is_some_and(|server| {
-                server.standing.ends_work()
-                    || (server.epoch != session.epoch && self.tunnel)
+                server.standing.ends_work() || (server.epoch != session.epoch && self.tunnel)
             })
     }
 }

@@ -8,6 +8,7 @@ use super::plan::{
     Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, TAIL_MS, pool_name,
 };
 use super::worker::{Exchange, Token, Worker};
+use ebbtide_control::Store;
 use ebbtide_core::{
     Actor, Command, Config, Driver, EventKind, Fact, Input, Millis, Moment, Now, Output,
     ProbeOutcome, RequestId, ServerChange, ServerConfig, ServerName, SessionTable, Snapshot,
@@ -19,6 +20,8 @@ use std::sync::Arc;
 /// The boot clock when a machine has just started.
 const BOOT_MS: i64 = 1_000_000;
 const WALL_MS: i64 = 1_700_000_000_000;
+/// When a program that could not start is started again.
+const START_AGAIN_MS: i64 = 400;
 /// Shards swept each tick, as in the real shell.
 const SWEEP: usize = SessionTable::SHARDS.div_ceil(16);
 
@@ -49,6 +52,9 @@ pub(super) struct World {
 /// A running program.
 pub(super) struct Node {
     pub driver: Driver,
+    store: Store,
+    /// What was handed to the store last, until that is done with it.
+    writing: Option<Vec<Write>>,
     pub table: Arc<SessionTable>,
     pub workers: Vec<Worker>,
     pub exchanges: Vec<Exchange>,
@@ -77,7 +83,7 @@ enum Happening {
 
 enum NodeHappening {
     Tick,
-    Durable(u64, Vec<Write>),
+    Durable(u64),
     Stored(u64, Result<(), String>, bool),
     Take(usize, Arc<Snapshot>),
     Tell(Fact),
@@ -148,6 +154,7 @@ impl World {
         self.judge.finish();
         self.judge.verdict()?;
         // What was acknowledged is there after one more restart.
+        self.disk.fault = None;
         self.kill(true);
         self.start();
         self.judge.verdict()?;
@@ -169,9 +176,10 @@ impl World {
     fn happen_to_node(&mut self, happening: NodeHappening) {
         match happening {
             NodeHappening::Tick => self.tick(),
-            NodeHappening::Durable(ticket, writes) => self.durable(ticket, &writes),
-            NodeHappening::Stored(ticket, result, is_there) => {
-                self.judge.stored(ticket, result.is_ok(), is_there, self.at);
+            NodeHappening::Durable(ticket) => self.durable(ticket),
+            NodeHappening::Stored(ticket, result, may_be_there) => {
+                self.judge
+                    .stored(ticket, result.is_ok(), may_be_there, self.at);
                 self.step(Input::Persisted { ticket, result });
             }
             NodeHappening::Take(worker, snapshot) => self.take(worker, snapshot),
@@ -214,6 +222,11 @@ impl World {
         self.rolled.1 += 1;
         let (at, count) = (self.at.unsigned_abs(), self.rolled.1);
         scramble(scramble(self.seed ^ at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(count))
+    }
+
+    /// The same for the disk, which does not shift the others' numbers.
+    fn roll_of_disk(&self) -> u64 {
+        scramble(scramble(!self.seed).wrapping_add(self.at.unsigned_abs()))
     }
 
     fn between(&mut self, low: i64, high: i64) -> i64 {
@@ -314,7 +327,18 @@ impl World {
         }
     }
 
+    /// Ends the program without warning, perhaps in the middle of what it writes.
     fn kill(&mut self, reboot: bool) {
+        let roll = self.roll_of_disk();
+        if let Some(Node { writing, store, .. }) = &mut self.node {
+            let midway = writing.take().filter(|_| roll.is_multiple_of(2));
+            if let Some(writes) = &midway {
+                self.disk.lose_power_in((roll / 2 % 3) as u32);
+                let done = store.write(writes);
+                self.tell(|| format!("killed in the middle of a write: {done:?}"));
+            }
+            self.disk.kill(reboot || midway.is_some(), roll);
+        }
         self.node = None;
         self.judge.killed();
         if reboot {
@@ -324,9 +348,25 @@ impl World {
     }
 
     fn start(&mut self) {
-        self.life += 1;
         let now = self.now();
-        let restored = self.disk.restore(now);
+        let roll = self.roll_of_disk();
+        self.disk.prepare(self.at, roll);
+        let opened = self.disk.open().and_then(|mut store| {
+            let restored = store.restore(now)?;
+            Ok((store, restored))
+        });
+        let (store, restored) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.tell(|| format!("the node does not start: {error}"));
+                if self.disk.fault_at(self.at).is_none() {
+                    self.judge.does_not_start(&error);
+                }
+                self.disk.kill(false, 0);
+                return self.later(self.at + START_AGAIN_MS, Happening::Start);
+            }
+        };
+        self.life += 1;
         let table = Arc::<SessionTable>::default();
         let driver = Driver::new(
             Arc::clone(&self.config),
@@ -340,6 +380,8 @@ impl World {
         let at = self.at;
         self.node = Some(Node {
             driver,
+            store,
+            writing: None,
             table,
             workers: (0..self.setup.workers).map(|_| Worker::new(at)).collect(),
             exchanges: Vec::new(),
@@ -347,7 +389,7 @@ impl World {
             ticks: 0,
         });
         self.tell(|| "the node starts".into());
-        self.judge.starts(self.life, self.boot, now, at);
+        self.judge.starts(self.life, self.boot, now);
         self.observe();
         self.publish(&snapshot);
         let tick_ms = self.setup.tick_ms;
@@ -432,29 +474,30 @@ impl World {
                 .persisting(ticket, &writes, &node.driver.snapshot(), now);
         }
         self.tell(|| format!("write {ticket}: {} entries", writes.len()));
+        if let Some(node) = &mut self.node {
+            node.writing = Some(writes);
+        }
         let slow = self.disk.fault_at(self.at) == Some(DiskFault::Slow);
         let takes = match slow {
             true => self.between(100, 2500),
             false => self.between(0, 12),
         };
-        self.node_later(self.at + takes, NodeHappening::Durable(ticket, writes));
+        self.node_later(self.at + takes, NodeHappening::Durable(ticket));
     }
 
     /// The disk is done with a write; the driver hears of it a little later.
-    fn durable(&mut self, ticket: u64, writes: &[Write]) {
-        let fault = self.disk.fault_at(self.at);
-        let is_there = fault != Some(DiskFault::Full);
-        if is_there {
-            self.disk.commit(writes);
-        }
-        let result = match fault {
-            Some(DiskFault::Full) => Err("no space left on device".into()),
-            Some(DiskFault::Lying) => Err("input/output error".into()),
-            _ => Ok(()),
+    fn durable(&mut self, ticket: u64) {
+        let roll = self.roll_of_disk();
+        self.disk.prepare(self.at, roll);
+        let Some(node) = &mut self.node else { return };
+        let Some(writes) = node.writing.take() else {
+            return;
         };
+        let result = node.store.write(&writes).map_err(|error| error.to_string());
+        let may_be_there = result.is_ok() || self.disk.was_written();
         self.tell(|| format!("write {ticket} is done: {result:?}"));
         let at = self.at + self.between(0, 8);
-        self.node_later(at, NodeHappening::Stored(ticket, result, is_there));
+        self.node_later(at, NodeHappening::Stored(ticket, result, may_be_there));
     }
 
     fn publish(&mut self, snapshot: &Arc<Snapshot>) {
@@ -531,7 +574,7 @@ impl World {
                 self.judge.still_served(id, &exchange.server, now, self.at);
             }
         }
-        self.judge.deadlines(now, self.at);
+        self.judge.deadlines(now);
     }
 
     fn observe(&mut self) {

@@ -31,6 +31,7 @@ pub(super) enum Asks {
     EndSession(SessionId),
     Live(bool),
     Set(u32, Option<u32>),
+    Rotate([u8; 32]),
     Other,
 }
 
@@ -71,10 +72,10 @@ impl Judge {
                 let asks = Asks::Set(change.weight.unwrap_or(0), max);
                 (Some(server), asks, true)
             }
+            Command::RotateTokenSecret { secret } => (None, Asks::Rotate(*secret), true),
             Command::AddServer { .. }
             | Command::Close { .. }
             | Command::Open { .. }
-            | Command::RotateTokenSecret { .. }
             | Command::Reload { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.cloned(), asks);
@@ -227,8 +228,9 @@ impl Judge {
         }
     }
 
-    /// The driver is about to hear from the store; `is_there` tells what is true of the write.
-    pub fn stored(&mut self, ticket: u64, well: bool, is_there: bool, at: i64) {
+    /// The driver is about to hear from the store; `may_be_there` tells whether the disk has
+    /// any of the write.
+    pub fn stored(&mut self, ticket: u64, well: bool, may_be_there: bool, at: i64) {
         let Some(ticket) = self.tickets.remove(&ticket) else {
             return;
         };
@@ -243,7 +245,7 @@ impl Judge {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
-        request.sent = is_there;
+        request.sent = may_be_there;
         request.stored = well;
         request.stored_at = at;
         let raises = matches!(request.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
@@ -326,7 +328,7 @@ impl Judge {
             }
             Asks::Live(live) => server.live = live,
             Asks::Set(weight, max) => server.set = Some((weight, max)),
-            Asks::Forget | Asks::EndSession(_) | Asks::Other => {}
+            Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) | Asks::Other => {}
         }
         if ends {
             self.all_over(&name, done.stored_at, at, super::DOORS);

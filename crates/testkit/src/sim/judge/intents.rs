@@ -2,7 +2,9 @@
 
 use super::commands::Asks;
 use super::health::{Seen, Verdict};
-use super::{CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, Judge, LAG_MS, STAYS, Server, TRUTH};
+use super::{
+    CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, HEALTH, Judge, LAG_MS, STAYS, Server, TRUTH,
+};
 use ebbtide_core::{
     Health, Millis, Moment, NodeStatus, Now, PoolStatus, ProbeOutcome, ServerName, ServerStatus,
     ServerView, SessionTable, Snapshot, WallTime,
@@ -111,6 +113,7 @@ impl Judge {
         }
         removed.iter().for_each(|name| self.removed(name));
         self.judge_live(&present, snapshot);
+        self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
             self.settle_requests(&present);
             for server in self.servers.values_mut().filter(|server| !server.present) {
@@ -153,7 +156,8 @@ impl Judge {
         if view.deadline() != deadline || shown.intent.left != left {
             let text = format!(
                 "{name} shows its deadline as {deadline:?} with {:?} left, users see {:?}",
-                shown.intent.left, view.deadline()
+                shown.intent.left,
+                view.deadline()
             );
             self.fail(TRUTH, text);
         }
@@ -161,9 +165,14 @@ impl Judge {
             let text = format!("{name} is {}, and admits new sessions", found.label());
             self.fail(CLOSED, text);
         }
-        if shown.health == Health::Down && self.server(name).seen.verdict != Verdict::Down {
+        let verdict = self.server(name).seen.verdict;
+        if shown.health == Health::Down && verdict != Verdict::Down {
             let text = format!("{name} is down, but its probes say that it is not");
             self.fail(STAYS, text);
+        }
+        if shown.health == Health::Up && verdict != Verdict::Up {
+            let text = format!("{name} is up, but its probes say that it is not");
+            self.fail(HEALTH, text);
         }
     }
 
@@ -189,6 +198,7 @@ impl Judge {
             return self.fail(DURABLE, text);
         };
         self.judge_shown(name, shown, view, (&found, deadline), now);
+        self.judge_restored_epoch(name, view, &found);
         let restarted = self.restarted;
         let sent_up_to = self.last_sent;
         let server = self.server(name);
@@ -223,6 +233,27 @@ impl Judge {
             // Another boot and a wall clock that went back (ADR 0002), or a change that was stored
             // while the deadline passed and that nobody was answered.
             self.revive(name);
+        }
+    }
+
+    /// After a restart an epoch is no older than it was, but for the end of a drain that was never
+    /// stored; and maintenance never comes without the epoch that ended the sessions for it.
+    fn judge_restored_epoch(&mut self, name: &ServerName, view: &ServerView, found: &Want) {
+        let restarted = self.restarted;
+        let server = self.server(name);
+        let unsaved = server.self_end.as_ref().is_some_and(|end| !end.saved);
+        if !restarted || unsaved {
+            return;
+        }
+        let entered = *found == Want::Maintenance && server.in_force != Want::Maintenance;
+        let least = server.epoch + u32::from(entered);
+        if view.epoch < least {
+            let text = format!(
+                "{name} is back in {} and epoch {}, not at least {least}",
+                found.label(),
+                view.epoch
+            );
+            self.fail(DURABLE, text);
         }
     }
 
@@ -337,6 +368,30 @@ impl Judge {
         }
     }
 
+    /// Tokens are made with the secret that was asked for last, and those of the one before are good.
+    fn judge_secrets(&mut self, snapshot: &Snapshot) {
+        let (restarted, shown) = (self.restarted, &snapshot.token_secrets);
+        let Some(wanted) = self.secret.replace(shown.current) else {
+            return;
+        };
+        let asked = self.requests.values().any(|request| {
+            let known = if restarted {
+                request.sent
+            } else {
+                request.stored
+            };
+            known && request.asks == Asks::Rotate(shown.current)
+        });
+        if shown.current == wanted {
+            return;
+        }
+        if !asked {
+            self.fail(DURABLE, "the tokens' secret is not the last".into());
+        } else if shown.previous != Some(wanted) {
+            self.fail(STAYS, "a rotation makes tokens worthless at once".into());
+        }
+    }
+
     fn judge_epoch(&mut self, name: &ServerName, view: &ServerView) {
         let life = self.life;
         let server = self.server(name);
@@ -380,15 +435,12 @@ impl Judge {
         }
     }
 
-    /// Every drain whose deadline has passed has ended, shortly after.
-    pub fn deadlines(&mut self, now: Now, at: i64) {
-        if at - self.started_at < 300 {
-            return;
-        }
+    /// Every drain whose deadline has passed has ended with this tick.
+    pub fn deadlines(&mut self, now: Now) {
         let late = self.servers.iter().find(|(_, server)| {
             let deadline = server.in_force.deadline(self.boot, self.started);
             let ended = server.self_end.is_some() || !server.present;
-            !ended && deadline.is_some_and(|deadline| now.moment.since(deadline) > Millis(300))
+            !ended && deadline.is_some_and(|deadline| now.moment >= deadline)
         });
         if let Some((name, _)) = late {
             let text = format!("the drain of {name} is over and has not ended");

@@ -45,6 +45,7 @@ pub(super) const GUARDED: &str = "promise 6 (capacity is guarded)";
 pub(super) const DOORS: &str = "promise 8 (closed doors stay closed)";
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
 pub(super) const ORDER: &str = "persist before publish before answer";
+pub(super) const HEALTH: &str = "a server is as its probes say";
 pub(super) const COUNTS: &str = "the count of sessions";
 
 #[derive(Default)]
@@ -56,12 +57,13 @@ pub(in crate::sim) struct Judge {
     boot: u32,
     /// When this life began.
     started: Now,
-    started_at: i64,
     generation: u64,
     servers: BTreeMap<ServerName, Server>,
     sessions: BTreeMap<SessionId, Stay>,
     requests: BTreeMap<RequestId, Request>,
     tickets: BTreeMap<u64, Ticket>,
+    /// What tokens were made with when it was last looked at.
+    secret: Option<[u8; 32]>,
     /// The newest request that was decided on.
     last_sent: u64,
     wall_stepped: Option<i64>,
@@ -123,17 +125,21 @@ impl Judge {
     }
 
     /// A new life of the node begins.
-    pub fn starts(&mut self, life: u32, boot: u32, now: Now, at: i64) {
+    pub fn starts(&mut self, life: u32, boot: u32, now: Now) {
         self.life = life;
         self.boot = boot;
         self.started = now;
-        self.started_at = at;
         self.generation = 0;
         self.restarted = true;
         for server in self.servers.values_mut() {
             server.present = false;
             server.seen = Seen::default();
         }
+    }
+
+    /// The store cannot be opened, though nothing is wrong with the disk.
+    pub fn does_not_start(&mut self, error: &ebbtide_control::StoreError) {
+        self.fail(DURABLE, format!("the store does not open again: {error}"));
     }
 
     pub fn killed(&mut self) {
