@@ -4,6 +4,7 @@ use crate::admin::{Admin, App, AppParts};
 use crate::clock::clock;
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message};
+use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
 use crate::store::{Store, StoreThread};
@@ -79,6 +80,7 @@ impl Control {
         let (probe_now, probes) = mpsc::unbounded_channel();
         let (store, store_thread) = StoreThread::start(store)?;
         let prober = prober::start(snapshots.clone(), probes, inbox.clone())?;
+        page_files::start(snapshots.clone(), inbox.clone())?;
         let events = Arc::new(EventLog::new());
         let store_tally = Arc::new(StoreTally::default());
         let stopping = Arc::new(AtomicBool::new(false));

@@ -1,7 +1,7 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Fact, NodeStatus, ProbeOutcome, Refusal, RefusalKind, ServerName,
+    Actor, Answer, Command, Fact, NodeStatus, OwnPage, ProbeOutcome, Refusal, RefusalKind, ServerName,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,6 +17,11 @@ pub(crate) enum Message {
     Fact(Fact),
     Probed(ServerName, ProbeOutcome),
     Persisted(u64, Result<(), String>),
+    PageRead {
+        pool: String,
+        page: OwnPage,
+        read: Result<Arc<str>, String>,
+    },
     Command(Actor, Command, Reply),
     Reload(Actor, Reply),
     Status(oneshot::Sender<Arc<NodeStatus>>),

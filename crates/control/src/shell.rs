@@ -68,6 +68,9 @@ impl Shell {
                     Message::Persisted(ticket, result) => {
                         self.step(Input::Persisted { ticket, result });
                     }
+                    Message::PageRead { pool, page, read } => {
+                        self.step(Input::PageRead { pool, page, read });
+                    }
                     Message::Command(actor, command, reply) => self.command(actor, command, reply),
                     Message::Reload(actor, reply) => self.reload(actor, reply),
                     Message::Status(asker) => askers.push(asker),

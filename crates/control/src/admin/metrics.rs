@@ -105,8 +105,9 @@ static FAMILIES: &[Family] = &[
     gauge("server_intent", "pool, server, intent", "1 for what the operator wants of the server", |s| s.of_labels("intent", |server| server.intent.label)),
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
     counter("pool_requests", "pool", "Requests that came in", |s| s.of_pools(&[("", |slot| &slot.requests)])),
-    counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, or none admits any", |s| s.of_pools(&[
-        ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable), ("closed", |slot| &slot.refused_closed),
+    counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, or the pool is closed", |s| s.of_pools(&[
+        ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
+        ("closed", |slot| &slot.refused_closed),
     ])),
     counter("pool_gateway_errors", "pool", "Answers that Ebbtide gave for a server that failed (502 and 504)", |s| s.of_pools(&[("", |slot| &slot.gateway_errors)])),
     counter("pool_tokens_refused", "pool, reason", "Session tokens that were not honoured, by reason", |s| s.of_pools(&[
@@ -115,6 +116,13 @@ static FAMILIES: &[Family] = &[
         ("old-epoch", |slot| &slot.tokens_old_epoch), ("ended", |slot| &slot.tokens_ended),
     ])),
     counter("pool_sessions_moved", "pool", "Sessions that moved because their server was gone", |s| s.of_pools(&[("", |slot| &slot.sessions_moved)])),
+    counter("notice_injected", "pool", "Pages that were given the banner's script while a notice stood", |s| s.of_pools(&[("", |slot| &slot.injected)])),
+    counter("notice_not_injected", "pool, reason", "Pages that were passed on as they came while a notice stood, by reason", |s| s.of_pools(&[
+        ("encoded", |slot| &slot.not_injected_encoded), ("partial", |slot| &slot.not_injected_partial),
+        ("charset", |slot| &slot.not_injected_charset), ("attachment", |slot| &slot.not_injected_attachment),
+        ("no-transform", |slot| &slot.not_injected_no_transform), ("policy", |slot| &slot.not_injected_policy),
+        ("not-html", |slot| &slot.not_injected_not_html), ("unreadable", |slot| &slot.not_injected_unreadable),
+    ])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
     gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation)),
