@@ -34,6 +34,8 @@ pub(crate) enum TunnelEnd {
 /// One direction of a tunnel.
 struct Flow {
     bytes: u64,
+    /// Those of them that nobody has been told of.
+    unseen: u64,
     source_closed: bool,
     done: bool,
     moved: bool,
@@ -47,6 +49,7 @@ impl Flow {
     fn new(frames: Option<Frames>) -> Self {
         Self {
             bytes: 0,
+            unseen: 0,
             source_closed: false,
             done: false,
             moved: false,
@@ -76,6 +79,10 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
+    fn take_unseen(&mut self) -> u64 {
+        std::mem::take(&mut self.unseen)
+    }
+
     /// Writes some of what has been read, at most `bytes_max`.
     fn poll_copy(
         &mut self,
@@ -95,6 +102,7 @@ impl Flow {
         }
         buffer.consume(bytes);
         self.bytes += bytes as u64;
+        self.unseen += bytes as u64;
         Poll::Ready(Ok(()))
     }
 
@@ -148,6 +156,14 @@ fn close_frame(sender: Sender, words: &str) -> Outbox {
     close
 }
 
+/// What has just moved in a tunnel.
+pub(crate) struct Moved {
+    /// Some of it came from the user.
+    pub by_user: bool,
+    /// Bytes, both ways.
+    pub bytes: u64,
+}
+
 /// What a tunnel carries, beside bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carries {
@@ -157,12 +173,13 @@ pub(crate) enum Carries {
 
 /// Runs a tunnel between two connections. What either side has sent already is in the scratch, the
 /// head of the 101 is in its outbox. `words` are what users of a WebSocket are told when its time is
-/// over. Returns how it ended and the bytes towards server and client.
+/// over; `seen` hears of what moves. Returns how it ended and the bytes towards server and client.
 pub(crate) async fn tunnel(
     (client, server): (&mut TcpStream, &mut TcpStream),
     watch: &mut Watch,
     scratch: &mut Scratch,
     (carries, silence_max): (Carries, Millis),
+    mut seen: impl FnMut(Moved),
     words: impl FnOnce() -> String,
 ) -> (TunnelEnd, u64, u64) {
     let Scratch {
@@ -186,8 +203,11 @@ pub(crate) async fn tunnel(
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => TunnelEnd::Broken,
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => TunnelEnd::Closed,
             _ => {
-                if std::mem::take(&mut up.moved) | std::mem::take(&mut down.moved) {
+                let by_user = std::mem::take(&mut up.moved);
+                if by_user | std::mem::take(&mut down.moved) {
                     watch.set(silence_max);
+                    let bytes = up.take_unseen() + down.take_unseen();
+                    seen(Moved { by_user, bytes });
                 }
                 match watch.poll(context) {
                     None => return Poll::Pending,
@@ -199,6 +219,11 @@ pub(crate) async fn tunnel(
         Poll::Ready(end)
     })
     .await;
+    let bytes = up.take_unseen() + down.take_unseen();
+    seen(Moved {
+        by_user: false,
+        bytes,
+    });
     if end == TunnelEnd::Cut && carries == Carries::WebSocket {
         let words = words();
         watch.set(GOODBYE);

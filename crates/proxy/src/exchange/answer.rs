@@ -39,6 +39,10 @@ impl Exchange<'_> {
         let slot = self.slot();
         slot.bytes_up.add(upload.bytes);
         slot.bytes_down.add(download.bytes);
+        if let Some(stay) = &self.stay {
+            stay.session().add_bytes(upload.bytes + download.bytes);
+        }
+        self.count_page(&download);
         if let Err(failure) = outcome {
             return self.break_off(failure, framing);
         }
@@ -65,6 +69,8 @@ impl Exchange<'_> {
         self.answered = true;
         self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
         let has_cookie = self.prepare_cookie(status);
+        let comes_as = self.scratch.response.framing;
+        let page = self.edit_page_head();
         let Scratch {
             outbound,
             response,
@@ -78,12 +84,14 @@ impl Exchange<'_> {
             set_cookie: has_cookie.then_some(cookie.as_slice()),
             token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
             via: VIA,
-            extra: &[],
+            extra: &page.fields(),
             request_is_head: self.request.is_head,
         };
         let framing = write_response(&mut to_client.bytes, outbound.filled(), response, &edit);
         outbound.consume(response.head_bytes);
-        (framing, Half::new(response.framing, framing))
+        let mut download = Half::new(comes_as, framing);
+        download.insert(page.insertion);
+        (framing, download)
     }
 
     /// Lays our own `Set-Cookie` ready, if the client needs one: a token, or none any more.
@@ -144,7 +152,8 @@ impl Exchange<'_> {
         let worker = Rc::clone(&self.connection.worker);
         let flight = Rc::clone(&self.connection.watch.flight);
         let (pool, server) = (self.routes.pool.key, self.lane().key);
-        if let Some(stay) = &self.stay {
+        if let Some(stay) = &mut self.stay {
+            stay.become_tunnel();
             flight.enter(Phase::Tunnel, stay.session());
             let view = worker.view();
             let server = view.snapshot.server(pool, server);
@@ -156,6 +165,14 @@ impl Exchange<'_> {
             &mut self.connection.watch,
             self.scratch,
             (carries, self.routes.pool.config.http.tunnel_timeout),
+            |moved| {
+                if let Some(stay) = &self.stay {
+                    if moved.by_user {
+                        stay.session().touch(worker.now().moment);
+                    }
+                    stay.session().add_bytes(moved.bytes);
+                }
+            },
             || last_words(&worker, &flight, pool),
         )
         .await;
