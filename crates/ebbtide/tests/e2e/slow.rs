@@ -109,14 +109,16 @@ fn raise_descriptors() {
     setrlimit(Resource::Nofile, raised).expect("up to the hard limit");
 }
 
-fn setup(servers: &[Model]) -> Setup {
-    Setup::new(servers).with("timeouts = { head = \"2s\", body = \"2s\", idle = \"30s\" }")
+/// The limits of the slow are so long.
+fn setup(servers: &[Model], limit: &str) -> Setup {
+    Setup::new(servers).with(&format!(
+        "timeouts = {{ head = \"{limit}\", body = \"{limit}\", idle = \"30s\" }}"
+    ))
 }
 
-/// The slow come; a server is drained and the file read anew while they are there. Returns the
-/// deadline, once it has passed and the last of the slow is gone.
-fn slow_day(ebbtide: &Ebbtide, setup: &Setup) -> SystemTime {
-    let slow = Slow::open(ebbtide.address);
+/// A server is drained and the file read anew while the slow are there. Returns the deadline, once
+/// it has passed and the last of the slow is gone.
+fn drain_and_reload(ebbtide: &Ebbtide, setup: &Setup, slow: Slow) -> SystemTime {
     ebbtide
         .cli(&["drain", "app/web1", "--within", "6s"])
         .exits(0);
@@ -146,12 +148,13 @@ fn a_thousand_slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
     raise_descriptors();
     let scratch = Scratch::new();
     let servers = models(3, &scratch);
-    let setup = setup(&servers);
+    let setup = setup(&servers, "2s");
     let ebbtide = Ebbtide::start(&setup);
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, USERS));
     let users = crowd.users_at("web1");
     assert!(users > 0);
-    let deadline = slow_day(&ebbtide, &setup);
+    let slow = Slow::open(ebbtide.address);
+    let deadline = drain_and_reload(&ebbtide, &setup, slow);
     until("web1's users are elsewhere", LIMIT, || {
         (crowd.users_at("web1") == 0).then_some(())
     });
@@ -160,7 +163,8 @@ fn a_thousand_slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
     assert_eq!(ledger.moves.len(), users, "{:?}", ledger.moves);
 }
 
-/// How long others wait, with and without a thousand slow clients. A figure, not a test:
+/// How long others wait: alone, while a thousand slow clients come, and while these are there. A
+/// figure, not a test:
 /// `cargo test --release -p ebbtide --test e2e -- --ignored --nocapture figure_of_slow_clients`
 #[test]
 #[ignore = "measures; what it prints depends on the machine"]
@@ -168,25 +172,31 @@ fn figure_of_slow_clients() {
     raise_descriptors();
     let scratch = Scratch::new();
     let servers = models(3, &scratch);
-    let setup = setup(&servers);
+    let setup = setup(&servers, "5s");
     let ebbtide = Ebbtide::start(&setup);
-    let crowd = || Crowd::start(CrowdSettings::new(ebbtide.address, USERS));
-    let quiet = crowd();
-    quiet.go_on_for(80);
-    let quiet = quiet.stop();
-    let hindered = crowd();
-    let deadline = slow_day(&ebbtide, &setup);
-    let hindered = hindered.stop();
-    assert_unhindered(&hindered, deadline);
-    for (name, mut ledger) in [("quiet", quiet), ("with a thousand slow", hindered)] {
-        ledger.waits.sort();
-        let at = |percent: usize| ledger.waits[ledger.waits.len() * percent / 100];
-        let (count, last) = (ledger.waits.len(), ledger.waits.last());
+    let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, USERS));
+    crowd.go_on_for(60);
+    let came = crowd.ledger().waits.len();
+    let slow = Slow::open(ebbtide.address);
+    let were_there = crowd.ledger().waits.len();
+    let deadline = drain_and_reload(&ebbtide, &setup, slow);
+    let ledger = crowd.stop();
+    assert_unhindered(&ledger, deadline);
+    for (name, waits) in [
+        ("alone", &ledger.waits[..came]),
+        ("while they come", &ledger.waits[came..were_there]),
+        ("while they are there", &ledger.waits[were_there..]),
+    ] {
+        let mut waits = waits.to_vec();
+        waits.sort();
+        let at = |percent: usize| waits.get(waits.len() * percent / 100);
         println!(
-            "{name}: {count} requests, p50 {:?}, p90 {:?}, p99 {:?}, longest {last:?}",
+            "{name}: {} requests, p50 {:?}, p90 {:?}, p99 {:?}, longest {:?}",
+            waits.len(),
             at(50),
             at(90),
-            at(99)
+            at(99),
+            waits.last()
         );
     }
 }
