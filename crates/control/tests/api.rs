@@ -3,10 +3,11 @@
 mod support;
 
 use ebbtide_api::{
-    AddServer, AuditQuery, ClientError, DrainRequest, ErrorKind, EventKind, HoldRequest,
-    ReasonQuery, ReasonRequest, RemoveQuery, SessionQuery, SetServer, WaitFor, WaitQuery,
+    AddServer, AuditQuery, BlockNew, ClientError, CloseRequest, DrainRequest, EndSessionsRequest,
+    ErrorKind, EventKind, HoldRequest, ReasonQuery, ReasonRequest, RemoveQuery, SessionQuery,
+    SetServer, Timestamp, WaitFor, WaitQuery,
 };
-use ebbtide_core::{Actor, EndReason, SessionId};
+use ebbtide_core::{Actor, EndReason, Found, SessionId};
 use support::{Node, Scratch, api, config};
 
 fn refused(result: Result<impl std::fmt::Debug, ClientError>) -> (u16, ebbtide_api::ErrorDetail) {
@@ -214,6 +215,108 @@ async fn sessions_are_listed_in_pages_and_ended() {
     query.pool = None;
     query.limit = None;
     assert_eq!(refused(client.sessions(&query).await).0, 422);
+}
+
+#[tokio::test]
+async fn sessions_are_found_by_user_and_words_and_ended_together() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    for id in 1..=6 {
+        node.begin_session(id, if id % 2 == 0 { "web2" } else { "web1" });
+        if let Found::Live(session) = node.sessions.find(SessionId(id)) {
+            session.name_user(if id <= 3 { "bob" } else { "Bobby Tables" });
+        }
+    }
+    let client = node.client();
+    let count = async |query: SessionQuery| client.sessions(&query).await.unwrap().sessions.len();
+    let user = |name: &str| SessionQuery {
+        user: Some(name.into()),
+        ..SessionQuery::default()
+    };
+    let search = |text: &str| SessionQuery {
+        search: Some(text.into()),
+        ..SessionQuery::default()
+    };
+    assert_eq!(count(user("bob")).await, 3);
+    assert_eq!(count(search("BOB")).await, 6);
+    assert_eq!(count(search("000000004")).await, 1);
+    assert_eq!(count(search("192.0.2")).await, 6);
+
+    let nothing = client.end_sessions(&EndSessionsRequest::default()).await;
+    assert_eq!(refused(nothing).0, 422);
+    let of_bob = EndSessionsRequest {
+        user: Some("bob".into()),
+        pool: Some("app".into()),
+        server: Some("web1".into()),
+        ..EndSessionsRequest::default()
+    };
+    let done = client.end_sessions(&of_bob).await.unwrap();
+    assert_eq!(done.text, "2 sessions were ended");
+    assert_eq!(refused(client.end_sessions(&of_bob).await).0, 404);
+    let ids = EndSessionsRequest {
+        ids: vec!["0000000000000004".into(), "0000000000000001".into()],
+        ..EndSessionsRequest::default()
+    };
+    let done = client.end_sessions(&ids).await.unwrap();
+    assert_eq!(done.text, "session 0000000000000004 on app/web2 was ended");
+    let ended = SessionQuery {
+        ended: true,
+        ..SessionQuery::default()
+    };
+    let ended = client.sessions(&ended).await.unwrap().sessions;
+    assert_eq!(ended.len(), 3);
+    assert_eq!(ended[0].ended.as_deref(), Some("ended-by-operator"));
+    assert_eq!(count(SessionQuery::default()).await, 3);
+}
+
+#[tokio::test]
+async fn a_pool_is_closed_and_opened() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    let client = node.client();
+    let close = |request: CloseRequest| {
+        let client = client.clone();
+        async move { client.close("app", &request).await }
+    };
+    assert_eq!(refused(close(CloseRequest::default()).await).0, 422);
+    let past = CloseRequest {
+        at: Some(Timestamp(1_000)),
+        ..CloseRequest::default()
+    };
+    let (status, error) = refused(close(past).await);
+    assert_eq!(status, 422);
+    assert!(error.message.contains("not in the future"), "{error}");
+    let both = CloseRequest {
+        at: Some(Timestamp(u64::MAX / 2)),
+        within_ms: Some(1),
+        ..CloseRequest::default()
+    };
+    assert_eq!(refused(close(both).await).0, 422);
+    let long = CloseRequest {
+        within_ms: Some(60_000),
+        message: Some("x".repeat(10_000)),
+        ..CloseRequest::default()
+    };
+    assert_eq!(refused(close(long).await).0, 422);
+
+    let done = close(CloseRequest {
+        within_ms: Some(600_000),
+        message: Some("<b>\u{202e}emoji \u{1f6a7}</b>".into()),
+        lasting_ms: Some(3_600_000),
+        block_new: Some(BlockNew::AtDeadline),
+        ..CloseRequest::default()
+    });
+    let deadline = done.await.unwrap().deadline.unwrap();
+    let pool = client.pool("app").await.unwrap();
+    assert_eq!(pool.intent.label, "closing");
+    assert_eq!(pool.intent.deadline, Some(deadline));
+    assert_eq!(pool.intent.expected_end.unwrap().0, deadline.0 + 3_600_000);
+    assert!(!pool.intent.blocks_new);
+    assert_eq!(pool.servers[0].standing.reason, "unproven");
+    let open = client.open("app", &ReasonRequest::default()).await.unwrap();
+    assert!(open.text.contains("its closing is off"), "{}", open.text);
+    let nowhere = client.open("nowhere", &ReasonRequest::default()).await;
+    assert_eq!(refused(nowhere).0, 404);
 }
 
 #[tokio::test]

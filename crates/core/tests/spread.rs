@@ -261,3 +261,96 @@ fn pages_of_the_list_are_whole_and_in_order() {
     assert_eq!(seen.len(), 250);
     assert!(seen.is_sorted());
 }
+
+#[test]
+fn idle_end_ends_who_only_has_a_tunnel_open_and_nobody_who_waits_for_an_answer() {
+    let mut view = pool(Balance::LeastSessions, views(&[1]));
+    let mut config = PoolConfig::new("app");
+    config.sticky.idle_end = Some(Millis(60_000));
+    view.config = Arc::new(config);
+    let snapshot = snapshot(view);
+    let table = SessionTable::default();
+    let begin = |id| {
+        let pool = &snapshot.pools[0];
+        let begun = table.begin(
+            SessionId(id),
+            pool.key,
+            &pool.servers[0],
+            client(1),
+            None,
+            NOW,
+        );
+        begun.unwrap()
+    };
+    let sessions = [1, 2, 3, 4].map(begin);
+    let mut alone = sessions[0].enter(NOW.moment);
+    alone.become_tunnel();
+    let mut in_use = sessions[1].enter(NOW.moment);
+    in_use.become_tunnel();
+    let _waits = sessions[2].enter(NOW.moment);
+    let later = |ms| Now {
+        moment: NOW.moment.plus(Millis(ms)),
+        wall: NOW.wall,
+    };
+    in_use.session().touch(later(30_000).moment);
+    table.sweep(0..SessionTable::SHARDS, &snapshot, later(60_000));
+    assert!(sessions.iter().all(|session| session.ended().is_none()));
+    table.sweep(0..SessionTable::SHARDS, &snapshot, later(60_001));
+    let ended = sessions.each_ref().map(|session| session.ended());
+    let idle = Some(EndReason::Idle);
+    assert_eq!(ended, [idle, None, None, idle]);
+    drop(alone);
+    assert_eq!((sessions[0].open(), sessions[0].tunnels()), (0, 0));
+}
+
+#[test]
+fn cookies_are_told_of_sessions_that_were_ended_from_outside_only() {
+    let snapshot = snapshot(pool(Balance::LeastSessions, views(&[1])));
+    let table = SessionTable::default();
+    for (id, reason) in [
+        (1, EndReason::LoggedOut),
+        (2, EndReason::EndedByOperator),
+        (3, EndReason::Deadline),
+        (4, EndReason::ServerGone),
+    ] {
+        let pool = &snapshot.pools[0];
+        let begun = table.begin(
+            SessionId(id),
+            pool.key,
+            &pool.servers[0],
+            client(1),
+            None,
+            NOW,
+        );
+        begun.unwrap().keep_cookies(b"login=7");
+        table.end_by_id(SessionId(id), reason, NOW);
+    }
+    let (changes, _) = table.take_changes();
+    let told = changes.iter().filter(|change| change.cookies.is_some());
+    let mut told: Vec<u64> = told.map(|change| change.id.0).collect();
+    told.sort_unstable();
+    assert_eq!(told, [2, 3]);
+    let ended = table.list_ended(None, 10, |session| session.id.0 > 1);
+    assert_eq!(ended.len(), 3);
+}
+
+#[test]
+fn a_users_name_is_kept_within_bounds() {
+    let snapshot = snapshot(pool(Balance::LeastSessions, views(&[1])));
+    let table = SessionTable::default();
+    let pool = &snapshot.pools[0];
+    let begun = table.begin(
+        SessionId(1),
+        pool.key,
+        &pool.servers[0],
+        client(1),
+        None,
+        NOW,
+    );
+    let session = begun.unwrap();
+    assert_eq!(session.user(), None);
+    session.name_user(&"\u{e9}".repeat(100));
+    assert_eq!(session.user().unwrap().len(), 128);
+    session.name_user("bob");
+    assert_eq!(session.user().as_deref(), Some("bob"));
+}
