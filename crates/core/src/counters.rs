@@ -82,6 +82,24 @@ pub struct PoolSlot {
     pub event_streams: Counter,
     /// Sessions that moved because their server was gone.
     pub sessions_moved: Counter,
+    /// Pages that were given the banner's script.
+    pub injected: Counter,
+    /// Pages that came compressed, and were left alone for it.
+    pub not_injected_encoded: Counter,
+    /// Parts of pages.
+    pub not_injected_partial: Counter,
+    /// Pages in an encoding in which markup is not ASCII.
+    pub not_injected_charset: Counter,
+    /// Pages to be stored, not shown.
+    pub not_injected_attachment: Counter,
+    /// Pages whose server forbids changes.
+    pub not_injected_no_transform: Counter,
+    /// Pages whose policy cannot be made to admit the script.
+    pub not_injected_policy: Counter,
+    /// What is called HTML and is not.
+    pub not_injected_not_html: Counter,
+    /// Pages in which the script's place was not found.
+    pub not_injected_unreadable: Counter,
 }
 
 /// One worker's counters for the node.

@@ -13,6 +13,7 @@
 
 mod answer;
 mod judge;
+mod page;
 
 use crate::access_log::Record;
 use crate::buffer::Scratch;
@@ -80,6 +81,8 @@ struct Exchange<'a> {
     answered: bool,
     /// The client has sent all of its body, and we have read it.
     body_read: bool,
+    /// The page that the user is given while a notice stands.
+    page: page::Rewriting,
     report: Report,
 }
 
@@ -173,6 +176,7 @@ impl<'a> Exchange<'a> {
             placed: None,
             stay: None,
             answered: false,
+            page: page::Rewriting::default(),
             report: Report {
                 status: 0,
                 bytes: 0,
@@ -217,6 +221,10 @@ impl<'a> Exchange<'a> {
         let lane = Rc::clone(self.lane());
         let mut upstream = self.connect(&lane, attempts).await?;
         self.await_answer(&mut upstream, attempts).await?;
+        if self.page.asked {
+            // In a box, as few answers are pages while a notice stands.
+            Box::pin(self.examine_page(&mut upstream, attempts)).await?;
+        }
         match self.scratch.response.status {
             101 => Ok(Box::pin(self.open_tunnel(upstream)).await),
             _ => Ok(self.send_answer(upstream, attempts).await),
@@ -342,6 +350,7 @@ impl<'a> Exchange<'a> {
     }
 
     fn write_request(&mut self) -> Half {
+        let asked = self.ask_for_page();
         let Scratch {
             inbound,
             request,
@@ -357,7 +366,7 @@ impl<'a> Exchange<'a> {
             keep_alive_upstream: true,
             tunnel: self.request.wants_upgrade,
             expect_continue: self.request.expects_continue,
-            extra: &[],
+            extra: asked,
         };
         to_server.clear();
         write_request(&mut to_server.bytes, inbound.held(), request, &forwarding);

@@ -4,7 +4,9 @@ use crate::buffer::Scratch;
 use crate::relay::{Broken, Half};
 use crate::timer::{Interrupt, Watch};
 use ebbtide_core::HttpSettings;
-use ebbtide_protocol::http1::{Limits, Parsed, Reject, Version, parse_response, write_interim};
+use ebbtide_protocol::http1::{
+    Limits, Parsed, Reject, ResponseHead, Version, parse_response, write_interim,
+};
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
@@ -119,6 +121,40 @@ impl Forward<'_> {
             Some(Interrupt::Cut) => Poll::Ready(Err(Failure::Cut)),
             Some(Interrupt::Timeout) => Poll::Ready(Err(self.who_is_late())),
         }
+    }
+
+    /// Waits for more of the answer, whose head lies at the front of `outbound`, until it is enough, or
+    /// as much as `bytes_max`, or all that comes. What is left of the request goes up meanwhile.
+    pub async fn await_body(
+        &mut self,
+        bytes_max: usize,
+        is_enough: impl Fn(&[u8], &ResponseHead) -> bool,
+    ) -> Result<(), Failure> {
+        self.watch.set(self.http.body_timeout);
+        poll_fn(|context| {
+            if self.poll_upload(context).is_err() {
+                self.state = UploadState::GivenUp;
+            }
+            let Scratch {
+                outbound, response, ..
+            } = &mut *self.scratch;
+            while outbound.filled().len() < bytes_max && !is_enough(outbound.filled(), response) {
+                match outbound.poll_fill(context, self.server, bytes_max) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Failure::BadAnswer)),
+                    Poll::Pending => {
+                        return match self.watch.poll(context) {
+                            None => Poll::Pending,
+                            Some(Interrupt::Cut) => Poll::Ready(Err(Failure::Cut)),
+                            Some(Interrupt::Timeout) => Poll::Ready(Err(Failure::ServerTimeout)),
+                        };
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     fn server_closed(&self) -> Failure {

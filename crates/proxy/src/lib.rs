@@ -12,6 +12,7 @@ mod descriptors;
 mod exchange;
 mod flight;
 mod forward;
+mod inject;
 mod listeners;
 mod pages;
 mod plane;

@@ -1,6 +1,7 @@
 //! One direction of a body: decoded from one connection, framed anew for the other.
 
 use crate::buffer::{Buffer, Outbox};
+use crate::inject::{Insertion, Outcome};
 use crate::splice::{Pipe, Pipes};
 use ebbtide_protocol::http1::{
     BodyDecoder, BodyStep, Framing, Reject, write_chunk_head, write_last_chunk,
@@ -37,6 +38,8 @@ pub(crate) struct Half {
     decoded: bool,
     /// What is wrong with what comes next; what came before it is passed on first.
     malformed: Option<Reject>,
+    /// What is put into a page on its way.
+    insertion: Option<Box<Insertion>>,
     /// Content bytes that have been written, or are about to be.
     pub bytes: u64,
     /// Any byte at all has been written.
@@ -62,12 +65,27 @@ impl Half {
             ready: 0,
             decoded: false,
             malformed: None,
+            insertion: None,
             bytes: 0,
             begun: false,
             touched: false,
             moved: false,
             starved: false,
         }
+    }
+
+    /// Has this put into the body, of which the length out is then not known.
+    pub fn insert(&mut self, insertion: Option<Box<Insertion>>) {
+        debug_assert!(
+            insertion.is_none() || self.length == 0,
+            "what goes through a pipe is not changed"
+        );
+        self.insertion = insertion;
+    }
+
+    /// What became of the insertion, if there is one.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.insertion.as_ref().map(|insertion| insertion.outcome())
     }
 
     /// Borrows a pipe for what is still to come into the buffer, if that is much and goes through
@@ -160,8 +178,15 @@ impl Half {
 
     fn finish(&mut self, outbox: &mut Outbox) {
         self.decoded = true;
+        if self.outcome() == Some(Outcome::Looking) {
+            let rest = self.insertion.as_mut().map(|insertion| insertion.end());
+            self.put(&rest.unwrap_or_default(), outbox);
+        }
         if self.chunked {
-            write_last_chunk(&mut outbox.bytes, self.decoder.trailers());
+            // They may be sums over the page as it was.
+            let holds = self.insertion.is_none();
+            let trailers = self.decoder.trailers().filter(|_| holds);
+            write_last_chunk(&mut outbox.bytes, trailers);
         }
     }
 
@@ -184,8 +209,13 @@ impl Half {
             buffer.consume(skip);
             self.touched |= skip > 0;
             match step {
+                BodyStep::Data { data, .. } if self.outcome() == Some(Outcome::Looking) => {
+                    self.look_through(buffer, data, outbox);
+                }
                 BodyStep::Data { data, .. } if self.chunked => {
-                    self.put_chunk(buffer, data, outbox);
+                    self.put(&buffer.filled()[..data], outbox);
+                    buffer.consume(data);
+                    self.touched = true;
                 }
                 BodyStep::Data { data, .. } => self.ready = data,
                 BodyStep::More { .. } => break,
@@ -194,13 +224,29 @@ impl Half {
         }
     }
 
-    fn put_chunk(&mut self, buffer: &mut Buffer, bytes: usize, outbox: &mut Outbox) {
-        write_chunk_head(&mut outbox.bytes, bytes);
-        outbox.bytes.extend_from_slice(&buffer.filled()[..bytes]);
-        outbox.bytes.extend_from_slice(b"\r\n");
+    /// Passes what has come on to where the place for the insertion is looked for.
+    fn look_through(&mut self, buffer: &mut Buffer, bytes: usize, outbox: &mut Outbox) {
+        let piece = &buffer.filled()[..bytes];
+        let insertion = self.insertion.as_mut();
+        let released = insertion.and_then(|insertion| insertion.take(piece));
         buffer.consume(bytes);
         self.touched = true;
-        self.bytes += bytes as u64;
+        self.put(&released.unwrap_or_default(), outbox);
+    }
+
+    /// Puts content into the outbox, as a chunk if that is how the body goes out.
+    fn put(&mut self, content: &[u8], outbox: &mut Outbox) {
+        if content.is_empty() {
+            return;
+        }
+        if self.chunked {
+            write_chunk_head(&mut outbox.bytes, content.len());
+        }
+        outbox.bytes.extend_from_slice(content);
+        if self.chunked {
+            outbox.bytes.extend_from_slice(b"\r\n");
+        }
+        self.bytes += content.len() as u64;
     }
 
     fn poll_write(

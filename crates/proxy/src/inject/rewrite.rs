@@ -1,0 +1,207 @@
+//! Finding the place for our script in a page that comes in pieces, and putting it there.
+//!
+//! lol_html reads the beginning of the page and says where its tags are; it writes nothing. All that
+//! has come is held back until the place is known, which is at the first tag of nearly every page;
+//! from then on the page passes as it comes. What goes out is therefore what came in, with one
+//! insertion, whatever the page is like.
+
+use super::sniff::is_blank;
+use lol_html::html_content::{Comment, Doctype, Element, SourceLocation, TextChunk};
+use lol_html::{
+    AsciiCompatibleEncoding, DocumentContentHandlers, ElementContentHandlers, HandlerResult,
+    HtmlRewriter, MemorySettings, Selector, Settings,
+};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// How much of a page is held back at most while the place is looked for, in bytes. Only comments,
+/// white space and the attributes of the first tags come before it.
+const HELD_BYTES_MAX: usize = 64 * 1024;
+/// What lol_html may use, in bytes: its copy of a tag that has not come whole, twice over while that
+/// grows, and its lists.
+const READER_BYTES_MAX: usize = 4 * HELD_BYTES_MAX;
+
+type Reader = HtmlRewriter<'static, fn(&[u8])>;
+
+/// What became of the script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The place has not come yet.
+    Looking,
+    /// The script is in.
+    Inserted,
+    /// There is no place for it, or it was not found in time: the page is as it came.
+    Unreadable,
+}
+
+/// The script on its way into one page.
+pub(crate) struct Insertion {
+    /// What is inserted.
+    tag: Vec<u8>,
+    /// What has come of the page.
+    held: Vec<u8>,
+    /// Bytes of a byte order mark before the page.
+    mark_bytes: usize,
+    search: Search,
+    reader: Option<Reader>,
+    outcome: Outcome,
+}
+
+impl Insertion {
+    /// For a page that begins, after `mark_bytes`, in this encoding.
+    pub fn new(tag: Vec<u8>, encoding: AsciiCompatibleEncoding, mark_bytes: usize) -> Self {
+        let search = Search::default();
+        Self {
+            tag,
+            held: Vec::new(),
+            mark_bytes,
+            reader: reader(&search, encoding),
+            search,
+            outcome: Outcome::Looking,
+        }
+    }
+
+    /// What became of it so far.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// Takes the next piece of the page. Everything that was held back, with the script, once its
+    /// place has come, or with nothing, once it is clear that it will not; before that, nothing.
+    pub fn take(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
+        let seen = self.held.len().max(self.mark_bytes);
+        self.held.extend_from_slice(piece);
+        let new = self.held.get(seen..).unwrap_or_default();
+        let went_on = self
+            .reader
+            .as_mut()
+            .is_some_and(|reader| reader.write(new).is_ok());
+        match (self.search.0.get().place, went_on) {
+            (None, true) if self.held.len() <= HELD_BYTES_MAX => None,
+            (place, _) => Some(self.release(place)),
+        }
+    }
+
+    /// The page is at its end: what is still held back, with the script.
+    pub fn end(&mut self) -> Vec<u8> {
+        let ended = self
+            .reader
+            .take()
+            .is_some_and(|reader| reader.end().is_ok());
+        let found = self.search.0.get();
+        // Nothing but comments: behind them.
+        let place = found
+            .place
+            .or_else(|| ended.then_some(Place::At(found.floor)));
+        self.release(place)
+    }
+
+    fn release(&mut self, place: Option<Place>) -> Vec<u8> {
+        self.reader = None;
+        let mut page = std::mem::take(&mut self.held);
+        self.outcome = match place {
+            Some(Place::At(at)) if self.mark_bytes + at <= page.len() => {
+                let at = self.mark_bytes + at;
+                page.splice(at..at, self.tag.drain(..));
+                Outcome::Inserted
+            }
+            _ => Outcome::Unreadable,
+        };
+        page
+    }
+}
+
+/// A reader that notes in `search` what it finds, and fails when it has found the place.
+fn reader(search: &Search, encoding: AsciiCompatibleEncoding) -> Option<Reader> {
+    let [doctypes, comments, texts, tags] = [(); 4].map(|()| search.clone());
+    let document = DocumentContentHandlers::default()
+        .doctype(move |met: &mut Doctype<'_>| doctypes.pass(&met.source_location(), false))
+        .comments(move |met: &mut Comment<'_>| {
+            comments.pass(&met.source_location(), met.text().starts_with("?xml"))
+        })
+        .text(
+            move |met: &mut TextChunk<'_>| match met.as_str().bytes().all(is_blank) {
+                true => Ok(()),
+                // Ahead of the white space before it too, as far as nothing else lies there.
+                false => texts.stop(texts.0.get().floor),
+            },
+        );
+    let element = ElementContentHandlers::default().element(move |met: &mut Element<'_, '_>| {
+        let at = met.source_location();
+        match met.tag_name().as_str() {
+            "html" => tags.enter(&at),
+            "head" => tags.stop(at.bytes().end),
+            // It opens the head, or the body, by itself.
+            _ => tags.stop(at.bytes().start),
+        }
+    });
+    let memory = MemorySettings::new()
+        .with_preallocated_parsing_buffer_size(0)
+        .with_max_allowed_memory_usage(READER_BYTES_MAX);
+    let every: Selector = "*".parse().ok()?;
+    let settings = Settings::new()
+        .with_encoding(encoding)
+        .with_memory_settings(memory)
+        .with_strict(false)
+        .with_adjust_charset_on_meta_tag(false)
+        .append_document_content_handler(document)
+        .append_element_content_handler((Cow::Owned(every), element));
+    Some(HtmlRewriter::new(settings, |_: &[u8]| {}))
+}
+
+/// What the reader's handlers share.
+#[derive(Clone, Default)]
+struct Search(Rc<Cell<Found>>);
+
+/// What is known of the place.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    /// Behind what must come first: the doctype, comments, the tag `<html>`. From the page's start.
+    floor: usize,
+    /// It began as XML, and its first tag was not `<html>` so far.
+    is_xml: bool,
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// So many bytes from the page's start.
+    At(usize),
+    /// It is XML, and not HTML.
+    Nowhere,
+}
+
+impl Search {
+    /// Past a doctype or a comment.
+    fn pass(&self, at: &SourceLocation, is_xml: bool) -> HandlerResult {
+        let mut found = self.0.get();
+        found.floor = at.bytes().end;
+        found.is_xml |= is_xml;
+        self.0.set(found);
+        Ok(())
+    }
+
+    /// Past `<html>`.
+    fn enter(&self, at: &SourceLocation) -> HandlerResult {
+        let mut found = self.0.get();
+        found.floor = at.bytes().end;
+        found.is_xml = false;
+        self.0.set(found);
+        Ok(())
+    }
+
+    /// The place is here.
+    fn stop(&self, at: usize) -> HandlerResult {
+        let mut found = self.0.get();
+        found.place = Some(match found.is_xml {
+            true => Place::Nowhere,
+            false => Place::At(at),
+        });
+        self.0.set(found);
+        Err("the place is found".into())
+    }
+}
+
+#[cfg(test)]
+mod tests;
