@@ -4,6 +4,7 @@ use crate::admin::{Admin, App, AppParts};
 use crate::clock::clock;
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message};
+use crate::outside;
 use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
@@ -81,6 +82,7 @@ impl Control {
         let (store, store_thread) = StoreThread::start(store)?;
         let prober = prober::start(snapshots.clone(), probes, inbox.clone())?;
         page_files::start(snapshots.clone(), inbox.clone())?;
+        let (outside, outside_thread) = outside::start(snapshots.clone())?;
         let events = Arc::new(EventLog::new());
         let store_tally = Arc::new(StoreTally::default());
         let stopping = Arc::new(AtomicBool::new(false));
@@ -92,6 +94,7 @@ impl Control {
             store: store.clone(),
             store_tally: Arc::clone(&store_tally),
             events: Arc::clone(&events),
+            outside: Arc::clone(&outside),
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),
@@ -107,6 +110,7 @@ impl Control {
             publish: options.publish,
             probe_now,
             events,
+            outside,
             inbox: inbox.clone(),
             reload: Arc::new(Mutex::new(options.reload)),
             answers: BTreeMap::new(),
@@ -119,7 +123,7 @@ impl Control {
             .name("ebbtide-control".into())
             .spawn(move || {
                 run(runtime, shell, receiver, admin, app);
-                for thread in [prober, store_thread] {
+                for thread in [prober, store_thread, outside_thread] {
                     if thread.join().is_err() {
                         tracing::error!("a thread of the control plane had panicked");
                     }

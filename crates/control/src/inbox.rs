@@ -1,7 +1,8 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Fact, NodeStatus, OwnPage, ProbeOutcome, Refusal, RefusalKind, ServerName,
+    Actor, Answer, Command, Fact, NodeStatus, OwnPage, ProbeOutcome, Refusal, RefusalKind,
+    ServerName,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -8,6 +8,7 @@ mod clock;
 mod control;
 mod event_log;
 mod inbox;
+mod outside;
 mod page_files;
 mod probe;
 mod prober;

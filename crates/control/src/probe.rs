@@ -29,7 +29,6 @@ pub(crate) async fn probe(address: SocketAddr, health: &HealthSettings) -> Probe
 }
 
 async fn exchange(address: SocketAddr, check: &HealthCheck) -> Result<ProbeOutcome, String> {
-    let mut stream = TcpStream::connect(address).await.map_err(describe)?;
     let HealthCheck::Http {
         path,
         host,
@@ -37,6 +36,7 @@ async fn exchange(address: SocketAddr, check: &HealthCheck) -> Result<ProbeOutco
         expect,
     } = check
     else {
+        TcpStream::connect(address).await.map_err(describe)?;
         return Ok(ProbeOutcome::Good { places: None });
     };
     let host = host.clone().unwrap_or_else(|| address.to_string());
@@ -44,39 +44,52 @@ async fn exchange(address: SocketAddr, check: &HealthCheck) -> Result<ProbeOutco
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: ebbtide-health\r\n\
          Accept: */*\r\nConnection: close\r\n\r\n"
     );
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .map_err(describe)?;
-    let mut page = Page::default();
-    page.read_head(&mut stream).await?;
-    if expect.is_some() {
-        page.read_body(&mut stream).await?;
-    }
+    let page = ask(address, request.as_bytes(), expect.is_some()).await?;
     let rule = HealthRule {
         status: status.clone(),
         expect: expect.clone(),
     };
-    Ok(
-        match read_health_page(page.head.status, &page.body, &rule) {
-            PageHealth::Active { places } => ProbeOutcome::Good { places },
-            PageHealth::OnHold => ProbeOutcome::OnHold,
-            PageHealth::AllInUse => ProbeOutcome::AllInUse,
-            PageHealth::Failing(why) => ProbeOutcome::Bad(why),
-        },
-    )
+    Ok(match read_health_page(page.status(), &page.body, &rule) {
+        PageHealth::Active { places } => ProbeOutcome::Good { places },
+        PageHealth::OnHold => ProbeOutcome::OnHold,
+        PageHealth::AllInUse => ProbeOutcome::AllInUse,
+        PageHealth::Failing(why) => ProbeOutcome::Bad(why),
+    })
+}
+
+/// Sends one whole request on a connection of its own and reads the head of the answer, with the
+/// page, or as much of it as is looked at, if that is wanted. Whoever calls sets the time limit.
+pub(crate) async fn ask(
+    address: SocketAddr,
+    request: &[u8],
+    with_body: bool,
+) -> Result<Page, String> {
+    let mut stream = TcpStream::connect(address).await.map_err(describe)?;
+    stream.write_all(request).await.map_err(describe)?;
+    let mut page = Page::default();
+    page.read_head(&mut stream).await?;
+    if with_body {
+        page.read_body(&mut stream).await?;
+    }
+    Ok(page)
 }
 
 /// An answer as it comes in.
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     head: ResponseHead,
     /// Bytes that came and have not been understood yet.
     input: Vec<u8>,
-    body: Vec<u8>,
+    /// The body, or as much of it as is looked at.
+    pub body: Vec<u8>,
 }
 
 impl Page {
+    /// The status of the final answer.
+    pub fn status(&self) -> u16 {
+        self.head.status
+    }
+
     /// Reads the head of the final answer; interim ones (1xx) are passed over.
     async fn read_head(&mut self, stream: &mut TcpStream) -> Result<(), String> {
         let mut interim = 0;

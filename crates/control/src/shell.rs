@@ -4,6 +4,7 @@ use crate::clock::clock;
 use crate::control::{Publish, Reload, Reloaded};
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
+use crate::outside::Outside;
 use crate::store::{StoreErrorKind, StoreThread};
 use ebbtide_core::{
     Actor, Command, Driver, Input, NodeStatus, Now, Output, Refusal, RefusalKind, RequestId,
@@ -38,6 +39,7 @@ pub(crate) struct Shell {
     pub publish: Publish,
     pub probe_now: mpsc::UnboundedSender<ServerName>,
     pub events: Arc<EventLog>,
+    pub outside: Arc<Outside>,
     pub inbox: Inbox,
     pub reload: Arc<Mutex<Reload>>,
     pub answers: BTreeMap<RequestId, Reply>,
@@ -109,7 +111,7 @@ impl Shell {
         self.sessions
             .sweep(self.sweep_next..end, &self.driver.snapshot(), now);
         self.sweep_next = if end == SessionTable::SHARDS { 0 } else { end };
-        let (changes, dropped) = self.sessions.take_changes();
+        let (mut changes, dropped) = self.sessions.take_changes();
         if dropped > 0 {
             tracing::warn!(
                 dropped,
@@ -117,6 +119,7 @@ impl Shell {
             );
         }
         if !changes.is_empty() {
+            self.outside.log_out(&mut changes, &self.driver.snapshot());
             self.step_at(now, Input::Sessions(changes));
         }
         self.step_at(now, Input::Tick);

@@ -2,6 +2,7 @@
 
 use crate::event_log::EventLog;
 use crate::inbox::Inbox;
+use crate::outside::Outside;
 use crate::shell::StoreTally;
 use crate::store::{Operator, StoreThread};
 use ebbtide_core::{NodeCounters, Now, SessionTable, Snapshot};
@@ -18,6 +19,7 @@ pub(crate) struct AppParts {
     pub store: StoreThread,
     pub store_tally: Arc<StoreTally>,
     pub events: Arc<EventLog>,
+    pub outside: Arc<Outside>,
     pub version: &'static str,
     pub started: Now,
     pub operators: Mutex<Vec<Operator>>,

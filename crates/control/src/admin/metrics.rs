@@ -3,6 +3,7 @@
 
 use super::answer::ApiError;
 use super::app::App;
+use crate::outside::{Outside, Tally};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -28,6 +29,7 @@ struct Scrape {
     status: Arc<NodeStatus>,
     snapshot: Arc<Snapshot>,
     node: Arc<NodeCounters>,
+    outside: Arc<Outside>,
     store_failures: u64,
     version: &'static str,
     start_seconds: u64,
@@ -125,6 +127,7 @@ static FAMILIES: &[Family] = &[
     ])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
+    counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, or dropped because too many waited", |s| of_tally("pool", &s.outside.logout_calls)),
     gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation)),
     gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged)),
     gauge("client_connections", "", "Client connections that are open", |s| one(s.node.sum(|slot| &slot.connections))),
@@ -138,6 +141,17 @@ static FAMILIES: &[Family] = &[
 
 fn one(value: u64) -> Samples {
     vec![(Vec::new(), value)]
+}
+
+/// What was counted outside the data plane, by name and outcome.
+fn of_tally(name: &'static str, tally: &Tally) -> Samples {
+    let counts = tally.read().into_iter();
+    counts
+        .map(|((named, outcome), count)| {
+            let labels = vec![(name, named), ("outcome", outcome.to_owned())];
+            (labels, count)
+        })
+        .collect()
 }
 
 fn up(health: Health) -> bool {
@@ -284,6 +298,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse,
         status,
         snapshot: app.snapshot(),
         node: Arc::clone(&app.node),
+        outside: Arc::clone(&app.outside),
         store_failures: app.store_tally.failures.load(Relaxed),
         version: app.version,
         start_seconds: app.started.wall.0 / 1000,

@@ -1,0 +1,85 @@
+//! Everything that the control plane asks of others besides health: calls that log users out,
+//! webhooks, version pages. All of it on a thread of its own: whoever is asked may be slow or
+//! hang, and neither a deadline nor a probe waits for that.
+
+mod logout;
+mod tally;
+
+use ebbtide_core::{SessionChange, Snapshot};
+use logout::{Call, Waiting};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+pub(crate) use tally::Tally;
+use tokio::sync::{mpsc, watch};
+
+/// The way to the thread. Never blocks.
+pub(crate) struct Outside {
+    calls: mpsc::UnboundedSender<Call>,
+    waiting: Arc<Waiting>,
+    /// Calls that log users out, by pool and outcome.
+    pub logout_calls: Arc<Tally>,
+}
+
+/// Starts the thread; it ends when the sender of `snapshots` is dropped.
+pub(crate) fn start(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+) -> io::Result<(Arc<Outside>, JoinHandle<()>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(4)
+        .thread_name("ebbtide-outside-names")
+        .build()?;
+    let (calls, receiver) = mpsc::unbounded_channel();
+    let (waiting, logout_calls) = (Arc::<Waiting>::default(), Arc::<Tally>::default());
+    let outside = Outside {
+        calls,
+        waiting: Arc::clone(&waiting),
+        logout_calls: Arc::clone(&logout_calls),
+    };
+    let thread = std::thread::Builder::new()
+        .name("ebbtide-outside".into())
+        .spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = logout::run(receiver, &waiting, &logout_calls) => {}
+                    () = async { while snapshots.changed().await.is_ok() {} } => {}
+                }
+            });
+            // A name that is being looked up must not keep the program from stopping.
+            runtime.shutdown_background();
+        })?;
+    Ok((Arc::new(outside), thread))
+}
+
+impl Outside {
+    /// Has the servers told of the sessions among these that were ended and whose users' cookies
+    /// are known. Takes the cookies away.
+    pub fn log_out(&self, changes: &mut [SessionChange], snapshot: &Snapshot) {
+        for change in changes {
+            let Some(cookies) = change.cookies.take() else {
+                continue;
+            };
+            let Some(pool) = snapshot.pool(change.pool) else {
+                continue;
+            };
+            let server = pool.server(change.server);
+            let Some((rule, server)) = pool.config.logout_call.as_ref().zip(server) else {
+                continue;
+            };
+            if !self.waiting.enter() {
+                self.logout_calls.count(&pool.config.name, logout::DROPPED);
+                continue;
+            }
+            let call = Call {
+                pool: pool.config.name.clone(),
+                server: server.address,
+                rule: rule.clone(),
+                cookies,
+            };
+            // The thread ends only after the control thread.
+            drop(self.calls.send(call));
+        }
+    }
+}
