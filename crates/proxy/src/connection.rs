@@ -3,6 +3,7 @@
 use crate::buffer::{Buffer, Scratch};
 use crate::exchange;
 use crate::flight::Phase;
+use crate::notice::stream::Stream;
 use crate::pages::{self, Format, Page};
 use crate::routing::Remembered;
 use crate::timer::{Interrupt, Watch};
@@ -33,6 +34,8 @@ pub(crate) struct Connection {
     pub pool: PoolKey,
     pub watch: Watch,
     pub remembered: Option<Remembered>,
+    /// The stream of events that it goes on with; apart, as few connections have one.
+    pub stream_of_events: Option<Box<Stream>>,
 }
 
 /// What becomes of a connection after an answer.
@@ -46,6 +49,8 @@ pub(crate) enum Next {
     Linger,
     /// It is reset, so that what was sent cannot look complete.
     Reset,
+    /// It goes on with a stream of events, and nothing else.
+    Events,
 }
 
 /// What became of waiting for a request.
@@ -83,6 +88,7 @@ impl Connection {
             pool,
             watch: Watch::new(flight, HttpSettings::defaults().idle_timeout),
             remembered: None,
+            stream_of_events: None,
         }
     }
 
@@ -110,11 +116,22 @@ impl Connection {
                 Next::Close => {}
                 Next::Linger => self.linger(&mut scratch).await,
                 Next::Reset => reset(&self.stream),
+                Next::Events => self.tell(&mut scratch).await,
             }
             break;
         }
         if let Some(scratch) = scratch {
             self.worker.scratches.give_back(scratch);
+        }
+    }
+
+    /// Goes on with a stream of events. What the request needed is given back: streams are many.
+    async fn tell(&mut self, scratch: &mut Option<Box<Scratch>>) {
+        if let Some(held) = scratch.take() {
+            self.worker.scratches.give_back(held);
+        }
+        if let Some(stream) = self.stream_of_events.take() {
+            Box::pin(stream.run(self)).await;
         }
     }
 

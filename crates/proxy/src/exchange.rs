@@ -234,7 +234,6 @@ impl<'a> Exchange<'a> {
     /// Writes the answer to a request for a reserved path, if it is one.
     fn answer_reserved(&mut self) -> bool {
         let envelope = self.envelope();
-        let mut remembered = self.connection.remembered.take();
         let asking = asking(
             (self.connection, self.client),
             &self.routes,
@@ -245,16 +244,16 @@ impl<'a> Exchange<'a> {
             &asking,
             self.scratch.inbound.held(),
             &self.scratch.request,
-            &mut remembered,
             envelope,
             &mut self.scratch.to_client.bytes,
         );
-        self.connection.remembered = remembered;
-        if let Some((status, bytes)) = answered {
-            self.report.status = status;
-            self.report.bytes = bytes as u64;
-        }
-        answered.is_some()
+        let Some(answered) = answered else {
+            return false;
+        };
+        self.report.status = answered.status;
+        self.report.bytes = answered.bytes as u64;
+        self.connection.stream_of_events = answered.stream;
+        true
     }
 
     /// Finds or begins the session, and enters it.
@@ -429,6 +428,7 @@ impl<'a> Exchange<'a> {
         self.report.complete = self.connection.send(self.scratch).await;
         match (self.report.complete, is_last) {
             (false, _) => Next::Close,
+            _ if self.connection.stream_of_events.is_some() => Next::Events,
             (true, true) => Next::Linger,
             (true, false) => Next::KeepAlive,
         }

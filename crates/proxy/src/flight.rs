@@ -22,6 +22,8 @@ pub(crate) enum Phase {
     Exchange,
     /// A tunnel is open.
     Tunnel,
+    /// A stream of events is open.
+    Events,
 }
 
 /// One client connection, as the rest of its worker sees it.
@@ -92,6 +94,9 @@ impl Flight {
     /// answer that is on its way. A tunnel is the binding itself: it ends with it, except that a
     /// reload closes nothing that it does not have to.
     fn is_over(&self) -> bool {
+        if self.phase.get() == Phase::Events {
+            return false;
+        }
         let session = self.session.borrow();
         let Some(reason) = session.as_ref().and_then(|session| session.ended()) else {
             return false;
@@ -109,6 +114,9 @@ impl Flight {
     /// Ends what its server may not serve any more: after a deadline nothing goes on, a raised epoch
     /// ends tunnels. A tunnel ends at once, an exchange may finish.
     fn leave_misplaced(&self, snapshot: &Snapshot) {
+        if self.phase.get() == Phase::Events {
+            return self.wake();
+        }
         let session = self.session.borrow();
         let Some(session) = session.as_ref() else {
             return;
@@ -126,6 +134,15 @@ impl Flight {
                 self.ends.set(Some(Instant::now() + FINISH));
             }
             _ => {}
+        }
+    }
+
+    /// Wakes a stream of events whose session has ended, so that it tells so.
+    fn tell_end(&self) {
+        let session = self.session.borrow();
+        let is_ended = session.as_ref().is_some_and(|s| s.ended().is_some());
+        if is_ended && self.phase.get() == Phase::Events {
+            self.wake();
         }
     }
 
@@ -182,6 +199,10 @@ impl Flights {
     pub fn cut_ended(&self) {
         let now = Instant::now();
         self.cut_where(|flight| flight.is_over() || flight.is_late(now));
+        self.all
+            .borrow()
+            .values()
+            .for_each(|flight| flight.tell_end());
     }
 
     /// Cuts everything; returns how many connections were cut in the middle of something.

@@ -14,6 +14,7 @@ mod flight;
 mod forward;
 mod inject;
 mod listeners;
+mod notice;
 mod pages;
 mod plane;
 mod relay;

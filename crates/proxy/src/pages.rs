@@ -22,6 +22,8 @@ pub(crate) enum Page {
     SessionOver,
     /// All connections to the server are in use, or this machine has none left.
     Busy,
+    /// As many streams of events are open as may be.
+    StreamsExhausted,
     /// The server could not be reached.
     Unreachable,
     /// The server broke off before it answered.
@@ -68,7 +70,11 @@ impl Page {
             Self::RequestTimeout => 408,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::Full | Self::Unavailable | Self::SessionOver | Self::Busy => 503,
+            Self::Full
+            | Self::Unavailable
+            | Self::SessionOver
+            | Self::Busy
+            | Self::StreamsExhausted => 503,
             Self::Unreachable | Self::BrokenOff | Self::BadAnswer => 502,
             Self::ServerTimeout => 504,
         }
@@ -78,6 +84,7 @@ impl Page {
     fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::Full | Self::Unavailable => Some(30),
+            Self::StreamsExhausted => Some(15),
             Self::SessionOver | Self::Busy => Some(5),
             _ => None,
         }
@@ -94,6 +101,7 @@ impl Page {
             Self::Unavailable => ("Service unavailable", "No server admits new sessions at the moment. Please try again shortly."),
             Self::SessionOver => ("Session ended", "Your session on this server has ended: the server was taken out of service. Please try again; you will be given another."),
             Self::Busy => ("Service busy", "All connections to your server are in use. Please try again in a moment."),
+            Self::StreamsExhausted => ("Service busy", "As many streams of events are open as may be. Please ask for the session's state from time to time instead."),
             Self::Unreachable => ("Bad gateway", "The server could not be reached. Nothing of your request was processed; please try again."),
             Self::BrokenOff => ("Bad gateway", "The server broke off before it answered. Your request may have been processed: check before you repeat it."),
             Self::BadAnswer => ("Bad gateway", "The server's answer could not be understood. Your request may have been processed: check before you repeat it."),

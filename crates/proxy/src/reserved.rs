@@ -1,24 +1,42 @@
 //! The paths that Ebbtide itself answers: what a session's user, and a balancer in front, may ask.
 
+use crate::notice::stream::Stream;
+use crate::notice::{script, status, stream};
 use crate::pages::{self, Envelope, Format, Page};
-use crate::routing::{Asking, Remembered};
-use crate::wall::rfc3339;
-use ebbtide_core::{Reason, ServerView, SessionState};
+use crate::routing::Asking;
+use ebbtide_core::{Reason, ServerView};
 use ebbtide_protocol::http1::RequestHead;
 
 /// What is said when no number of places can be told, as no server has a limit.
 const PLACES_WITHOUT_LIMIT: u64 = 9999;
 
+/// An answer that was written.
+pub(crate) struct Answered {
+    pub status: u16,
+    /// The length of its body.
+    pub bytes: usize,
+    /// What its connection goes on with.
+    pub stream: Option<Box<Stream>>,
+}
+
+impl From<(u16, usize)> for Answered {
+    fn from((status, bytes): (u16, usize)) -> Self {
+        Self {
+            status,
+            bytes,
+            stream: None,
+        }
+    }
+}
+
 /// Writes the answer to a request for a reserved path; `None` if the path is not reserved.
-/// Otherwise the status and the length of the body.
 pub(crate) fn answer(
     asking: &Asking<'_>,
     buf: &[u8],
     head: &RequestHead,
-    remembered: &mut Option<Remembered>,
     envelope: Envelope,
     out: &mut Vec<u8>,
-) -> Option<(u16, usize)> {
+) -> Option<Answered> {
     let config = &asking.routes.pool.config;
     let http = &config.http;
     let path = path_of(head.target.of(buf));
@@ -37,22 +55,35 @@ pub(crate) fn answer(
         b"/health" if is_get => {
             let (status, text) = health(asking);
             let plain = ("text/plain; charset=utf-8", "");
-            return Some((
-                status,
-                pages::write_answer(out, status, plain, &text, envelope),
-            ));
+            let bytes = pages::write_answer(out, status, plain, &text, envelope);
+            return Some((status, bytes).into());
         }
         b"/session" if is_get => {
-            let text = session(asking, buf, head, remembered);
+            let text = status::session(asking, buf, head);
             let json = ("application/json", "");
-            return Some((200, pages::write_answer(out, 200, json, &text, envelope)));
+            let bytes = pages::write_answer(out, 200, json, &text, envelope);
+            return Some((200, bytes).into());
         }
-        b"/health" | b"/session" => Page::MethodNotAllowed("GET, HEAD"),
+        b"/events" if is_get => match stream::begin(asking, (buf, head), envelope, out) {
+            Ok(stream) => {
+                return Some(Answered {
+                    stream: stream.map(Box::new),
+                    ..(200, 0).into()
+                });
+            }
+            Err(page) => page,
+        },
+        b"/notice.js" if is_get => {
+            return Some(script::answer(buf, head, envelope, out).into());
+        }
+        b"/health" | b"/session" | b"/events" | b"/notice.js" => {
+            Page::MethodNotAllowed("GET, HEAD")
+        }
         _ => Page::NotFound,
     };
     let format = Format::wanted(buf, &head.fields);
     let bytes = pages::write(out, &page, format, config.contact.as_deref(), envelope);
-    Some((page.status(), bytes))
+    Some((page.status(), bytes).into())
 }
 
 /// The path of a target, without its query.
@@ -83,40 +114,4 @@ fn health(asking: &Asking<'_>) -> (u16, String) {
 fn room(server: &ServerView) -> Option<u64> {
     let max = server.max_sessions?;
     Some(u64::from(max.saturating_sub(server.load.sessions())))
-}
-
-/// What the user's session is, and what they should know.
-fn session(
-    asking: &Asking<'_>,
-    buf: &[u8],
-    head: &RequestHead,
-    remembered: &mut Option<Remembered>,
-) -> String {
-    let pool = &asking.routes.pool;
-    let bound = asking.find(buf, head, remembered);
-    let here = bound.map(|bound| (bound.session, &pool.servers[bound.index]));
-    let Some((session, server)) = here.filter(|(_, server)| asking.serves_own(server)) else {
-        return "{\"server\":null,\"since\":null,\"state\":\"none\",\"notice\":null}\n".into();
-    };
-    let now = asking.now;
-    let notice = server.deadline().map_or_else(
-        || "null".to_owned(),
-        |deadline| {
-            format!(
-                "{{\"kind\":\"drain\",\"ends\":\"{}\",\"seconds_left\":{}}}",
-                rfc3339(now.wall_at(deadline)),
-                deadline.since(now.moment).0.div_ceil(1000),
-            )
-        },
-    );
-    let state = match session.state(now.moment, pool.config.sticky.active) {
-        SessionState::Ended(_) => "none",
-        SessionState::Active | SessionState::Idle => "active",
-    };
-    format!(
-        "{{\"server\":\"{}/{}\",\"since\":\"{}\",\"state\":\"{state}\",\"notice\":{notice}}}\n",
-        pool.config.name,
-        server.name,
-        rfc3339(now.wall_at(session.started)),
-    )
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// How long after a deadline the driver may take to say that it has passed, before a worker says so
 /// itself: well within the second that a deadline may be outlived.
-const DRIVER_LAG: Millis = Millis(500);
+pub(crate) const DRIVER_LAG: Millis = Millis(500);
 
 /// What the token of a connection's last request was found to mean, so that the next request with
 /// the same one costs a comparison.

@@ -151,7 +151,10 @@ fn a_deadline_that_has_passed_unnoticed_serves_no_session_any_more() {
     });
     let mut client = house.client();
     let session = client.get("/.ebbtide/session", &first.cookie()).text();
-    assert!(session.contains(r#""state":"none""#), "{session}");
+    assert!(
+        session.contains(r#""state":"ended","reason":"deadline""#),
+        "{session}"
+    );
     let moved = client.get("/", &first.cookie());
     assert_eq!(moved.text(), "two");
     assert_eq!(client.get("/", &moved.cookie()).text(), "two");
@@ -294,13 +297,19 @@ fn users_and_balancers_are_told_the_truth() {
     let (mut house, one, _) = two();
     let mut client = house.client();
     let none = client.get("/.ebbtide/session", "").text();
-    assert!(none.contains(r#""state":"none","notice":null"#), "{none}");
+    assert!(
+        none.contains(r#""state":"none","reason":null,"pool_state":"open","notice":null"#),
+        "{none}"
+    );
     let cookie = client.get("/", "").cookie();
     let session = client.get("/.ebbtide/session?x", &cookie);
     assert_eq!(session.field("cache-control"), Some("no-store"));
     let text = session.text();
     assert!(text.contains(r#""server":"app/web1","since":"2"#), "{text}");
-    assert!(text.contains(r#""state":"active","notice":null"#), "{text}");
+    assert!(
+        text.contains(r#""state":"active","reason":null,"pool_state":"open","notice":null"#),
+        "{text}"
+    );
     let health = client.get("/.ebbtide/health", "");
     assert_eq!(health.text(), "ACTIVE - 9999 Sessions Available\n");
     house.publish(|_, pool| {
@@ -312,11 +321,11 @@ fn users_and_balancers_are_told_the_truth() {
     });
     let text = client.get("/.ebbtide/session", &cookie).text();
     assert!(
-        text.contains(r#""notice":{"kind":"drain","ends":"2"#),
+        text.contains(r#""notice":{"kind":"drain","message":null,"ends":"2"#),
         "{text}"
     );
     assert!(
-        text.contains(r#""seconds_left":60}"#) || text.contains(r#":59}"#),
+        text.contains(r#""seconds_left":60,"#) || text.contains(r#""seconds_left":59,"#),
         "{text}"
     );
     let health = client.get("/.ebbtide/health", "");

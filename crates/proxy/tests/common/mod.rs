@@ -235,6 +235,11 @@ impl House {
         Client::connect(self.listen)
     }
 
+    /// The live sessions.
+    pub fn live(&self) -> Vec<Arc<ebbtide_core::Session>> {
+        self.sessions.list(&self.snapshot, None, 1000, |_| true)
+    }
+
     pub fn pool_sum(&self, of: impl Fn(&ebbtide_core::PoolSlot) -> &ebbtide_core::Counter) -> u64 {
         self.snapshot.pools[0].counters.sum(of)
     }
@@ -387,6 +392,13 @@ impl Wire {
             Ok(bytes) if bytes > 0 => line.strip_suffix("\r\n").map(str::to_owned),
             _ => None,
         }
+    }
+
+    /// Reads a line that ends as it likes, with its end.
+    pub fn line_of_any_end(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let bytes = self.reader.read_line(&mut line).ok()?;
+        (bytes > 0).then_some(line)
     }
 
     pub fn exactly(&mut self, bytes: usize) -> Vec<u8> {
