@@ -191,6 +191,7 @@ pub fn forwarding(head: &RequestHead) -> Forwarding<'static> {
         trusts_client: false,
         via: "ebbtide",
         token_cookie: COOKIE.as_bytes(),
+        door_cookie: b"",
         keep_alive_upstream: true,
         tunnel: true,
         expect_continue: head.expect_continue,

@@ -1,10 +1,10 @@
 //! The typed client: one method for each endpoint.
 
 use crate::{
-    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, DrainRequest,
-    EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, NewToken, PREFIX, PoolStatus,
-    ReasonRequest, ServerStatus, SessionPage, SessionQuery, SetServer, Status, Tokens, WaitAnswer,
-    WaitQuery,
+    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, Doors, DrainRequest,
+    EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, NewDoor, NewToken, OpenDoor,
+    PREFIX, PoolStatus, ReasonRequest, ServerStatus, SessionPage, SessionQuery, SetServer, Status,
+    Tokens, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -142,6 +142,22 @@ impl Client {
     pub async fn open(&self, pool: &str, body: &ReasonRequest) -> Result<Changed> {
         self.post(&format!("/pools/{}/open", encode(pool)), body)
             .await
+    }
+
+    /// Opens a door to a server.
+    pub async fn open_door(&self, pool: &str, server: &str, body: &OpenDoor) -> Result<NewDoor> {
+        self.post(&at(pool, server, "/doors"), body).await
+    }
+
+    /// The doors that are open.
+    pub async fn doors(&self) -> Result<Doors> {
+        self.get("/doors").await
+    }
+
+    /// Closes a door.
+    pub async fn close_door(&self, id: &str, query: &crate::ReasonQuery) -> Result<Changed> {
+        let path = with_query(&format!("/doors/{}", encode(id)), query)?;
+        self.send(Method::DELETE, &path, NOTHING).await
     }
 
     /// Forgets every binding to the server.

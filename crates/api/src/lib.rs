@@ -4,6 +4,7 @@
 //! of time are whole milliseconds (`*_ms`), points in time are RFC 3339 with milliseconds, UTC.
 
 mod client;
+mod door;
 mod error;
 mod event;
 mod request;
@@ -11,6 +12,7 @@ mod status;
 mod timestamp;
 
 pub use client::{Client, ClientError, EventStream};
+pub use door::{Door, Doors, NewDoor, OpenDoor};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{Event, EventKind};
 pub use request::{

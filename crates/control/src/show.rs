@@ -65,6 +65,7 @@ fn balance(balance: Balance) -> &'static str {
         Balance::RoundRobin => "round-robin",
         Balance::LeastSessions => "least-sessions",
         Balance::SourceHash => "source-hash",
+        Balance::DoorOnly => "door-only",
     }
 }
 

@@ -30,6 +30,7 @@ pub fn choose<'a>(
         Balance::RoundRobin => round_robin(candidates, rotation),
         Balance::LeastSessions => least_sessions(candidates, dice),
         Balance::SourceHash => source_hash(candidates, client),
+        Balance::DoorOnly => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What operators ask for, and what they are answered.
 
 use crate::config::{Config, ServerConfig};
+use crate::door::{DoorId, DoorKeys};
 use crate::driver::Close;
 use crate::guard::GuardRefusal;
 use crate::name::{ServerName, SessionId};
@@ -79,6 +80,22 @@ pub enum Command {
     Open {
         /// Which pool.
         pool: String,
+    },
+    /// Opens a door to a server, for operators.
+    OpenDoor {
+        /// Which server.
+        server: ServerName,
+        /// Its number and secrets, from the shell's source of randomness.
+        keys: DoorKeys,
+        /// For how long.
+        lasting: Millis,
+        /// Requests through it say that an administrator comes.
+        as_admin: bool,
+    },
+    /// Closes a door.
+    CloseDoor {
+        /// Which one.
+        id: DoorId,
     },
     /// Forgets every binding to the server; its users are placed anew.
     Forget {

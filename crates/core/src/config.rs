@@ -3,6 +3,7 @@
 //! The file says what exists, never what is wanted of it: intents are not here, so a reload cannot
 //! return a held server to traffic. The program's settings table holds the defaults and the bounds.
 
+use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::time::Millis;
 use std::net::SocketAddr;
@@ -48,6 +49,8 @@ pub struct PoolConfig {
     pub notice: NoticeSettings,
     /// What people meet who cannot get in, or whose time is over.
     pub gate: GateSettings,
+    /// How operators come in.
+    pub door: DoorSettings,
     /// Where a request names its user.
     pub user: Option<UserSource>,
     /// How a server is told that the session of a user was ended.
@@ -67,6 +70,8 @@ pub enum Balance {
     LeastSessions,
     /// By the client's address (weighted rendezvous): the same server while it admits.
     SourceHash,
+    /// Nobody is admitted but operators, who come through doors.
+    DoorOnly,
 }
 
 /// How long and by what a session binds its user to its server.
@@ -273,6 +278,7 @@ impl PoolConfig {
             http: HttpSettings::defaults(),
             notice: NoticeSettings::defaults(),
             gate: GateSettings::defaults(),
+            door: DoorSettings::default(),
             user: None,
             logout_call: None,
             upgrade: None,

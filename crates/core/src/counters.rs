@@ -78,6 +78,8 @@ pub struct PoolSlot {
     pub tokens_old_epoch: Counter,
     /// Of a session that has ended.
     pub tokens_ended: Counter,
+    /// Doors and addresses of doors that led nowhere: made up, used, over, of another pool.
+    pub doors_refused: Counter,
     /// Streams of events that are open.
     pub event_streams: Counter,
     /// Sessions that moved because their server was gone.

@@ -10,6 +10,7 @@ mod balance;
 mod command;
 mod config;
 mod counters;
+mod door;
 mod driver;
 mod event;
 mod forecast;
@@ -38,12 +39,14 @@ pub use config::{
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
 };
+pub use door::{
+    Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorRefusal,
+    DoorSecret, DoorSettings, DoorTable,
+};
 pub use driver::{Close, Driver, Input, Output};
 pub use event::{Event, EventKind, count};
 pub use forecast::{DurationHistory, Forecast};
-pub use gate::{
-    GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine,
-};
+pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};
 pub use guard::GuardRefusal;
 pub use health::{Health, ProbeOutcome};
 pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};

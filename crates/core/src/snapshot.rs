@@ -3,6 +3,7 @@
 
 use crate::config::{Config, PoolConfig};
 use crate::counters::{PoolCounters, ServerCounters};
+use crate::door::DoorTable;
 use crate::gate::{OwnPages, WaitingLine};
 use crate::intent::PoolIntent;
 use crate::name::{PoolKey, ServerKey};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<PoolView>>,
     /// The secrets that tokens are made and checked with.
     pub token_secrets: TokenSecrets,
+    /// The doors of this node, as they are at any moment.
+    pub doors: Arc<DoorTable>,
 }
 
 /// The secrets that tokens are made and checked with: two are valid at once.

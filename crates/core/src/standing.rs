@@ -43,13 +43,15 @@ pub enum Reason {
     Down,
     /// Its pool is closed.
     Closed,
+    /// Its pool admits nobody but through doors.
+    DoorOnly,
     /// An operator has it in maintenance.
     Maintenance,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -62,6 +64,7 @@ impl Reason {
         Self::Closing,
         Self::Down,
         Self::Closed,
+        Self::DoorOnly,
         Self::Maintenance,
     ];
 
@@ -80,6 +83,7 @@ impl Reason {
             Self::Closing => "closing",
             Self::Down => "down",
             Self::Closed => "closed",
+            Self::DoorOnly => "door-only",
             Self::Maintenance => "maintenance",
         }
     }
@@ -167,9 +171,25 @@ impl Standing {
         }
     }
 
+    /// The same standing, in a pool that admits nobody but through doors.
+    pub(crate) fn behind_doors(self) -> Self {
+        Self {
+            admits_new: false,
+            serves_own: false,
+            reason: match self.reason {
+                Reason::Maintenance | Reason::Down | Reason::Closed => self.reason,
+                Reason::LastResort => Reason::Down,
+                _ => Reason::DoorOnly,
+            },
+        }
+    }
+
     /// Whether what is in flight there must come to an end: its time was over.
     pub fn ends_work(self) -> bool {
-        matches!(self.reason, Reason::Maintenance | Reason::Closed)
+        matches!(
+            self.reason,
+            Reason::Maintenance | Reason::Closed | Reason::DoorOnly
+        )
     }
 
     /// Of a server that has not been judged yet.

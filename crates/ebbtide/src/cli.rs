@@ -217,6 +217,23 @@ Examples:
         #[command(flatten)]
         why: Why,
     },
+    /// Open a door: your own way in to a server that is closed to users, or list and close doors
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "\
+Examples:
+  ebbtide door app/web2                   prints an address that works once, in your browser
+  ebbtide door app/web2 --for 2h --as-admin
+  ebbtide door list
+  ebbtide door close 00c0ffee00c0ffee
+
+A door leads past a closed pool, a hold or maintenance. It ends by time, when you leave or close it,
+and when Ebbtide is started again. It counts nowhere as a user's session.")]
+    Door {
+        #[command(subcommand)]
+        command: Option<DoorCommand>,
+        #[command(flatten)]
+        open: DoorOpen,
+    },
     /// Add, remove or change servers while the node runs
     #[command(subcommand)]
     Server(ServerCommand),
@@ -317,6 +334,37 @@ pub struct Why {
     /// Why, for the audit log
     #[arg(long, value_name = "WORDS")]
     pub reason: Option<String>,
+}
+
+/// Which door to open.
+#[derive(Clone, Debug, Args)]
+pub struct DoorOpen {
+    /// To which server, such as app/web2; without it, doors are listed
+    #[arg(value_name = "POOL/SERVER", value_parser = server_name)]
+    pub server: Option<ServerName>,
+    /// How long it is open, 1m to 12h; 30m, unless said otherwise
+    #[arg(long = "for", value_name = "TIME", value_parser = span, requires = "server")]
+    pub lasting: Option<Millis>,
+    /// Requests through it carry the pool's `admin_field`
+    #[arg(long, requires = "server")]
+    pub as_admin: bool,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// What is done with doors.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DoorCommand {
+    /// List the doors that are open
+    List,
+    /// Close a door: what goes through it ends within a second
+    Close {
+        /// Its number, sixteen hexadecimal digits, as `ebbtide door list` shows it
+        #[arg(value_name = "DOOR")]
+        id: String,
+        #[command(flatten)]
+        why: Why,
+    },
 }
 
 /// What `wait` waits for.

@@ -1,5 +1,6 @@
 //! The commands that talk to a running node.
 
+mod doors;
 mod sessions;
 
 use crate::cli::{
@@ -88,6 +89,10 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             let ServerName { pool, server } = server.server;
             changed(client.ready(&pool, &server, &reason(why)).await, json)
         }
+        Command::Door { command, open } => match command {
+            Some(command) => doors::other(&client, command, json).await,
+            None => doors::open(&client, open, json).await,
+        },
         Command::Forget { server, why } => {
             let ServerName { pool, server } = server.server;
             changed(client.forget(&pool, &server, &reason(why)).await, json)

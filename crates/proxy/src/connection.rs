@@ -201,7 +201,7 @@ impl Connection {
     }
 
     /// Reads once; `false` if the client has closed or is gone.
-    async fn read(&mut self, buffer: &mut Buffer, bytes_max: usize) -> Result<bool, Interrupt> {
+    pub async fn read(&mut self, buffer: &mut Buffer, bytes_max: usize) -> Result<bool, Interrupt> {
         let Self { stream, watch, .. } = self;
         poll_fn(
             |context| match buffer.poll_fill(context, stream, bytes_max) {

@@ -14,10 +14,13 @@
 mod answer;
 mod judge;
 mod page;
+mod passage;
 
+use self::passage::Through;
 use crate::access_log::Record;
 use crate::buffer::Scratch;
 use crate::connection::{Connection, Next};
+use crate::door;
 use crate::flight::Phase;
 use crate::forward::{Failure, Forward, UploadState};
 use crate::pages::{self, Envelope, Format, Page, field};
@@ -76,6 +79,10 @@ struct Exchange<'a> {
     client: IpAddr,
     began: Now,
     placed: Option<Placed>,
+    /// The door that it has come through, and where that leads.
+    through: Option<Through>,
+    /// The address is a secret: its query is not logged.
+    hides_query: bool,
     stay: Option<Stay>,
     /// A server's answer has gone down, and the session's token with it.
     answered: bool,
@@ -174,6 +181,8 @@ impl<'a> Exchange<'a> {
             routes,
             request,
             placed: None,
+            through: None,
+            hides_query: false,
             stay: None,
             answered: false,
             page: page::Rewriting::default(),
@@ -188,10 +197,17 @@ impl<'a> Exchange<'a> {
     }
 
     async fn run(&mut self) -> Next {
+        if self.view.snapshot.doors.is_any()
+            && let Some(next) = Box::pin(self.at_door()).await
+        {
+            return next;
+        }
         if self.answer_reserved() {
             return self.send_own().await;
         }
-        if let Err(refused) = self.place() {
+        if self.through.is_none()
+            && let Err(refused) = self.place()
+        {
             return self.give_page(self.page_of(refused)).await;
         }
         let mut attempts = Attempts::default();
@@ -207,7 +223,9 @@ impl<'a> Exchange<'a> {
                     // Whatever interrupts this interrupts the attempt as well.
                     let _ = self.connection.watch.run(pause).await;
                 }
-                Verdict::Give(page) => return self.give_page(page).await,
+                Verdict::Give(page) => {
+                    return Box::pin(self.give_page_at_door(page, &attempts)).await;
+                }
                 Verdict::CloseConnection => {
                     self.report.complete = false;
                     return Next::Close;
@@ -356,16 +374,29 @@ impl<'a> Exchange<'a> {
             to_server,
             ..
         } = &mut *self.scratch;
+        let config = &self.routes.pool.config;
+        if let Some((name, _)) = &config.door.admin_field {
+            door::take_field(inbound.held(), request, name);
+        }
+        let of_door;
+        let extra = match &self.through {
+            None => asked,
+            Some(through) => {
+                of_door = through.fields(config);
+                of_door.as_slice()
+            }
+        };
         let forwarding = Forwarding {
             client: self.connection.client.ip(),
             proto: "http",
-            trusts_client: self.routes.pool.config.http.forwarded_trusted,
+            trusts_client: config.http.forwarded_trusted,
             via: VIA,
-            token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
+            token_cookie: config.sticky.cookie.as_bytes(),
+            door_cookie: self.routes.door_cookie.as_bytes(),
             keep_alive_upstream: true,
             tunnel: self.request.wants_upgrade,
             expect_continue: self.request.expects_continue,
-            extra: asked,
+            extra,
         };
         to_server.clear();
         write_request(&mut to_server.bytes, inbound.held(), request, &forwarding);
@@ -455,7 +486,10 @@ impl<'a> Exchange<'a> {
     }
 
     fn lane(&self) -> &Rc<Lane> {
-        let index = self.placed.as_ref().map_or(0, |placed| placed.index);
+        let index = match (&self.placed, &self.through) {
+            (Some(placed), _) => placed.index,
+            (None, through) => through.as_ref().map_or(0, |through| through.index),
+        };
         &self.routes.lanes[index]
     }
 
@@ -488,7 +522,10 @@ impl<'a> Exchange<'a> {
             time: self.began.wall,
             client: self.client,
             method: text(head.method.of(buf)),
-            target: text(head.target.of(buf)),
+            target: match self.hides_query {
+                true => text(path_of(head.target.of(buf))),
+                false => text(head.target.of(buf)),
+            },
             version: match self.request.version {
                 Version::Http10 => "HTTP/1.0",
                 Version::Http11 => "HTTP/1.1",
@@ -499,7 +536,8 @@ impl<'a> Exchange<'a> {
             bytes: self.report.bytes,
             duration_ms: now.moment.since(self.began.moment).0,
             pool: Some(Arc::clone(&self.routes.pool.config)),
-            server: self.placed.as_ref().map(|_| Arc::clone(&self.lane().name)),
+            server: (self.placed.is_some() || self.through.is_some())
+                .then(|| Arc::clone(&self.lane().name)),
             session: self.placed.as_ref().map(|placed| placed.session.id),
             tries: self.report.tries,
             moved: self.report.moved,

@@ -1,6 +1,6 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
-use ebbtide_core::{EndReason, Notice, Session, Snapshot};
+use ebbtide_core::{Door, EndReason, Moment, Notice, Session, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -34,6 +34,8 @@ pub(crate) struct Flight {
     session: RefCell<Option<Arc<Session>>>,
     /// What the users of a tunnel were told last.
     notice: RefCell<Option<Arc<Notice>>>,
+    /// The door that its request has come through.
+    door: RefCell<Option<Arc<Door>>>,
     cut: Cell<bool>,
     /// When it is cut, if it goes on until then.
     ends: Cell<Option<Instant>>,
@@ -53,6 +55,17 @@ impl Flight {
         self.phase.set(phase);
         self.ends.set(None);
         self.session.take();
+        self.door.take();
+    }
+
+    /// Notes the door that the request has come through.
+    pub fn pass(&self, door: &Arc<Door>) {
+        self.door.replace(Some(Arc::clone(door)));
+    }
+
+    /// Whether the request has come through a door.
+    pub fn is_behind_door(&self) -> bool {
+        self.door.borrow().is_some()
     }
 
     /// Notes what the users of a tunnel are told.
@@ -169,6 +182,7 @@ impl Flights {
             phase: Cell::new(Phase::Between),
             session: RefCell::default(),
             notice: RefCell::default(),
+            door: RefCell::default(),
             cut: Cell::new(false),
             ends: Cell::new(None),
             waker: RefCell::default(),
@@ -203,6 +217,14 @@ impl Flights {
             .borrow()
             .values()
             .for_each(|flight| flight.tell_end());
+    }
+
+    /// Cuts what has come through doors that are over.
+    pub fn cut_behind_doors(&self, now: Moment) {
+        self.cut_where(|flight| {
+            let door = flight.door.borrow();
+            door.as_ref().is_some_and(|door| !door.is_open(now))
+        });
     }
 
     /// Cuts everything; returns how many connections were cut in the middle of something.

@@ -9,6 +9,7 @@ mod access_log;
 mod buffer;
 mod connection;
 mod descriptors;
+mod door;
 mod exchange;
 mod flight;
 mod forward;

@@ -31,6 +31,8 @@ pub(crate) struct Routes {
     pub pool: Arc<PoolView>,
     /// The pool's tag in tokens.
     pub tag: u64,
+    /// The name of its door cookie.
+    pub door_cookie: String,
     pub limits: Limits,
     /// The ways to the servers, in the order of `pool.servers`.
     pub lanes: Vec<Rc<Lane>>,
@@ -142,6 +144,7 @@ impl Routes {
             .map(|(index, lane)| (lane.tag, index));
         let http = &pool.config.http;
         Self {
+            door_cookie: format!("ebbtide_door_{name}"),
             tag: known.map_or_else(|| tag(name), |known| known.tag),
             limits: Limits {
                 head_bytes: http.head_bytes_max,

@@ -128,6 +128,7 @@ impl Worker {
 
     fn tick(&self) {
         self.flights.cut_ended();
+        self.flights.cut_behind_doors(self.now().moment);
         self.lanes.borrow().sweep();
     }
 

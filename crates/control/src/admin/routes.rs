@@ -5,7 +5,7 @@ use super::access::{
 };
 use super::answer::ApiError;
 use super::app::App;
-use super::{changes, metrics, openapi, reads, sessions, stream, tokens};
+use super::{changes, doors, metrics, openapi, reads, sessions, stream, tokens};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
@@ -50,6 +50,7 @@ fn viewer() -> Router<App> {
         .route("/pools/{pool}", get(reads::pool))
         .route("/servers/{pool}/{server}", get(reads::server))
         .route("/sessions", get(sessions::list))
+        .route("/doors", get(doors::list))
         .route("/audit", get(reads::audit))
         .route("/events", get(stream::events))
         .route("/openapi.json", get(openapi::document))
@@ -74,6 +75,8 @@ fn operator() -> Router<App> {
         .route("/servers/{pool}/{server}/forget", post(changes::forget))
         .route("/pools/{pool}/close", post(changes::close))
         .route("/pools/{pool}/open", post(changes::open))
+        .route("/servers/{pool}/{server}/doors", post(doors::open))
+        .route("/doors/{id}", delete(doors::close))
         .route("/sessions/end", post(sessions::end))
         .route("/sessions/{id}", delete(sessions::end_one))
         .route_layer(from_fn(limit_time))

@@ -2,6 +2,7 @@
 
 use crate::command::{Answer, Refusal, RefusalKind};
 use crate::config::{Config, ServerConfig};
+use crate::door::{Door, DoorId};
 use crate::driver::Output;
 use crate::driver::state::State;
 use crate::event::{Event, EventKind};
@@ -66,6 +67,8 @@ pub(super) enum ServerEdit {
 pub(super) enum NodeEdit {
     EndSessions(Vec<SessionId>),
     TokenSecrets(TokenSecrets),
+    OpenDoor(Arc<Door>),
+    CloseDoor(DoorId),
     Config(Arc<Config>),
 }
 
@@ -138,6 +141,8 @@ impl State {
                 }
             }
             NodeEdit::TokenSecrets(secrets) => self.token_secrets = secrets,
+            NodeEdit::OpenDoor(door) => self.doors.open(door),
+            NodeEdit::CloseDoor(id) => self.doors.close(id),
             NodeEdit::Config(config) => {
                 self.adopt_config(config, Health::Starting, now);
                 for change in &answer.changes {

@@ -3,7 +3,7 @@
 use crate::command::{
     Actor, Answer, Command, Refusal, RefusalKind, SESSIONS_ENDED_MAX, ServerChange,
 };
-use crate::config::ServerConfig;
+use crate::config::{Balance, ServerConfig};
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
 use crate::driver::closing::check_message;
 use crate::driver::state::{PoolState, ServerState, State};
@@ -42,6 +42,13 @@ impl State {
             Command::Maintenance { server, force } => planner.maintenance(server, force),
             Command::Close { pool, close } => planner.close(pool, close),
             Command::Open { pool } => planner.open(pool),
+            Command::OpenDoor {
+                server,
+                keys,
+                lasting,
+                as_admin,
+            } => planner.open_door(server, keys, lasting, as_admin),
+            Command::CloseDoor { id } => planner.close_door(id),
             Command::Forget { server } => planner.forget(server),
             Command::EndSessions { ids } => planner.end_sessions(ids),
             Command::AddServer { pool, server } => planner.add_server(pool, server),
@@ -64,7 +71,7 @@ impl State {
     }
 
     /// The server, if it exists at present.
-    fn present(&self, name: &ServerName) -> Result<&ServerState, Refusal> {
+    pub fn present(&self, name: &ServerName) -> Result<&ServerState, Refusal> {
         let pool = self.present_pool(&name.pool)?;
         self.servers
             .get(name)
@@ -87,6 +94,10 @@ impl State {
         let Some(pool) = self.pools.get(&name.pool) else {
             return Ok(false);
         };
+        // A pool that admits nobody has nothing to keep.
+        if pool.config.balance == Balance::DoorOnly {
+            return Ok(false);
+        }
         // By what is known now: the snapshot may be a tick behind the newest probe.
         let judged = self.judge(&pool.order);
         let is_last_resort = judged

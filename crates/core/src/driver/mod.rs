@@ -9,6 +9,7 @@
 mod change;
 mod closing;
 mod commands;
+mod doors;
 mod reload;
 mod settle;
 mod show;
@@ -216,6 +217,7 @@ impl Driver {
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);
+        self.unsaved.extend(self.state.watch_doors(now));
         self.state.publish(now, &mut self.outputs);
     }
 

@@ -1,7 +1,7 @@
 //! A new configuration: what is different, in lines for people, and the plan for it.
 
 use crate::command::Refusal;
-use crate::config::{Config, PoolConfig};
+use crate::config::{Balance, Config, PoolConfig};
 use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
 use crate::event::count;
@@ -78,7 +78,7 @@ impl Planner<'_> {
             .filter(|name| is_live(name) && !in_file(name));
         let then = names.filter(&wanted).count() + live.filter(|name| wanted(name)).count();
         let minimum = pool.minimum.max(1) as usize;
-        if then >= minimum || now < minimum {
+        if then >= minimum || now < minimum || pool.balance == Balance::DoorOnly {
             return Ok(());
         }
         let held: Vec<String> = present
@@ -162,6 +162,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("health", before.health == after.health);
     part("contact", before.contact == after.contact);
     part("http", before.http == after.http);
+    part("door", before.door == after.door);
     compare(
         &by_name(&before.servers, |server| &server.name),
         &by_name(&after.servers, |server| &server.name),

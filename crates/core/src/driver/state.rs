@@ -1,7 +1,8 @@
 //! The state: what exists, what is wanted and what is seen, and the snapshot made from it.
 
-use crate::config::{Config, HealthSettings, PoolConfig, ServerConfig};
+use crate::config::{Balance, Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
+use crate::door::DoorTable;
 use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
@@ -33,6 +34,7 @@ pub(super) struct State {
     pub wishes: BTreeMap<String, PoolWish>,
     pub token_secrets: TokenSecrets,
     pub snapshot: Arc<Snapshot>,
+    pub doors: Arc<DoorTable>,
     /// Pools whose view must be made anew at the next publication.
     pub changed: BTreeSet<String>,
     workers: usize,
@@ -128,6 +130,7 @@ impl State {
             wishes: BTreeMap::new(),
             token_secrets: restored.token_secrets,
             snapshot: Arc::default(),
+            doors: Arc::default(),
             changed: BTreeSet::new(),
             workers,
             names: BTreeMap::new(),
@@ -462,6 +465,7 @@ impl State {
             config: Arc::clone(&self.config),
             pools: views.into_values().collect(),
             token_secrets: self.token_secrets.clone(),
+            doors: Arc::clone(&self.doors),
         });
         outputs.push(Output::Publish(Arc::clone(&self.snapshot)));
     }
@@ -520,9 +524,15 @@ impl State {
     pub fn judge<'a>(&self, order: &'a [ServerName]) -> Vec<(&'a ServerName, Standing)> {
         let pool = order.first().map_or("", |name| &name.pool);
         let intent = self.wish(pool);
+        let known = self.pools.get(pool);
+        let admits_nobody = known.is_some_and(|pool| pool.config.balance == Balance::DoorOnly);
         let judged = self.judge_servers(order).into_iter();
+        let within = |standing: Standing| match admits_nobody {
+            true => standing.within(intent).behind_doors(),
+            false => standing.within(intent),
+        };
         judged
-            .map(|(name, standing)| (name, standing.within(intent)))
+            .map(|(name, standing)| (name, within(standing)))
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! Makes the configuration out of a file that the table has checked value by value, and checks what
 //! concerns several values at once.
 
+use super::door::door;
 use super::gate::gate;
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
@@ -189,6 +190,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
                 .writes("logout_call")
                 .then(|| logout_call(&pool.section("logout_call"))),
             upgrade: None,
+            door: door(&pool.section("door")),
             servers,
             name,
         };
@@ -225,6 +227,7 @@ fn balance(word: &str) -> Balance {
     match word {
         "round-robin" => Balance::RoundRobin,
         "source-hash" => Balance::SourceHash,
+        "door-only" => Balance::DoorOnly,
         _ => Balance::LeastSessions,
     }
 }

@@ -2,6 +2,7 @@
 //! program works from. Every mistake of a file is found in one reading and shown at its place.
 
 mod build;
+mod door;
 mod gate;
 mod problem;
 mod read;

@@ -164,6 +164,11 @@ pub const SECTIONS: &[Section] = &[
          `health = false` probes nothing and takes every server to be well.",
     ),
     section(
+        "pools.*.door",
+        Short::None,
+        "How operators come in with `ebbtide door`, past everything that keeps users out.",
+    ),
+    section(
         "pools.*.notice",
         Short::None,
         "What users are told in their windows while a deadline stands. \
@@ -265,13 +270,14 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "pools.*.balance",
         Kind::OneOf(
-            &["round-robin", "least-sessions", "source-hash"],
+            &["round-robin", "least-sessions", "source-hash", "door-only"],
             &["least-load", "most-available"],
         ),
         Default::Value("\"least-sessions\""),
         "How a server is chosen for a new session. `round-robin`: each in turn, by weight. \
          `least-sessions`: the one with the fewest sessions for its weight. `source-hash`: by the \
-         client's address. A session that is there already stays where it is.",
+         client's address. A session that is there already stays where it is. `door-only`: nobody is \
+         admitted but operators who come through doors.",
     ),
     setting(
         "pools.*.minimum",
@@ -386,6 +392,34 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Flag,
         Default::Value("false"),
         "The user name of basic authentication (RFC 7617).",
+    ),
+    setting(
+        "pools.*.door.credentials",
+        Kind::OneOf(&["none", "ask", "default"], &[]),
+        Default::Value("\"none\""),
+        "What servers are sent as `Authorization` through a door. `none`: what the browser sends. \
+         `ask`: the operator is asked once; it is kept in memory for this door only. `default`: the \
+         pool's own, from `credentials_file` or `credentials_env`.",
+    ),
+    setting(
+        "pools.*.door.credentials_file",
+        Kind::FilePath,
+        Default::Else("none"),
+        "A file that only its owner can read (mode 0600), with one line `user:password`. It is read \
+         with the configuration, and again on reload.",
+    ),
+    setting(
+        "pools.*.door.credentials_env",
+        Kind::Text,
+        Default::Else("none"),
+        "The environment variable that holds `user:password`.",
+    ),
+    setting(
+        "pools.*.door.admin_field",
+        Kind::Text,
+        Default::Else("none"),
+        "The request field, such as \"X-Admin-Session: 1\", that doors opened with `--as-admin` add. \
+         A field of this name is taken from every other request, so that users cannot forge it.",
     ),
     setting(
         "pools.*.logout_call.path",

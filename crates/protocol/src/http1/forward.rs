@@ -27,6 +27,8 @@ pub struct Forwarding<'a> {
     pub via: &'a str,
     /// The name of the token cookie, which the server does not see; empty if there is none.
     pub token_cookie: &'a [u8],
+    /// The name of the door cookie, which the server does not see either.
+    pub door_cookie: &'a [u8],
     /// Keep the connection to the server for more requests?
     pub keep_alive_upstream: bool,
     /// Pass the wish to upgrade on.
@@ -73,7 +75,7 @@ pub fn write_request(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, f: &Forw
             FieldKind::Other | FieldKind::SetCookie | FieldKind::Cookie
                 if is_named(buf, &head.connection, field.name) => {}
             FieldKind::Other | FieldKind::SetCookie => put_field(out, name, value),
-            FieldKind::Cookie => put_cookies(out, name, value, f.token_cookie),
+            FieldKind::Cookie => put_cookies(out, name, value, [f.token_cookie, f.door_cookie]),
             _ => {}
         }
     }
@@ -180,13 +182,14 @@ fn put_via(out: &mut Vec<u8>, version: Version, via: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a `Cookie` field without the cookie `token`; nothing if no other is left.
-fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], token: &[u8]) {
-    if !pairs(value).any(|pair| is_cookie(pair, token)) {
+/// Writes a `Cookie` field without the cookies `ours`; nothing if no other is left.
+fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], ours: [&[u8]; 2]) {
+    let is_ours = |pair: &[u8]| ours.iter().any(|name| is_cookie(pair, name));
+    if !pairs(value).any(is_ours) {
         return put_field(out, name, value);
     }
     let mut before: [&[u8]; 2] = [name, b": "];
-    for pair in pairs(value).filter(|pair| !is_cookie(pair, token)) {
+    for pair in pairs(value).filter(|pair| !is_ours(pair)) {
         out.extend_from_slice(before[0]);
         out.extend_from_slice(before[1]);
         out.extend_from_slice(pair);

@@ -159,6 +159,10 @@ impl Exchange<'_> {
             let server = view.snapshot.server(pool, server);
             flight.note(server.and_then(|server| server.notice.as_ref()));
         }
+        if let Some(through) = &self.through {
+            flight.enter_alone(Phase::Tunnel);
+            flight.pass(&through.door);
+        }
         self.slot().tunnels.add(1);
         let (end, up, down) = tunnel(
             (&mut self.connection.stream, &mut upstream.stream),
@@ -188,6 +192,9 @@ impl Exchange<'_> {
 
 /// What the users of a tunnel are told when it is cut.
 fn last_words(worker: &Worker, flight: &Flight, pool: PoolKey) -> String {
+    if flight.is_behind_door() {
+        return "This door is closed.".to_owned();
+    }
     let view = worker.view();
     let routes = view.routes(pool);
     let closure = routes.and_then(|routes| routes.pool.intent.closure());

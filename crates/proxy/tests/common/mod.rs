@@ -155,6 +155,7 @@ impl House {
                 current: [7; 32],
                 previous: None,
             },
+            doors: Arc::default(),
         };
         Self::start(plan, snapshot, listen)
     }

@@ -76,6 +76,8 @@ impl Judge {
             Command::AddServer { .. }
             | Command::Close { .. }
             | Command::Open { .. }
+            | Command::OpenDoor { .. }
+            | Command::CloseDoor { .. }
             | Command::Reload { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.cloned(), asks);

@@ -1,0 +1,172 @@
+use super::*;
+use crate::time::WallTime;
+
+const POOL: PoolKey = PoolKey(1);
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+fn at(seconds: i64) -> Now {
+    Now {
+        moment: Moment(seconds * 1000),
+        wall: WallTime(1_000_000),
+    }
+}
+
+fn keys(number: u64) -> DoorKeys {
+    let secret = |byte| DoorSecret([byte; 16]);
+    DoorKeys {
+        id: DoorId(number),
+        entry: secret(0xab),
+        cookie: secret(2),
+        form: secret(3),
+    }
+}
+
+fn table() -> (DoorTable, Arc<Door>) {
+    let table = DoorTable::default();
+    assert!(!table.is_any());
+    let place = (POOL, ServerKey(2));
+    let door = Arc::new(Door::new(
+        keys(7),
+        place,
+        Moment(60_000),
+        false,
+        "ann".into(),
+    ));
+    table.open(Arc::clone(&door));
+    (table, door)
+}
+
+fn refusal(found: Result<Arc<Door>, DoorRefusal>) -> Option<DoorRefusal> {
+    found.err()
+}
+
+#[test]
+fn an_address_opens_its_door_once_and_a_cookie_until_its_end() {
+    let (table, door) = table();
+    let key = keys(7).entry_text();
+    let cookie = door.cookie_text();
+    assert_eq!(
+        refusal(table.enter(POOL, key.as_bytes(), CLIENT, at(1))),
+        None
+    );
+    let again = table.enter(POOL, key.as_bytes(), CLIENT, at(2));
+    assert_eq!(refusal(again), Some(DoorRefusal::Used));
+    assert_eq!(
+        refusal(table.find(POOL, cookie.as_bytes(), CLIENT, at(59))),
+        None
+    );
+    let late = table.find(POOL, cookie.as_bytes(), CLIENT, at(60));
+    assert_eq!(refusal(late), Some(DoorRefusal::Over));
+    let told: Vec<_> = table.take_notes().iter().map(|note| note.what).collect();
+    assert_eq!(told, ["entered", "refused: the address had been used"]);
+}
+
+#[test]
+fn other_keys_open_nothing() {
+    let (table, door) = table();
+    let entry = keys(7).entry_text();
+    let cookie = door.cookie_text();
+    for wrong in [
+        "",
+        "7",
+        &cookie,
+        &entry[..47],
+        &entry.to_uppercase(),
+        &format!("{entry}0"),
+    ] {
+        let found = table.enter(POOL, wrong.as_bytes(), CLIENT, at(1));
+        assert_eq!(refusal(found), Some(DoorRefusal::Unknown), "{wrong}");
+    }
+    let found = table.find(POOL, entry.as_bytes(), CLIENT, at(1));
+    assert_eq!(refusal(found), Some(DoorRefusal::Unknown));
+    let elsewhere = table.enter(PoolKey(9), entry.as_bytes(), CLIENT, at(1));
+    assert_eq!(refusal(elsewhere), Some(DoorRefusal::OtherPool));
+    assert_eq!(table.take_notes().len(), 1, "each door tells once");
+    assert_eq!(
+        refusal(table.enter(POOL, entry.as_bytes(), CLIENT, at(1))),
+        None
+    );
+}
+
+#[test]
+fn a_closed_door_is_over_and_is_forgotten_in_the_end() {
+    let (table, door) = table();
+    table.close(DoorId(7));
+    let cookie = door.cookie_text();
+    let found = table.find(POOL, cookie.as_bytes(), CLIENT, at(1));
+    assert_eq!(refusal(found), Some(DoorRefusal::Over));
+    assert_eq!(table.list(at(1).moment).len(), 0);
+    table.expire(at(60 + 3599));
+    assert!(table.is_any());
+    table.expire(at(60 + 3600));
+    assert!(!table.is_any());
+}
+
+#[test]
+fn time_ends_a_door_and_that_is_told_once() {
+    let (table, door) = table();
+    table.expire(at(59));
+    assert!(door.is_open(at(59).moment));
+    table.expire(at(60));
+    table.expire(at(61));
+    let told: Vec<_> = table.take_notes().iter().map(|note| note.what).collect();
+    assert_eq!(told, ["is over: its time was up"]);
+}
+
+#[test]
+fn doors_that_are_over_do_not_pile_up() {
+    let (table, _) = table();
+    for number in 0..2000 {
+        let id = 100 + number;
+        let place = (POOL, ServerKey(2));
+        table.open(Arc::new(Door::new(
+            keys(id),
+            place,
+            Moment(90_000),
+            false,
+            "ann".into(),
+        )));
+        table.close(DoorId(id));
+    }
+    assert_eq!(lock(&table.doors).len(), KNOWN_MAX);
+    assert!(
+        table.get(DoorId(7), at(1).moment).is_some(),
+        "the one that is open stays"
+    );
+}
+
+#[test]
+fn secrets_are_never_printed() {
+    let (_, door) = table();
+    door.give_credentials(Credentials::basic("ann", "hush"));
+    let printed = format!("{door:?} {:?}", keys(7));
+    assert!(
+        !printed.contains("abab") && !printed.contains("Basic"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn basic_credentials_are_those_of_the_rfc() {
+    let example = Credentials::basic("Aladdin", "open sesame");
+    assert_eq!(example.value(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    assert_eq!(
+        Credentials::basic("test", "123\u{a3}").value(),
+        "Basic dGVzdDoxMjPCow=="
+    );
+    assert_eq!(base64(b"abc"), "YWJj");
+    assert_eq!(base64(b""), "");
+}
+
+#[test]
+fn numbers_are_read_as_they_are_written() {
+    assert_eq!(DoorId::from_text("00000000000000ff"), Some(DoorId(255)));
+    for wrong in [
+        "ff",
+        "00000000000000FF",
+        "+0000000000000ff",
+        "000000000000000fg",
+    ] {
+        assert_eq!(DoorId::from_text(wrong), None, "{wrong}");
+    }
+}

@@ -1,0 +1,270 @@
+//! Doors: an operator works on a server that is closed to users, and nobody else gets in.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+use common::{Client, House, MAINTENANCE, Message, Server, clock, ok, until};
+use ebbtide_core::{
+    Credentials, Door, DoorCredentials, DoorId, DoorKeys, DoorSecret, Millis, PoolKey, ServerKey,
+};
+use std::sync::Arc;
+
+fn keys(number: u64) -> DoorKeys {
+    DoorKeys {
+        id: DoorId(number),
+        entry: DoorSecret([0xab; 16]),
+        cookie: DoorSecret([0xcd; 16]),
+        form: DoorSecret([0xef; 16]),
+    }
+}
+
+/// Opens a door to the first server, and does not enter.
+fn open_door(house: &House, as_admin: bool) -> Arc<Door> {
+    let until = clock().moment.plus(Millis(600_000));
+    let place = (PoolKey(0), ServerKey(0));
+    let door = Arc::new(Door::new(keys(7), place, until, as_admin, "ann".into()));
+    house.snapshot.doors.open(Arc::clone(&door));
+    door
+}
+
+fn enter(client: &mut Client) -> Message {
+    let key = keys(7).entry_text();
+    client.get(&format!("/.ebbtide/enter?key={key}"), "")
+}
+
+/// A house in maintenance with an operator inside: the cookie of the door.
+fn inside(house: &mut House, as_admin: bool) -> (Client, String, Arc<Door>) {
+    house.stand(0, MAINTENANCE);
+    let door = open_door(house, as_admin);
+    let mut client = house.client();
+    let entered = enter(&mut client);
+    assert_eq!(entered.status(), 303, "{}", entered.text());
+    assert!(!entered.field("set-cookie").unwrap().contains("Secure"));
+    let cookie = entered.cookie();
+    (client, cookie, door)
+}
+
+fn post(client: &mut Client, cookie: &str, fields: &str, form: &str) -> Message {
+    client.send(format!(
+        "POST /.ebbtide/door HTTP/1.1\r\nHost: test\r\nCookie: {cookie}\r\n{fields}\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
+    ));
+    client.answer()
+}
+
+#[test]
+fn an_operator_is_inside_while_users_see_the_gate() {
+    let server = Server::named("web1");
+    let mut house = House::new(&[server.address]);
+    let (mut operator, cookie, _) = inside(&mut house, false);
+    let answer = operator.get("/work", &format!("{cookie}; theme=dark; ebbtide_app=x"));
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "web1"));
+    assert_eq!(answer.field("set-cookie"), None);
+    let seen = server.log.lock().unwrap()[0].clone();
+    assert_eq!(seen.field("cookie"), Some("theme=dark"));
+    assert_eq!(house.client().get("/work", "").status(), 503);
+    let sessions = house.sessions.list(&house.snapshot, None, 9, |_| true);
+    assert_eq!(sessions.len(), 0, "an operator is no user");
+}
+
+#[test]
+fn an_address_works_once_and_other_doors_not_at_all() {
+    let server = Server::named("web1");
+    let mut house = House::new(&[server.address]);
+    let (_, cookie, door) = inside(&mut house, false);
+    let again = enter(&mut house.client());
+    assert_eq!(again.status(), 403);
+    assert!(again.text().contains("used already"), "{}", again.text());
+    assert_eq!(again.field("set-cookie"), None);
+    let forged = cookie.replace('c', "b");
+    let refused = house
+        .client()
+        .get("/", &format!("ebbtide_door_app={}", &forged[17..]));
+    assert_eq!(refused.status(), 403);
+    let elsewhere = Arc::new(Door::new(
+        DoorKeys {
+            id: DoorId(8),
+            ..keys(8)
+        },
+        (PoolKey(5), ServerKey(0)),
+        door.until,
+        false,
+        "ann".into(),
+    ));
+    house.snapshot.doors.open(Arc::clone(&elsewhere));
+    let other = format!("ebbtide_door_app={}", elsewhere.cookie_text());
+    let refused = house.client().get("/", &other);
+    assert_eq!(refused.status(), 403);
+    assert!(
+        refused.text().contains("another pool"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(house.pool_sum(|slot| &slot.doors_refused), 3);
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn nothing_works_after_the_end_and_the_browser_is_a_users_again() {
+    let server = Server::named("web1");
+    let mut house = House::new(&[server.address]);
+    let (mut operator, cookie, door) = inside(&mut house, false);
+    house.snapshot.doors.close(door.id());
+    let refused = operator.get("/work", &cookie);
+    assert_eq!(refused.status(), 403);
+    assert!(refused.field("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(operator.get("/.ebbtide/door", &cookie).status(), 403);
+    assert_eq!(server.seen().len(), 0);
+}
+
+#[test]
+fn what_goes_through_a_door_ends_with_it() {
+    let server = Server::scripted(|_, mut wire, _| {
+        if wire.message(true).is_some() {
+            wire.send("HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n");
+            wire.line();
+        }
+    });
+    let mut house = House::new(&[server.address]);
+    let (mut operator, cookie, door) = inside(&mut house, false);
+    operator.send(format!(
+        "GET /ws HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nConnection: upgrade\r\n\
+         Upgrade: websocket\r\n\r\n"
+    ));
+    assert_eq!(operator.answer().status(), 101);
+    house.publish(|_, pool| pool.servers[0].epoch += 1);
+    assert_eq!(
+        house.server_sum(0, |slot| &slot.tunnels),
+        1,
+        "no user's deadline ends it"
+    );
+    house.snapshot.doors.close(door.id());
+    assert_eq!(operator.exactly(2)[0], 0x88, "a close frame");
+    until("the end", || house.server_sum(0, |slot| &slot.tunnels) == 0);
+}
+
+#[test]
+fn a_server_that_is_down_is_tried_and_said_to_be() {
+    let mut house = House::new(&[common::dead_address()]);
+    let (mut operator, cookie, _) = inside(&mut house, false);
+    let answer = operator.get("/work", &cookie);
+    assert_eq!((answer.status(), answer.field("refresh")), (502, Some("5")));
+    assert!(
+        answer.text().contains("/.ebbtide/door"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[test]
+fn the_holder_switches_servers_and_leaves() {
+    let (first, second) = (Server::named("one"), Server::named("two"));
+    let mut house = House::new(&[first.address, second.address]);
+    let (mut operator, cookie, door) = inside(&mut house, false);
+    let page = operator.get("/.ebbtide/door", &cookie).text();
+    assert!(
+        page.contains("web1") && page.contains("Go to web2"),
+        "{page}"
+    );
+    let form = door.form_text();
+    let switch = format!("form={form}&action=switch&server=web2");
+    let forged = post(
+        &mut operator,
+        &cookie,
+        "",
+        "form=0&action=switch&server=web2",
+    );
+    assert_eq!(forged.status(), 403);
+    let foreign = post(&mut operator, &cookie, "Origin: http://evil\r\n", &switch);
+    assert_eq!(foreign.status(), 403);
+    let mut operator = house.client();
+    assert_eq!(operator.get("/", &cookie).text(), "one");
+    let switched = post(&mut operator, &cookie, "Origin: http://test\r\n", &switch);
+    assert_eq!(
+        (switched.status(), switched.field("location")),
+        (303, Some("/"))
+    );
+    assert_eq!(operator.get("/", &cookie).text(), "two");
+    let gone = format!("form={form}&action=switch&server=web9");
+    assert_eq!(post(&mut operator, &cookie, "", &gone).status(), 403);
+    let left = post(
+        &mut operator,
+        &cookie,
+        "",
+        &format!("form={form}&action=leave"),
+    );
+    assert!(left.field("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(operator.get("/", &cookie).status(), 403);
+}
+
+/// What the server saw of one request through a door, with what the browser said itself.
+fn seen_with(edit: fn(&mut ebbtide_core::PoolConfig), as_admin: bool, form: &str) -> Message {
+    let server = Server::answering(|wire, _| {
+        wire.send(ok("seen"));
+        true
+    });
+    let mut house = House::with(&[server.address], edit);
+    let (mut operator, cookie, door) = inside(&mut house, as_admin);
+    if !form.is_empty() {
+        let form = format!("form={}&{form}", door.form_text());
+        assert_eq!(post(&mut operator, &cookie, "", &form).status(), 303);
+    }
+    operator.send(format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nAuthorization: Basic bWluZQ==\r\n\
+         X_Admin-Session: forged\r\n\r\n"
+    ));
+    assert_eq!(operator.answer().text(), "seen");
+    server.log.lock().unwrap()[0].clone()
+}
+
+#[test]
+fn credentials_reach_the_server_in_place_of_the_browsers() {
+    let none = seen_with(|_| {}, false, "");
+    assert_eq!(none.field("authorization"), Some("Basic bWluZQ=="));
+    let own = seen_with(
+        |pool| {
+            let credentials = Credentials::basic("Aladdin", "open sesame");
+            pool.door.credentials = DoorCredentials::Default(credentials);
+        },
+        false,
+        "",
+    );
+    let sesame = Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    assert_eq!(own.field("authorization"), sesame);
+    let ask = |pool: &mut ebbtide_core::PoolConfig| pool.door.credentials = DoorCredentials::Ask;
+    let asked = seen_with(
+        ask,
+        false,
+        "action=credentials&user=Aladdin&password=open+sesame",
+    );
+    assert_eq!(asked.field("authorization"), sesame);
+    let fields = asked.fields.iter();
+    let names = fields.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    assert_eq!(names.count(), 1);
+}
+
+#[test]
+fn only_an_administrators_door_says_so() {
+    let admin = |pool: &mut ebbtide_core::PoolConfig| {
+        pool.door.admin_field = Some(("X-Admin-Session".into(), "1".into()));
+    };
+    let said = |seen: &Message| {
+        let fields = seen.fields.iter();
+        let of_admin =
+            fields.filter(|(name, _)| name.to_lowercase().replace('_', "-") == "x-admin-session");
+        of_admin.map(|(_, value)| value.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(said(&seen_with(admin, true, "")), ["1"]);
+    assert_eq!(said(&seen_with(admin, false, "")), [""; 0]);
+    let server = Server::named("web1");
+    let house = House::with(&[server.address], admin);
+    let mut user = house.client();
+    user.send("GET / HTTP/1.1\r\nHost: a\r\nx-admin-session: 1\r\n\r\n");
+    assert_eq!(user.answer().status(), 200);
+    assert_eq!(said(&server.log.lock().unwrap()[0]), [""; 0]);
+    assert_eq!(
+        house.client().get("/.ebbtide/enter?key=1", "").status(),
+        404
+    );
+}
