@@ -31,16 +31,23 @@ fn main() {
         "page, bytes", "as it is", "injected", "more for each page"
     );
     for page_bytes in [2_000, 10_000, 100_000, 1_000_000, 50_000_000] {
-        let [plain, injected] = [false, true].map(|stands| median(page_bytes, stands));
+        let [plain, injected] = medians(page_bytes);
         let more = page_bytes as f64 * (1.0 / injected - 1.0 / plain);
         println!("{page_bytes:>12} {plain:>12.0} {injected:>12.0} {more:>15.1} µs");
     }
 }
 
-fn median(page_bytes: usize, stands: bool) -> f64 {
-    let mut figures: Vec<f64> = (0..ROUNDS).map(|_| measure(page_bytes, stands)).collect();
-    figures.sort_by(f64::total_cmp);
-    figures[ROUNDS / 2]
+/// As they are, and injected; measured in turn, as whatever else the machine does changes.
+fn medians(page_bytes: usize) -> [f64; 2] {
+    let mut figures = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        figures[1].push(measure(page_bytes, true));
+        figures[0].push(measure(page_bytes, false));
+    }
+    figures.map(|mut figures| {
+        figures.sort_by(f64::total_cmp);
+        figures[ROUNDS / 2]
+    })
 }
 
 /// MB of pages for each second of processor time. They come chunked, so that none goes through a

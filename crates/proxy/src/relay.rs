@@ -180,7 +180,7 @@ impl Half {
         self.decoded = true;
         if self.outcome() == Some(Outcome::Looking) {
             let rest = self.insertion.as_mut().map(|insertion| insertion.end());
-            self.put(&rest.unwrap_or_default(), outbox);
+            self.bytes += put(&rest.unwrap_or_default(), self.chunked, outbox);
         }
         if self.chunked {
             // They may be sums over the page as it was.
@@ -213,7 +213,7 @@ impl Half {
                     self.look_through(buffer, data, outbox);
                 }
                 BodyStep::Data { data, .. } if self.chunked => {
-                    self.put(&buffer.filled()[..data], outbox);
+                    self.bytes += put(&[&buffer.filled()[..data]], true, outbox);
                     buffer.consume(data);
                     self.touched = true;
                 }
@@ -229,24 +229,9 @@ impl Half {
         let piece = &buffer.filled()[..bytes];
         let insertion = self.insertion.as_mut();
         let released = insertion.and_then(|insertion| insertion.take(piece));
+        self.bytes += put(&released.unwrap_or_default(), self.chunked, outbox);
         buffer.consume(bytes);
         self.touched = true;
-        self.put(&released.unwrap_or_default(), outbox);
-    }
-
-    /// Puts content into the outbox, as a chunk if that is how the body goes out.
-    fn put(&mut self, content: &[u8], outbox: &mut Outbox) {
-        if content.is_empty() {
-            return;
-        }
-        if self.chunked {
-            write_chunk_head(&mut outbox.bytes, content.len());
-        }
-        outbox.bytes.extend_from_slice(content);
-        if self.chunked {
-            outbox.bytes.extend_from_slice(b"\r\n");
-        }
-        self.bytes += content.len() as u64;
     }
 
     fn poll_write(
@@ -279,4 +264,22 @@ impl Half {
         self.bytes += of_body as u64;
         Poll::Ready(Ok(()))
     }
+}
+
+/// Puts content into the outbox, as one chunk if that is how the body goes out; how much it is.
+fn put(parts: &[&[u8]], chunked: bool, outbox: &mut Outbox) -> u64 {
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    if bytes == 0 {
+        return 0;
+    }
+    if chunked {
+        write_chunk_head(&mut outbox.bytes, bytes);
+    }
+    for part in parts {
+        outbox.bytes.extend_from_slice(part);
+    }
+    if chunked {
+        outbox.bytes.extend_from_slice(b"\r\n");
+    }
+    bytes as u64
 }

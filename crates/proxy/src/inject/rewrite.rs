@@ -14,6 +14,7 @@ use lol_html::{
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 /// How much of a page is held back at most while the place is looked for, in bytes. Only comments,
 /// white space and the attributes of the first tags come before it.
@@ -34,6 +35,9 @@ pub(crate) enum Outcome {
     /// There is no place for it, or it was not found in time: the page is as it came.
     Unreadable,
 }
+
+/// What is passed on, in pieces that follow each other.
+pub(crate) type Released<'a> = [&'a [u8]; 4];
 
 /// The script on its way into one page.
 pub(crate) struct Insertion {
@@ -67,24 +71,24 @@ impl Insertion {
         self.outcome
     }
 
-    /// Takes the next piece of the page. Everything that was held back, with the script, once its
-    /// place has come, or with nothing, once it is clear that it will not; before that, nothing.
-    pub fn take(&mut self, piece: &[u8]) -> Option<Vec<u8>> {
-        let seen = self.held.len().max(self.mark_bytes);
-        self.held.extend_from_slice(piece);
-        let new = self.held.get(seen..).unwrap_or_default();
-        let went_on = self
-            .reader
-            .as_mut()
-            .is_some_and(|reader| reader.write(new).is_ok());
-        match (self.search.0.get().place, went_on) {
-            (None, true) if self.held.len() <= HELD_BYTES_MAX => None,
-            (place, _) => Some(self.release(place)),
+    /// Takes the next piece of the page. What is passed on now, in order: everything that was held
+    /// back and this piece, with the script, once its place has come, or without, once it is clear
+    /// that it will not. Before that, nothing, and the piece is held back.
+    pub fn take<'a>(&'a mut self, piece: &'a [u8]) -> Option<Released<'a>> {
+        let of_mark = self.mark_bytes.saturating_sub(self.held.len());
+        let new = piece.get(of_mark..).unwrap_or_default();
+        let reader = self.reader.as_mut();
+        let went_on = reader.is_some_and(|reader| reader.write(new).is_ok());
+        let place = self.search.0.get().place;
+        if place.is_none() && went_on && self.held.len() + piece.len() <= HELD_BYTES_MAX {
+            self.held.extend_from_slice(piece);
+            return None;
         }
+        Some(self.release(place, piece))
     }
 
     /// The page is at its end: what is still held back, with the script.
-    pub fn end(&mut self) -> Vec<u8> {
+    pub fn end(&mut self) -> Released<'_> {
         let ended = self
             .reader
             .take()
@@ -94,23 +98,32 @@ impl Insertion {
         let place = found
             .place
             .or_else(|| ended.then_some(Place::At(found.floor)));
-        self.release(place)
+        self.release(place, &[])
     }
 
-    fn release(&mut self, place: Option<Place>) -> Vec<u8> {
+    fn release<'a>(&'a mut self, place: Option<Place>, piece: &'a [u8]) -> Released<'a> {
         self.reader = None;
-        let mut page = std::mem::take(&mut self.held);
-        self.outcome = match place {
-            Some(Place::At(at)) if self.mark_bytes + at <= page.len() => {
-                let at = self.mark_bytes + at;
-                page.splice(at..at, self.tag.drain(..));
-                Outcome::Inserted
-            }
-            _ => Outcome::Unreadable,
+        let (held, tag) = (self.held.as_slice(), self.tag.as_slice());
+        let at = match place {
+            Some(Place::At(at)) => self.mark_bytes + at,
+            _ => usize::MAX,
         };
-        page
+        let split = held.split_at_checked(at);
+        let split_piece = piece.split_at_checked(at.saturating_sub(held.len()));
+        self.outcome = match split.is_some() || split_piece.is_some() {
+            true => Outcome::Inserted,
+            false => Outcome::Unreadable,
+        };
+        match (split, split_piece) {
+            (Some((before, after)), _) => [before, tag, after, piece],
+            (None, Some((before, after))) => [held, before, tag, after],
+            (None, None) => [held, piece, &[], &[]],
+        }
     }
 }
+
+/// Every tag. Read once, as that takes as long as the rest of it.
+static EVERY: LazyLock<Option<Selector>> = LazyLock::new(|| "*".parse().ok());
 
 /// A reader that notes in `search` what it finds, and fails when it has found the place.
 fn reader(search: &Search, encoding: AsciiCompatibleEncoding) -> Option<Reader> {
@@ -139,14 +152,14 @@ fn reader(search: &Search, encoding: AsciiCompatibleEncoding) -> Option<Reader> 
     let memory = MemorySettings::new()
         .with_preallocated_parsing_buffer_size(0)
         .with_max_allowed_memory_usage(READER_BYTES_MAX);
-    let every: Selector = "*".parse().ok()?;
+    let every = EVERY.as_ref()?;
     let settings = Settings::new()
         .with_encoding(encoding)
         .with_memory_settings(memory)
         .with_strict(false)
         .with_adjust_charset_on_meta_tag(false)
         .append_document_content_handler(document)
-        .append_element_content_handler((Cow::Owned(every), element));
+        .append_element_content_handler((Cow::Borrowed(every), element));
     Some(HtmlRewriter::new(settings, |_: &[u8]| {}))
 }
 

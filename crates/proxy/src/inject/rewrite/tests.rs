@@ -14,12 +14,12 @@ fn rewritten(page: &[u8], mark_bytes: usize, piece_bytes: usize) -> (Vec<u8>, Ou
     let mut out = Vec::new();
     for piece in page.chunks(piece_bytes) {
         match insertion.outcome() {
-            Outcome::Looking => out.extend(insertion.take(piece).unwrap_or_default()),
+            Outcome::Looking => out.extend(insertion.take(piece).unwrap_or_default().concat()),
             _ => out.extend_from_slice(piece),
         }
     }
     if insertion.outcome() == Outcome::Looking {
-        out.extend(insertion.end());
+        out.extend(insertion.end().concat());
     }
     (out, insertion.outcome())
 }
@@ -110,7 +110,9 @@ fn what_is_held_back_is_bounded_and_nothing_of_it_is_lost() {
             let mut out = Vec::new();
             for piece in page.as_bytes().chunks(piece_bytes) {
                 match insertion.outcome() {
-                    Outcome::Looking => out.extend(insertion.take(piece).unwrap_or_default()),
+                    Outcome::Looking => {
+                        out.extend(insertion.take(piece).unwrap_or_default().concat())
+                    }
                     _ => out.extend_from_slice(piece),
                 }
                 assert!(insertion.held.len() <= HELD_BYTES_MAX);
