@@ -53,6 +53,13 @@ pub enum EventKind {
         /// When its sessions end, if it is closing.
         deadline: Option<Timestamp>,
     },
+    /// A pool that was to open by itself does not: its time for that is over.
+    StaysClosed {
+        /// Which pool.
+        pool: String,
+        /// What it waited for.
+        why: String,
+    },
     /// A pool's countdown is over: it is closed.
     PoolClosed {
         /// Which pool.
@@ -117,6 +124,7 @@ impl EventKind {
             Self::Standing { .. } => "standing",
             Self::PoolIntent { .. } => "pool-intent",
             Self::PoolClosed { .. } => "pool-closed",
+            Self::StaysClosed { .. } => "stays-closed",
             Self::Drained { .. } => "drained",
             Self::Forgotten { .. } => "forgotten",
             Self::SessionBegan { .. } => "session-began",

@@ -81,6 +81,8 @@ pub struct PoolIntent {
     pub expected_end: Option<Timestamp>,
     /// It opens by itself when its upgrade check says so.
     pub until_upgraded: bool,
+    /// What it waits for before it opens by itself, or why it does not, while it is closed.
+    pub waits_for: Option<String>,
 }
 
 /// Where clients connect.

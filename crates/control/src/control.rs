@@ -4,7 +4,7 @@ use crate::admin::{Admin, App, AppParts};
 use crate::clock::clock;
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message};
-use crate::outside;
+use crate::outside::{self, Webhook};
 use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
@@ -30,6 +30,8 @@ pub type Reload = Box<dyn Fn() -> Result<Reloaded, String> + Send>;
 pub struct Reloaded {
     /// The new configuration, checked, its listeners bound.
     pub config: Arc<Config>,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
     /// What the operator should know besides the difference, a line each.
     pub notes: Vec<String>,
 }
@@ -52,6 +54,8 @@ pub struct Options {
     pub publish: Publish,
     /// How the configuration is read again.
     pub reload: Reload,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
     /// The program's version.
     pub version: &'static str,
 }
@@ -82,7 +86,8 @@ impl Control {
         let (store, store_thread) = StoreThread::start(store)?;
         let prober = prober::start(snapshots.clone(), probes, inbox.clone())?;
         page_files::start(snapshots.clone(), inbox.clone())?;
-        let (outside, outside_thread) = outside::start(snapshots.clone())?;
+        let (outside, outside_thread) =
+            outside::start(snapshots.clone(), inbox.clone(), options.webhooks)?;
         let events = Arc::new(EventLog::new());
         let store_tally = Arc::new(StoreTally::default());
         let stopping = Arc::new(AtomicBool::new(false));

@@ -38,18 +38,20 @@ impl EventLog {
         }
     }
 
-    pub fn push(&self, event: &ebbtide_core::Event) {
-        let newest = {
+    /// Keeps an event, numbers it and tells the listeners.
+    pub fn push(&self, event: &ebbtide_core::Event) -> Arc<Event> {
+        let (newest, event) = {
             let mut ring = self.lock();
             ring.newest += 1;
-            let event = show::event(ring.newest, event);
-            ring.events.push_back(Arc::new(event));
+            let event = Arc::new(show::event(ring.newest, event));
+            ring.events.push_back(Arc::clone(&event));
             if ring.events.len() > KEPT {
                 ring.events.pop_front();
             }
-            ring.newest
+            (ring.newest, event)
         };
         self.newest.send_replace(newest);
+        event
     }
 
     /// The number of the newest event, and word of later ones.

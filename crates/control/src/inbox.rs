@@ -2,7 +2,7 @@
 
 use ebbtide_core::{
     Actor, Answer, Command, Fact, NodeStatus, OwnPage, ProbeOutcome, Refusal, RefusalKind,
-    ServerName,
+    ServerName, VersionAnswer,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,6 +17,7 @@ pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 pub(crate) enum Message {
     Fact(Fact),
     Probed(ServerName, ProbeOutcome),
+    Version(ServerName, VersionAnswer),
     Persisted(u64, Result<(), String>),
     PageRead {
         pool: String,

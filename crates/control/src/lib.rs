@@ -20,5 +20,6 @@ pub use admin::{Admin, AdminError, metrics_reference, openapi};
 pub use clock::{boot_id, clock};
 pub use control::{Control, Options, Publish, Reload, Reloaded};
 pub use inbox::{Inbox, InboxReceiver, inbox};
+pub use outside::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
 pub use page_files::read_page;
 pub use store::{StorageBackend, Store, StoreError, StoreErrorKind};

@@ -214,7 +214,7 @@ impl Prober {
 }
 
 /// A tenth more or less, so that many balancers do not ask in step.
-fn jittered(span: Duration) -> Duration {
+pub(crate) fn jittered(span: Duration) -> Duration {
     // Without randomness the middle will do.
     let dice = getrandom::u32().unwrap_or(u32::MAX / 2);
     span.mul_f64(0.9 + 0.2 * f64::from(dice) / f64::from(u32::MAX))

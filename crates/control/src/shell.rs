@@ -67,6 +67,9 @@ impl Shell {
                     Message::Probed(server, outcome) => {
                         self.step(Input::Probed { server, outcome });
                     }
+                    Message::Version(server, answer) => {
+                        self.step(Input::Version { server, answer });
+                    }
                     Message::Persisted(ticket, result) => {
                         self.step(Input::Persisted { ticket, result });
                     }
@@ -136,10 +139,15 @@ impl Shell {
     /// command of its own.
     fn reload(&mut self, actor: Actor, reply: Reply) {
         let (reload, inbox) = (Arc::clone(&self.reload), self.inbox.clone());
+        let outside = Arc::clone(&self.outside);
         tokio::task::spawn_blocking(move || {
             let read = reload.lock().unwrap_or_else(PoisonError::into_inner)();
             match read {
-                Ok(Reloaded { config, notes }) => {
+                Ok(Reloaded {
+                    config,
+                    webhooks,
+                    notes,
+                }) => {
                     let command = Command::Reload { config };
                     let answer = inbox.ask(|reply| Message::Command(actor, command, reply));
                     // If the control thread is stopping, the asker is told so by being hung up on.
@@ -147,6 +155,7 @@ impl Shell {
                         return;
                     };
                     if let Ok(answer) = &mut answer {
+                        answer.changes.extend(outside.webhooks.replace(webhooks));
                         answer.changes.extend(notes);
                     }
                     drop(reply.send(answer));
@@ -190,7 +199,8 @@ impl Shell {
                 }
                 Output::Event(event) => {
                     tell(&event);
-                    self.events.push(&event);
+                    let told = self.events.push(&event);
+                    self.outside.webhooks.tell(event.kind.label(), &told);
                 }
                 // The prober ends only after this task.
                 Output::ProbeNow(server) => drop(self.probe_now.send(server)),

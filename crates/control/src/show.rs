@@ -57,6 +57,7 @@ fn pool_intent(intent: &PoolIntentStatus) -> api::PoolIntent {
         message: closure.and_then(|closure| closure.message.clone()),
         expected_end: closure.and_then(|closure| closure.expected_end.map(time)),
         until_upgraded: closure.is_some_and(|closure| closure.until_upgraded),
+        waits_for: intent.waits_for.clone(),
     }
 }
 
@@ -202,6 +203,10 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
         EventKind::PoolClosed { pool, ended } => api::EventKind::PoolClosed {
             pool: pool.clone(),
             ended: ended.unwrap_or(0),
+        },
+        EventKind::StaysClosed { pool, why } => api::EventKind::StaysClosed {
+            pool: pool.clone(),
+            why: why.clone(),
         },
         EventKind::Drained { ended } => api::EventKind::Drained {
             ended: ended.unwrap_or(0),

@@ -57,6 +57,13 @@ pub enum EventKind {
         /// Sessions that the deadline ended; `None` if all left before it.
         ended: Option<u32>,
     },
+    /// A pool that was to open by itself does not: its time for that is over.
+    StaysClosed {
+        /// Which pool.
+        pool: String,
+        /// What it waited for.
+        why: String,
+    },
     /// A drain is over: the server is in maintenance.
     Drained {
         /// Sessions that the deadline ended; `None` if all left before it.
@@ -105,6 +112,7 @@ impl EventKind {
             Self::Standing { .. } => "standing",
             Self::PoolIntent { .. } => "pool-intent",
             Self::PoolClosed { .. } => "pool-closed",
+            Self::StaysClosed { .. } => "stays-closed",
             Self::Drained { .. } => "drained",
             Self::Forgotten { .. } => "forgotten",
             Self::SessionBegan { .. } => "session-began",
@@ -134,6 +142,7 @@ impl fmt::Display for EventKind {
                 let left = count(*left, "session");
                 write!(f, "pool {pool} closed: the deadline ended {left}")
             }
+            Self::StaysClosed { pool, why } => write!(f, "pool {pool}: {why}"),
             Self::Drained { ended: None } => f.write_str("drained: every session left by itself"),
             Self::Drained { ended: Some(left) } => {
                 write!(f, "drained: the deadline ended {}", count(*left, "session"))

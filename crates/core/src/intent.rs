@@ -121,6 +121,11 @@ impl PoolIntent {
         }
     }
 
+    /// Whether it opens by itself when the pool's upgrade check says so.
+    pub fn opens_by_itself(&self) -> bool {
+        self.closure().is_some_and(|closure| closure.until_upgraded)
+    }
+
     /// Whether new sessions are refused now.
     pub fn blocks_new(&self) -> bool {
         match self {

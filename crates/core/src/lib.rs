@@ -27,6 +27,7 @@ mod standing;
 mod status;
 mod table;
 mod time;
+mod upgrade;
 
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix};
 pub use command::{
@@ -59,8 +60,9 @@ pub use record::{
     StoredIntent, StoredPoolIntent, Write,
 };
 pub use session::{EndReason, Session, SessionState, Stay};
-pub use snapshot::{Fact, PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
+pub use snapshot::{Fact, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets};
 pub use standing::{Reason, Standing};
 pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use time::{Millis, Moment, Now, WallTime};
+pub use upgrade::{VersionAnswer, VersionBefore, VersionPage, Versions};

@@ -7,6 +7,7 @@ use crate::intent::{BlockNew, Closure};
 use crate::name::{ServerName, SessionId};
 use crate::snapshot::TokenSecrets;
 use crate::time::{Millis, Moment, Now, WallTime};
+use crate::upgrade::Versions;
 
 /// One write. Those of one [`Output::Persist`](crate::Output::Persist) are stored all or none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Write {
     Intent(ServerName, IntentRecord),
     /// The operator's intent for a pool.
     PoolIntent(String, PoolIntentRecord),
+    /// What the servers of a pool that is to open by itself said before; `None`: no longer.
+    Versions(String, Option<Versions>),
     /// A server's epoch.
     Epoch(ServerName, u32),
     /// A server beside those of the file; `None`: no longer.
@@ -163,6 +166,8 @@ pub struct Restored {
     pub servers: Vec<RestoredServer>,
     /// What is wanted of pools, also of those that the file does not name at present.
     pub pools: Vec<(String, PoolIntentRecord)>,
+    /// What the servers of pools that are to open by themselves said before.
+    pub versions: Vec<(String, Versions)>,
     /// Sessions that an operator ended and whose tokens have not expired yet.
     pub ended_sessions: Vec<(SessionId, ServerName)>,
     /// The secrets behind the tokens.

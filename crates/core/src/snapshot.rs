@@ -13,7 +13,7 @@ use crate::standing::Standing;
 use crate::time::{Millis, Moment, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 /// What the data plane works from.
 #[derive(Clone, Debug, Default)]
@@ -99,12 +99,30 @@ pub struct ServerView {
 #[derive(Debug, Default)]
 pub struct ServerLoad {
     sessions: AtomicU32,
+    second_try: AtomicBool,
+}
+
+/// A request that was lost with another server is being tried once more here; dropping it lets the
+/// next one.
+#[derive(Debug)]
+pub struct SecondTry(Arc<ServerLoad>);
+
+impl Drop for SecondTry {
+    fn drop(&mut self) {
+        self.0.second_try.store(false, Relaxed);
+    }
 }
 
 impl ServerLoad {
     /// Live sessions.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)
+    }
+
+    /// Begins a second try here, unless one is under way.
+    pub fn second_try(self: &Arc<Self>) -> Option<SecondTry> {
+        let was_under_way = self.second_try.swap(true, Relaxed);
+        (!was_under_way).then(|| SecondTry(Arc::clone(self)))
     }
 
     /// Counts one more, if that is within `max`; exact over all workers.

@@ -98,6 +98,8 @@ pub struct PoolIntentStatus {
     pub blocks_new: bool,
     /// What users are told, and how it opens; while it is closing or closed.
     pub closure: Option<Closure>,
+    /// What a closed pool waits for before it opens by itself.
+    pub waits_for: Option<String>,
 }
 
 /// What the operator wants of a server.

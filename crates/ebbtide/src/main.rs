@@ -4,7 +4,7 @@ use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
 use ebbtide::{config, demo, documents, logging, node, operate, output};
-use ebbtide_core::count;
+use ebbtide_core::{PoolConfig, count};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -92,10 +92,9 @@ fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
 fn check_pages(pools: &[PoolConfig]) -> Result<(), Failure> {
     for pool in pools {
         for (page, path) in pool.gate.files() {
-            ebbtide_control::read_page(path).map_err(|why| Failure {
-                exit: Exit::Usage,
-                ..Failure::failed(format!("pools.{}.{}: {why}", pool.name, page.label()))
-            })?;
+            let setting = format!("pools.{}.{}", pool.name, page.label());
+            ebbtide_control::read_page(path)
+                .map_err(|why| Failure::usage(format!("{setting}: {why}")))?;
         }
     }
     Ok(())

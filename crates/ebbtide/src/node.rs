@@ -64,6 +64,7 @@ impl Node {
             node: counters,
             inbox: receiver,
             publish: publisher(&plane),
+            webhooks: loaded.webhooks.clone(),
             reload: reloader(&plane, path, node.clone()),
             version: env!("CARGO_PKG_VERSION"),
         })
@@ -155,6 +156,7 @@ fn reloader(plane: &Plane, path: PathBuf, running: NodeConfig) -> ebbtide_contro
         match with_plane(&plane, |plane| plane.prepare(&loaded.config)) {
             Some(Ok(())) => Ok(Reloaded {
                 config: loaded.config,
+                webhooks: loaded.webhooks,
                 notes,
             }),
             Some(Err(error)) => Err(error.to_string()),

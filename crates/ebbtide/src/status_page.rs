@@ -103,6 +103,9 @@ fn closing_line(pool: &PoolStatus) -> Option<Line> {
     if intent.until_upgraded {
         text.push_str(", until it is upgraded");
     }
+    if let Some(what) = &intent.waits_for {
+        text.push_str(&format!(" ({what})"));
+    }
     if let Some(by) = &intent.by {
         text.push_str(&format!(", by {by}"));
     }
@@ -295,6 +298,7 @@ mod tests {
             message: None,
             expected_end: None,
             until_upgraded: false,
+            waits_for: None,
         }
     }
 

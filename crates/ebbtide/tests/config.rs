@@ -89,7 +89,8 @@ fn every_setting_is_read() {
         sticky = { reuse = "1h30m", active = "90s", cookie = "tide" }
         health = { kind = "http", path = "/h", host = "h.example", status = "200, 300-310", expect = "OK", every = "250ms", timeout = "1s", fall = 4, rise = 5, port = 99 }
         timeouts = { head = "1s", idle = "2s", connect = "3s", response = "4s", body = "5s", tunnel = "6s", upstream_idle = "7s" }
-        limits = { head_bytes = "16KiB", fields = 50, connections = 60, upstream_idle = 70 }
+        limits = { head_bytes = "16KiB", fields = 50, connections = 60, upstream_idle = 70, event_streams = 80 }
+        notice = { reminders = ["1h", "10s"], inject = false }
         [pools.app.servers]
         web1 = "localhost:81"
         web2 = { address = "[::1]:82", weight = 3, max_sessions = 4 }
@@ -124,6 +125,11 @@ fn every_setting_is_read() {
             port: Some(99),
         })
     );
+    let reminders = [3600, 10].map(Millis::from_secs).to_vec();
+    assert_eq!(
+        (&pool.notice.reminders, pool.notice.inject),
+        (&reminders, false)
+    );
     assert_eq!(
         pool.http,
         HttpSettings {
@@ -140,6 +146,7 @@ fn every_setting_is_read() {
             body_timeout: Millis::from_secs(5),
             tunnel_timeout: Millis::from_secs(6),
             connections_max: 60,
+            event_streams_max: 80,
             upstream_idle_max: 70,
             upstream_idle_timeout: Millis::from_secs(7),
             retry_percent: 7,
@@ -386,6 +393,31 @@ fn wrong_values_say_what_to_write() {
             "logout = \"/bye\"",
             "expected a list of paths, found text",
             "[\"/logout\"]",
+        ),
+        (
+            "notice = { reminders = \"5m\" }",
+            "expected a list of durations, found text",
+            "[\"15m\", \"5m\"]",
+        ),
+        (
+            "notice = { reminders = [\"5m\", \"9s\"] }",
+            "`9s` is out of bounds",
+            "expected 10s to 7d",
+        ),
+        (
+            "notice = { reminders = [\"8d\"] }",
+            "`8d` is out of bounds",
+            "expected 10s to 7d",
+        ),
+        (
+            "notice = { reminders = [\"1m\", \"1m\", \"1m\", \"1m\", \"1m\", \"1m\", \"1m\", \"1m\", \"1m\", \"1m\", \"1m\"] }",
+            "11 durations are too many",
+            "expected at most 10",
+        ),
+        (
+            "limits = { event_streams = 100001 }",
+            "`100001` is out of bounds",
+            "expected 0 to 100000",
         ),
         ("contact = \"a\\nb\"", "a line break", "one line"),
         (

@@ -12,6 +12,7 @@
 //! docs/fsm/request.dot draws it.
 
 mod answer;
+mod entry;
 mod judge;
 mod page;
 mod passage;
@@ -29,7 +30,8 @@ use crate::reserved::{self, path_of};
 use crate::routing::{Asking, Placed, Refused};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
-use ebbtide_core::{EndReason, Now, ServerKey, ServerSlot, Stay};
+use crate::who;
+use ebbtide_core::{EndReason, Now, SecondTry, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, forwarded_for, write_request};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -128,6 +130,8 @@ struct Attempts {
     failed: Vec<ServerKey>,
     /// The request, as far as it went up.
     upload: Option<Half>,
+    /// It is being sent a second time, alone at its server.
+    turn: Option<SecondTry>,
 }
 
 /// What to do about a failure.
@@ -206,12 +210,17 @@ impl<'a> Exchange<'a> {
             return self.send_own().await;
         }
         if self.through.is_none()
-            && let Err(refused) = self.place()
+            && let Err(refused) = self.place(false)
         {
-            return self.give_page(self.page_of(refused)).await;
+            // In a box: few are refused, and a connection that rests has no room for it.
+            let entered = Box::pin(self.enter_later(refused)).await;
+            if let Err(refused) = entered {
+                return self.refuse(refused).await;
+            }
         }
         let mut attempts = Attempts::default();
         loop {
+            self.take_turn(&mut attempts).await;
             let failure = match self.attempt(&mut attempts).await {
                 Ok(next) => return next,
                 Err(failure) => failure,
@@ -239,6 +248,7 @@ impl<'a> Exchange<'a> {
         let lane = Rc::clone(self.lane());
         let mut upstream = self.connect(&lane, attempts).await?;
         self.await_answer(&mut upstream, attempts).await?;
+        attempts.turn = None;
         if self.page.asked {
             // In a box, as few answers are pages while a notice stands.
             Box::pin(self.examine_page(&mut upstream, attempts)).await?;
@@ -275,18 +285,23 @@ impl<'a> Exchange<'a> {
     }
 
     /// Finds or begins the session, and enters it.
-    fn place(&mut self) -> Result<(), Refused> {
+    fn place(&mut self, in_turn: bool) -> Result<(), Refused> {
+        let now = match in_turn {
+            true => self.connection.worker.now(),
+            false => self.began,
+        };
         let mut remembered = self.connection.remembered.take();
-        let asking = asking(
+        let mut asking = asking(
             (self.connection, self.client),
             &self.routes,
             &self.view,
-            self.began,
+            now,
         );
+        asking.in_turn = in_turn;
         let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
         let placed = asking.place(buf, head, &mut remembered);
         self.connection.remembered = remembered;
-        self.settle(placed?, self.began);
+        self.settle(placed?, now);
         Ok(())
     }
 
@@ -295,6 +310,11 @@ impl<'a> Exchange<'a> {
         let flight = &self.connection.watch.flight;
         flight.enter(Phase::Exchange, &placed.session);
         self.report.moved |= placed.moved;
+        let pool = &self.routes.pool.config;
+        if pool.user.is_some() || pool.logout_call.is_some() {
+            let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
+            who::note(&placed.session, buf, head, pool);
+        }
         self.placed = Some(placed);
     }
 
@@ -425,22 +445,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn page_of(&self, refused: Refused) -> Page {
-        let slot = self.connection.pool_slot(&self.routes);
-        match refused {
-            Refused::Full => {
-                slot.refused_full.add(1);
-                Page::Full
-            }
-            Refused::Unavailable => {
-                slot.refused_unavailable.add(1);
-                Page::Unavailable
-            }
-        }
-    }
-
     /// Answers with a page of our own.
     async fn give_page(&mut self, page: Page) -> Next {
+        if page == Page::SessionOver && self.is_pool_closed() {
+            return self.refuse(Refused::Closed).await;
+        }
         self.report.status = page.status();
         if matches!(page.status(), 502 | 504) {
             let slot = self.connection.pool_slot(&self.routes);
@@ -568,5 +577,6 @@ fn asking<'b>(
         generation: view.snapshot.generation,
         client,
         now,
+        in_turn: false,
     }
 }

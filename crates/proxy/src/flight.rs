@@ -1,17 +1,13 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
+use crate::timer::duration;
 use ebbtide_core::{Door, EndReason, Moment, Notice, Session, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long an exchange may go on whose server went into maintenance: what was accepted before a
-/// deadline is answered, and still nothing outlives the deadline by more than a second.
-const FINISH: Duration = Duration::from_millis(500);
 
 /// What a client connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,18 +121,17 @@ impl Flight {
     }
 
     /// Ends what its server may not serve any more: after a deadline nothing goes on, a raised epoch
-    /// ends tunnels. A tunnel ends at once, an exchange may finish.
-    fn leave_misplaced(&self, snapshot: &Snapshot) {
+    /// ends tunnels. A tunnel ends at once; an exchange may finish within the pool's `end_grace`, as
+    /// what was accepted before a deadline is answered if that can be. Returns when it must have.
+    fn leave_misplaced(&self, snapshot: &Snapshot) -> Option<Instant> {
         if self.phase.get() == Phase::Events {
-            return self.wake();
+            self.wake();
+            return None;
         }
         let session = self.session.borrow();
-        let Some(session) = session.as_ref() else {
-            return;
-        };
-        let Some(server) = snapshot.server(session.pool, session.server) else {
-            return;
-        };
+        let session = session.as_ref()?;
+        let pool = snapshot.pool(session.pool)?;
+        let server = pool.server(session.server)?;
         let is_forgotten = server.epoch != session.epoch;
         let time_is_over = server.standing.ends_work()
             || (is_forgotten && server.epoch_reason == EndReason::Deadline);
@@ -144,10 +139,12 @@ impl Flight {
             Phase::Tunnel if time_is_over || is_forgotten => self.cut(),
             Phase::Tunnel => self.note(server.notice.as_ref()),
             Phase::Exchange if time_is_over && self.ends.get().is_none() => {
-                self.ends.set(Some(Instant::now() + FINISH));
+                self.ends
+                    .set(Some(Instant::now() + duration(pool.config.gate.end_grace)));
             }
             _ => {}
         }
+        self.ends.get()
     }
 
     /// Wakes a stream of events whose session has ended, so that it tells so.
@@ -201,12 +198,15 @@ impl Flights {
         self.all.borrow().len()
     }
 
-    /// Ends what a new snapshot does not allow any more.
-    pub fn leave_misplaced(&self, snapshot: &Snapshot) {
-        for flight in self.all.borrow().values() {
-            flight.leave_misplaced(snapshot);
-        }
+    /// Ends what a new snapshot does not allow any more; returns when [`Self::cut_ended`] has to be
+    /// called, if something may go on until then.
+    pub fn leave_misplaced(&self, snapshot: &Snapshot) -> Option<Instant> {
+        let all = self.all.borrow();
+        let ends = all.values().map(|flight| flight.leave_misplaced(snapshot));
+        let last = ends.flatten().max();
+        drop(all);
         self.cut_ended();
+        last
     }
 
     /// Cuts what belongs to sessions that have ended, and what has had its time to finish.

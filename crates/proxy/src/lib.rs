@@ -13,6 +13,7 @@ mod door;
 mod exchange;
 mod flight;
 mod forward;
+mod gate;
 mod inject;
 mod listeners;
 mod notice;
@@ -28,6 +29,7 @@ mod tunnel;
 mod upstream;
 mod view;
 mod wall;
+mod who;
 mod worker;
 
 pub use access_log::{AccessLogOptions, LogFormat};

@@ -14,8 +14,6 @@ pub(crate) enum Page {
     NotFound,
     /// The reserved path does not take this method; the argument lists those it takes.
     MethodNotAllowed(&'static str),
-    /// Every server has as many sessions as it may.
-    Full,
     /// No server admits sessions.
     Unavailable,
     /// The session's server is taken out of service, or the session was ended.
@@ -70,11 +68,7 @@ impl Page {
             Self::RequestTimeout => 408,
             Self::NotFound => 404,
             Self::MethodNotAllowed(_) => 405,
-            Self::Full
-            | Self::Unavailable
-            | Self::SessionOver
-            | Self::Busy
-            | Self::StreamsExhausted => 503,
+            Self::Unavailable | Self::SessionOver | Self::Busy | Self::StreamsExhausted => 503,
             Self::Unreachable | Self::BrokenOff | Self::BadAnswer => 502,
             Self::ServerTimeout => 504,
         }
@@ -83,7 +77,7 @@ impl Page {
     /// When to come again, in seconds.
     fn retry_after_s(&self) -> Option<u32> {
         match self {
-            Self::Full | Self::Unavailable => Some(30),
+            Self::Unavailable => Some(30),
             Self::StreamsExhausted => Some(15),
             Self::SessionOver | Self::Busy => Some(5),
             _ => None,
@@ -97,7 +91,6 @@ impl Page {
             Self::RequestTimeout => ("Request timeout", "The request did not arrive in time."),
             Self::NotFound => ("Not found", "There is nothing at this address."),
             Self::MethodNotAllowed(_) => ("Method not allowed", "This address does not take requests of this kind."),
-            Self::Full => ("All sessions in use", "Every place is taken at the moment: all sessions are in use. Please try again shortly."),
             Self::Unavailable => ("Service unavailable", "No server admits new sessions at the moment. Please try again shortly."),
             Self::SessionOver => ("Session ended", "Your session on this server has ended: the server was taken out of service. Please try again; you will be given another."),
             Self::Busy => ("Service busy", "All connections to your server are in use. Please try again in a moment."),
@@ -127,7 +120,7 @@ impl Format {
         }
     }
 
-    fn media_type(self) -> &'static str {
+    pub fn media_type(self) -> &'static str {
         match self {
             Self::Html => "text/html; charset=utf-8",
             Self::Json => "application/json",
@@ -311,10 +304,10 @@ mod tests {
     #[test]
     fn texts_of_others_are_escaped() {
         let contact = "<script>\"Ops\" & 'co'</script>";
-        let html = body(&Page::Full, Format::Html, Some(contact));
+        let html = body(&Page::Unavailable, Format::Html, Some(contact));
         assert!(html.contains("&lt;script&gt;&quot;Ops&quot; &amp; &#39;co&#39;&lt;/script&gt;"));
         assert!(!html.contains("<script>"));
-        let json = body(&Page::Full, Format::Json, Some("a\"b\\c\u{1}"));
+        let json = body(&Page::Unavailable, Format::Json, Some("a\"b\\c\u{1}"));
         assert!(json.contains(r#""contact":"a\"b\\c\u0001""#), "{json}");
     }
 }

@@ -1,14 +1,11 @@
 //! The paths that Ebbtide itself answers: what a session's user, and a balancer in front, may ask.
 
+use crate::gate;
 use crate::notice::stream::Stream;
 use crate::notice::{script, status, stream};
 use crate::pages::{self, Envelope, Format, Page};
 use crate::routing::Asking;
-use ebbtide_core::{Reason, ServerView};
 use ebbtide_protocol::http1::RequestHead;
-
-/// What is said when no number of places can be told, as no server has a limit.
-const PLACES_WITHOUT_LIMIT: u64 = 9999;
 
 /// An answer that was written.
 pub(crate) struct Answered {
@@ -53,10 +50,7 @@ pub(crate) fn answer(
     let is_get = matches!(head.method.of(buf), b"GET" | b"HEAD");
     let page = match name {
         b"/health" if is_get => {
-            let (status, text) = health(asking);
-            let plain = ("text/plain; charset=utf-8", "");
-            let bytes = pages::write_answer(out, status, plain, &text, envelope);
-            return Some((status, bytes).into());
+            return Some(gate::health(asking, envelope, out).into());
         }
         b"/session" if is_get => {
             let text = status::session(asking, buf, head);
@@ -76,7 +70,9 @@ pub(crate) fn answer(
         b"/notice.js" if is_get => {
             return Some(script::answer(buf, head, envelope, out).into());
         }
-        b"/health" | b"/session" | b"/events" | b"/notice.js" => {
+        b"/gate" if is_get => return Some(gate::state(asking, envelope, out).into()),
+        b"/gate.js" if is_get => return Some(gate::script(envelope, out).into()),
+        b"/health" | b"/session" | b"/events" | b"/notice.js" | b"/gate" | b"/gate.js" => {
             Page::MethodNotAllowed("GET, HEAD")
         }
         _ => Page::NotFound,
@@ -90,28 +86,4 @@ pub(crate) fn answer(
 pub(crate) fn path_of(target: &[u8]) -> &[u8] {
     let end = memchr::memchr(b'?', target).unwrap_or(target.len());
     &target[..end]
-}
-
-/// The pool's own health page, in the language of health pages.
-fn health(asking: &Asking<'_>) -> (u16, String) {
-    let servers = &asking.routes.pool.servers;
-    let admitting = servers.iter().filter(|server| server.standing.admits_new);
-    let mut admits = false;
-    let mut places = Some(0);
-    for server in admitting {
-        admits = true;
-        places = places.zip(room(server)).map(|(sum, room)| sum + room);
-    }
-    let reports_full = |server: &ServerView| server.standing.reason == Reason::ReportsFull;
-    match places.unwrap_or(PLACES_WITHOUT_LIMIT) {
-        _ if !admits && !servers.iter().any(reports_full) => (503, "ON HOLD\n".into()),
-        0 => (503, "ALL SESSIONS IN USE\n".into()),
-        places => (200, format!("ACTIVE - {places} Sessions Available\n")),
-    }
-}
-
-/// Sessions that a server still has places for; `None` if it has no limit.
-fn room(server: &ServerView) -> Option<u64> {
-    let max = server.max_sessions?;
-    Some(u64::from(max.saturating_sub(server.load.sessions())))
 }

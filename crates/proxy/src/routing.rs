@@ -50,6 +50,8 @@ pub(crate) struct Placed {
 /// Why there is no server for a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
+    /// The pool is closed, or is closing and takes no new sessions any more.
+    Closed,
     /// Every server that would admit sessions has as many as it may, or says so itself.
     Full,
     /// No server admits sessions.
@@ -64,6 +66,8 @@ pub(crate) struct Asking<'a> {
     pub generation: u64,
     pub client: IpAddr,
     pub now: Now,
+    /// It has waited in line until its turn.
+    pub in_turn: bool,
 }
 
 impl Asking<'_> {
@@ -101,6 +105,14 @@ impl Asking<'_> {
     pub fn serves_own(&self, server: &ServerView) -> bool {
         let is_over = |deadline: Moment| deadline.plus(DRIVER_LAG) <= self.now.moment;
         server.standing.serves_own && !server.deadline().is_some_and(is_over)
+    }
+
+    /// Whether the pool takes no new sessions. The driver closes it at its deadline; if the program
+    /// has slept through that, workers that wake up first do not let anyone in any more.
+    pub fn is_closed(&self) -> bool {
+        let intent = &self.routes.pool.intent;
+        let is_over = |deadline: Moment| deadline.plus(DRIVER_LAG) <= self.now.moment;
+        intent.blocks_new() || intent.deadline().is_some_and(is_over)
     }
 
     /// Begins another session elsewhere for one whose server cannot serve it, then ends that.
@@ -249,6 +261,12 @@ impl Asking<'_> {
         from: Option<ServerKey>,
     ) -> Result<(Arc<Session>, usize), Refused> {
         let pool = &self.routes.pool;
+        if self.is_closed() {
+            return Err(Refused::Closed);
+        }
+        if pool.config.gate.queue.is_some() && !self.in_turn && pool.line.waiting() > 0 {
+            return Err(Refused::Full);
+        }
         let full = Cell::new(false);
         let has_room = |server: &ServerView| {
             let room = server

@@ -6,6 +6,8 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
+const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+
 /// A date of the Gregorian calendar with the time of day.
 struct Civil {
     year: u64,
@@ -53,6 +55,35 @@ pub(crate) fn rfc3339(time: WallTime) -> String {
     )
 }
 
+/// `2026-11-22 17:11 UTC`, for people.
+pub(crate) fn minute(time: WallTime) -> String {
+    let at = Civil::of(time);
+    format!(
+        "{:04}-{:02}-{:02} {:02}:{:02} UTC",
+        at.year, at.month, at.day, at.hour, at.minute
+    )
+}
+
+/// `Sun, 22 Nov 2026 17:11:21 GMT` (RFC 9110, 5.6.7), of the nearest second.
+pub(crate) fn http_date(time: WallTime) -> String {
+    let nearest = WallTime(time.0.saturating_add(500) / 1000 * 1000);
+    let at = Civil::of(nearest);
+    // 1 January 1970 was a Thursday.
+    let weekday = WEEKDAYS[(nearest.0 / 86_400_000 % 7) as usize];
+    let month = usize::try_from(at.month - 1)
+        .ok()
+        .and_then(|index| MONTHS.get(index));
+    format!(
+        "{weekday}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+        at.day,
+        month.copied().unwrap_or_default(),
+        at.year,
+        at.hour,
+        at.minute,
+        at.second
+    )
+}
+
 /// `22/Nov/2026:17:11:21 +0000`, as in the combined log format.
 pub(crate) fn common_log(time: WallTime) -> String {
     let at = Civil::of(time);
@@ -81,6 +112,10 @@ mod tests {
         assert_eq!(shown(951_782_399), "2000-02-28T23:59:59.042Z");
         assert_eq!(shown(951_868_799), "2000-02-29T23:59:59.042Z");
         assert_eq!(shown(1_795_367_481), "2026-11-22T17:11:21.042Z");
+        let field = http_date(WallTime(1_795_367_480_500));
+        assert_eq!(field, "Sun, 22 Nov 2026 17:11:21 GMT");
+        let shown = minute(WallTime(1_795_367_481_000));
+        assert_eq!(shown, "2026-11-22 17:11 UTC");
         let logged = common_log(WallTime(1_795_367_481_000));
         assert_eq!(logged, "22/Nov/2026:17:11:21 +0000");
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 /// How often a worker looks for sessions that were ended, and for idle connections to close.
 const TICK: Duration = Duration::from_millis(200);
@@ -150,7 +150,14 @@ impl Worker {
         self.view.replace(Rc::clone(&next));
         self.lanes.borrow_mut().keep_only(next.kept_lanes());
         self.listen(&next, listeners);
-        self.flights.leave_misplaced(&snapshot);
+        if let Some(end) = self.flights.leave_misplaced(&snapshot) {
+            // At the time itself: a tick may be too late for what must not outlive a second.
+            let worker = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                sleep_until(end).await;
+                worker.flights.cut_ended();
+            });
+        }
         self.tell(Fact::Acknowledged {
             worker: self.index,
             generation,

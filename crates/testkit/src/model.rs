@@ -11,7 +11,7 @@
 //! | `/hang` | nothing, ever |
 //! | `/close` | closes without an answer |
 //! | `/cut?chunked=0\|1` | dies in the middle of a body |
-//! | `/poison` | the whole process dies |
+//! | `/poison?ms=N` | the whole process dies, after a while |
 //! | `/download?bytes=N&pause_ms=M&chunked=0\|1` | so much of the pattern, with pauses |
 //! | `/upload` | checks a body against the pattern |
 //! | `/echo` | switches protocols, then sends everything back |
@@ -199,7 +199,10 @@ impl Server {
             }
             "/hang" => hang(wire),
             "/close" => Ok(false),
-            "/poison" => die(),
+            "/poison" => {
+                pause(number(query, "ms"));
+                die()
+            }
             "/cut" => cut(wire, number(query, "chunked") == 1),
             "/download" => download(wire, query),
             "/echo" => echo(wire, head),

@@ -4,7 +4,10 @@
 
 mod logout;
 mod tally;
+mod upgrade;
+mod webhook;
 
+use crate::inbox::Inbox;
 use ebbtide_core::{SessionChange, Snapshot};
 use logout::{Call, Waiting};
 use std::io;
@@ -12,6 +15,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 pub(crate) use tally::Tally;
 use tokio::sync::{mpsc, watch};
+pub(crate) use webhook::Hooks;
+pub use webhook::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
 
 /// The way to the thread. Never blocks.
 pub(crate) struct Outside {
@@ -19,11 +24,15 @@ pub(crate) struct Outside {
     waiting: Arc<Waiting>,
     /// Calls that log users out, by pool and outcome.
     pub logout_calls: Arc<Tally>,
+    /// Who is told of events.
+    pub webhooks: Hooks,
 }
 
 /// Starts the thread; it ends when the sender of `snapshots` is dropped.
 pub(crate) fn start(
-    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    inbox: Inbox,
+    webhooks: Vec<Webhook>,
 ) -> io::Result<(Arc<Outside>, JoinHandle<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -33,10 +42,14 @@ pub(crate) fn start(
         .build()?;
     let (calls, receiver) = mpsc::unbounded_channel();
     let (waiting, logout_calls) = (Arc::<Waiting>::default(), Arc::<Tally>::default());
+    let (hooks, new_hooks) = Hooks::new();
+    let hooks_tally = Arc::clone(&hooks.tally);
+    hooks.replace(webhooks);
     let outside = Outside {
         calls,
         waiting: Arc::clone(&waiting),
         logout_calls: Arc::clone(&logout_calls),
+        webhooks: hooks,
     };
     let thread = std::thread::Builder::new()
         .name("ebbtide-outside".into())
@@ -44,7 +57,8 @@ pub(crate) fn start(
             runtime.block_on(async {
                 tokio::select! {
                     () = logout::run(receiver, &waiting, &logout_calls) => {}
-                    () = async { while snapshots.changed().await.is_ok() {} } => {}
+                    () = webhook::run(new_hooks, hooks_tally, webhook::PAUSE_FIRST) => {}
+                    () = upgrade::run(snapshots, inbox) => {}
                 }
             });
             // A name that is being looked up must not keep the program from stopping.

@@ -14,13 +14,14 @@ use database::{Change, Database};
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
     AuditEntry, Now, PoolIntentRecord, Restored, RestoredServer, ServerName, ServerOverride,
-    SessionId, TokenSecrets, WallTime, Write,
+    SessionId, TokenSecrets, Versions, WallTime, Write,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use redb::StorageBackend;
 use redb::backends::FileBackend;
 use rows::{
     AuditRow, EndedRow, IntentRow, LiveRow, OperatorRow, OverrideRow, PoolIntentRow, SecretsRow,
+    VersionsRow,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -42,6 +43,7 @@ const FORMAT_KEY: &str = "format";
 const SECRETS_KEY: &str = "secret/token";
 const POOL_INTENT: &str = "pool-intent/";
 const INTENT: &str = "intent/";
+const VERSIONS: &str = "versions/";
 const EPOCH: &str = "epoch/";
 const LIVE: &str = "live/";
 const OVERRIDE: &str = "override/";
@@ -142,6 +144,7 @@ impl Store {
         Ok(Restored {
             servers: self.restore_servers()?,
             pools: self.restore_pools()?,
+            versions: self.restore_versions()?,
             ended_sessions: self.restore_ended(now.wall)?,
             first_start: self.database.get(SECRETS_KEY)?.is_none(),
             token_secrets: self.restore_secrets()?,
@@ -170,6 +173,13 @@ impl Store {
         let rows = self.rows::<PoolIntentRow>(POOL_INTENT)?.into_iter();
         Ok(rows
             .map(|(key, row)| (key[POOL_INTENT.len()..].to_owned(), row.into()))
+            .collect())
+    }
+
+    fn restore_versions(&mut self) -> Result<Vec<(String, Versions)>, StoreError> {
+        let rows = self.rows::<VersionsRow>(VERSIONS)?.into_iter();
+        Ok(rows
+            .map(|(key, row)| (key[VERSIONS.len()..].to_owned(), row.into()))
             .collect())
     }
 
@@ -340,6 +350,10 @@ fn change(write: &Write) -> Change {
             format!("{POOL_INTENT}{pool}"),
             Some(json(&PoolIntentRow::from(record))),
         ),
+        Write::Versions(pool, versions) => {
+            let row = versions.as_ref().map(VersionsRow::from);
+            (format!("{VERSIONS}{pool}"), row.as_ref().map(json))
+        }
         Write::Epoch(name, epoch) => (format!("{EPOCH}{name}"), Some(json(epoch))),
         Write::LiveServer(name, server) => {
             let row = server.as_ref().map(LiveRow::from);

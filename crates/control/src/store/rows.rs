@@ -4,9 +4,11 @@
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
     Actor, AuditEntry, BlockNew, Closure, IntentRecord, Millis, Moment, PoolIntentRecord,
-    ServerConfig, ServerOverride, StoredIntent, StoredPoolIntent, TokenSecrets, WallTime,
+    ServerConfig, ServerOverride, StoredIntent, StoredPoolIntent, TokenSecrets, VersionBefore,
+    VersionPage, Versions, WallTime,
 };
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// `intent/{pool}/{server}`
@@ -205,6 +207,51 @@ impl From<PoolIntentRow> for PoolIntentRecord {
             by: row.by,
             reason: row.reason,
         }
+    }
+}
+
+/// `versions/{pool}`: what its servers said before the upgrade, by name.
+#[derive(Serialize, Deserialize)]
+pub(super) struct VersionsRow {
+    before: BTreeMap<String, VersionRow>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum VersionRow {
+    NotAsked,
+    Unknown,
+    Said { digest: String, says: String },
+}
+
+impl From<&Versions> for VersionsRow {
+    fn from(versions: &Versions) -> Self {
+        let row = |before: &VersionBefore| match before {
+            VersionBefore::NotAsked => VersionRow::NotAsked,
+            VersionBefore::Unknown => VersionRow::Unknown,
+            VersionBefore::Said(page) => VersionRow::Said {
+                digest: page.digest.clone(),
+                says: page.says.clone(),
+            },
+        };
+        let versions = versions.iter();
+        Self {
+            before: versions
+                .map(|(server, before)| (server.clone(), row(before)))
+                .collect(),
+        }
+    }
+}
+
+impl From<VersionsRow> for Versions {
+    fn from(row: VersionsRow) -> Self {
+        let before = |row| match row {
+            VersionRow::NotAsked => VersionBefore::NotAsked,
+            VersionRow::Unknown => VersionBefore::Unknown,
+            VersionRow::Said { digest, says } => VersionBefore::Said(VersionPage { digest, says }),
+        };
+        let rows = row.before.into_iter();
+        rows.map(|(server, row)| (server, before(row))).collect()
     }
 }
 

@@ -115,9 +115,11 @@ impl Node {
                 let config = read.lock().unwrap().clone()?;
                 Ok(Reloaded {
                     config: Arc::new(config),
+                    webhooks: Vec::new(),
                     notes: Vec::new(),
                 })
             }),
+            webhooks: Vec::new(),
             version: "0.0.0-test",
         })
         .unwrap();

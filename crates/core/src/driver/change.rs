@@ -103,9 +103,14 @@ impl State {
                 edit,
             } => {
                 if self.pool_revision(&name) != revision {
+                    let why = match self.wish(&name) {
+                        PoolIntent::Open => "it opened by itself before the change was stored",
+                        _ => {
+                            "its deadline passed before the change was stored, and it is closed now"
+                        }
+                    };
                     return Err(Refusal::invalid(format!(
-                        "{} {name} came too late: its deadline passed before the change was stored, \
-                         and it is closed now",
+                        "{} {name} came too late: {why}",
                         plan.action
                     )));
                 }

@@ -5,6 +5,7 @@ use crate::driver::Output;
 use crate::driver::change::{Change, Plan, PoolEdit, event};
 use crate::driver::commands::Planner;
 use crate::driver::state::State;
+use crate::driver::upgrade::Upgrade;
 use crate::event::{EventKind, count};
 use crate::intent::{BlockNew, Closing, Closure, PoolIntent};
 use crate::name::{ServerName, is_plain};
@@ -23,6 +24,8 @@ pub(super) const MESSAGE_MAX: usize = 1000;
 pub(in crate::driver) struct PoolWish {
     pub intent: PoolIntent,
     pub record: Option<PoolIntentRecord>,
+    /// While it is to open by itself.
+    pub upgrade: Option<Upgrade>,
     /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
     pub revision: u64,
 }
@@ -286,6 +289,7 @@ impl State {
         let wish = PoolWish {
             intent,
             record: Some(record),
+            upgrade: None,
             revision: 0,
         };
         self.wishes.insert(name, wish);
@@ -306,6 +310,9 @@ impl State {
             to: edit.intent.label(),
             deadline: edit.intent.deadline().map(|moment| now.wall_at(moment)),
         };
+        if let Some(upgrade) = &mut wish.upgrade {
+            upgrade.over |= !edit.intent.opens_by_itself();
+        }
         wish.intent = edit.intent;
         wish.record = Some(edit.record);
         for (name, epoch) in edit.epochs {

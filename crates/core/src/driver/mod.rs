@@ -14,6 +14,7 @@ mod reload;
 mod settle;
 mod show;
 mod state;
+mod upgrade;
 
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
 use crate::config::Config;
@@ -25,6 +26,7 @@ use crate::record::{Restored, Write};
 use crate::snapshot::{Fact, Snapshot};
 use crate::table::{SessionChange, SessionTable};
 use crate::time::{Millis, Moment, Now};
+use crate::upgrade::VersionAnswer;
 use change::Plan;
 pub use closing::Close;
 use state::State;
@@ -65,6 +67,13 @@ pub enum Input {
         server: ServerName,
         /// What it showed.
         outcome: ProbeOutcome,
+    },
+    /// A server was asked for its version page.
+    Version {
+        /// Which server.
+        server: ServerName,
+        /// What it answered.
+        answer: VersionAnswer,
     },
     /// A page of the operator's own was read anew, or cannot be read (and why).
     PageRead {
@@ -181,6 +190,7 @@ impl Driver {
             Input::Fact(fact) => self.fact(fact),
             Input::Sessions(changes) => self.state.sessions_changed(&changes, &mut self.outputs),
             Input::Probed { server, outcome } => self.state.probed(&server, outcome, now),
+            Input::Version { server, answer } => self.state.version_answered(&server, answer),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
                 self.state.page_read(&pool, page, read, now, outputs);
@@ -214,6 +224,8 @@ impl Driver {
 
     /// Ends the drains that are over and publishes what has changed since the last publication.
     fn tick(&mut self, now: Now) {
+        let upgrades = self.state.settle_upgrades(now, &mut self.outputs);
+        self.unsaved.extend(upgrades);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

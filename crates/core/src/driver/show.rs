@@ -76,6 +76,7 @@ impl State {
             left: deadline.map(|moment| moment.since(now.moment)),
             blocks_new: intent.blocks_new(),
             closure: intent.closure().cloned(),
+            waits_for: self.waits_for(pool),
         }
     }
 

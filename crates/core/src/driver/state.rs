@@ -6,6 +6,7 @@ use crate::door::DoorTable;
 use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
+use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
 use crate::gate::{GateSettings, OwnPage, OwnPages, WaitingLine};
@@ -141,6 +142,11 @@ impl State {
         }
         for (name, record) in restored.pools {
             state.restore_pool(name, record, now);
+        }
+        for (name, versions) in restored.versions {
+            if let Some(wish) = state.wishes.get_mut(&name) {
+                wish.upgrade = Some(Upgrade::restored(versions));
+            }
         }
         state.adopt_config(config, Health::Unproven, now);
         if restored.first_start {

@@ -5,7 +5,8 @@
 use ebbtide_core::{
     Actor, BlockNew, Close, Command, Config, Driver, EventKind, Fact, Found, Input, ListenerConfig,
     Millis, Moment, Now, Output, PoolConfig, ProbeOutcome, RequestId, Restored, RestoredServer,
-    ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot, WallTime, Write,
+    ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot, UpgradeCheck,
+    VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ pub struct World {
     workers: usize,
     names: Vec<String>,
     health: bool,
+    upgrade: Option<UpgradeCheck>,
     minimum: u32,
     published: Arc<Snapshot>,
     stored: Vec<Write>,
@@ -49,6 +51,7 @@ impl Default for World {
             workers: 2,
             names: Vec::new(),
             health: true,
+            upgrade: None,
             minimum: 1,
             published: Arc::default(),
             stored: Vec::new(),
@@ -69,6 +72,7 @@ impl World {
             ["not", "stored", why @ ..] => self.persisted(Err(why.join(" "))),
             ["ack", worker] => self.acknowledge(worker),
             ["probe", server, outcome @ ..] => self.probe(server, outcome),
+            ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
             ["use", id] => vec![self.use_session(id)],
@@ -86,6 +90,14 @@ impl World {
                 Some(("workers", count)) => self.workers = count.parse().unwrap(),
                 Some(("minimum", count)) => self.minimum = count.parse().unwrap(),
                 Some(("health", "off")) => self.health = false,
+                Some(("upgrade", expect)) => {
+                    self.upgrade = Some(UpgradeCheck {
+                        path: "/version".into(),
+                        expect: Some(expect.into()).filter(|expect: &String| !expect.is_empty()),
+                        probes: 2,
+                        within: Millis::from_secs(20 * 60),
+                    });
+                }
                 _ => self.names.push((*option).to_owned()),
             }
         }
@@ -95,6 +107,7 @@ impl World {
     fn config(&self, names: &[String]) -> Arc<Config> {
         let mut pool = PoolConfig::new("app");
         pool.minimum = self.minimum;
+        pool.upgrade.clone_from(&self.upgrade);
         if !self.health {
             pool.health = None;
         }
@@ -159,6 +172,12 @@ impl World {
                 Write::PoolIntent(name, record) => {
                     restored.pools.retain(|(other, _)| other != name);
                     restored.pools.push((name.clone(), record.clone()));
+                }
+                Write::Versions(name, versions) => {
+                    restored.versions.retain(|(other, _)| other != name);
+                    let versions = versions.iter();
+                    let versions = versions.map(|versions| (name.clone(), versions.clone()));
+                    restored.versions.extend(versions);
                 }
                 Write::Epoch(name, epoch) => edit(name, &|server| server.epoch = *epoch),
                 Write::LiveServer(name, config) => {
@@ -292,6 +311,31 @@ impl World {
         said
     }
 
+    /// `version app/web1 v1`, or `version app/web1 fails why`.
+    fn version(&mut self, server: &str, says: &[&str]) -> Vec<String> {
+        let answer = match says {
+            ["fails", why @ ..] => VersionAnswer::Failed(why.join(" ")),
+            says => {
+                let says = says.join(" ");
+                let expect = self
+                    .upgrade
+                    .as_ref()
+                    .and_then(|check| check.expect.as_ref());
+                VersionAnswer::Page {
+                    matches: expect.is_none_or(|expect| says.contains(expect)),
+                    page: VersionPage {
+                        digest: says.clone(),
+                        says,
+                    },
+                }
+            }
+        };
+        let server = ServerName::parse(server).unwrap();
+        let mut said = self.step(Input::Version { server, answer });
+        said.extend(self.step(Input::Tick));
+        said
+    }
+
     fn refused(&mut self, server: &str) -> Vec<String> {
         let pool = self.published.pool_named("app").unwrap();
         let (_, name) = server.split_once('/').unwrap();
@@ -377,11 +421,15 @@ impl World {
             .map(|pool| {
                 let left = pool.intent.left;
                 format!(
-                    "pool {}: {}{}{}",
+                    "pool {}: {}{}{}{}",
                     pool.name,
                     pool.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),
                     if pool.intent.blocks_new { "" } else { " +new" },
+                    match &pool.intent.waits_for {
+                        Some(what) => format!(", waits for: {what}"),
+                        None => String::new(),
+                    },
                 )
             });
         let servers = status.pools.iter().flat_map(|pool| &pool.servers);
@@ -472,6 +520,16 @@ fn describe(write: &Write) -> String {
             let word = intent.split([' ', '{', '(']).next().unwrap_or_default();
             format!("pool {name} wants {word}")
         }
+        Write::Versions(name, Some(versions)) => {
+            let versions = versions.iter().map(|(server, before)| match before {
+                VersionBefore::NotAsked => format!("{server} -"),
+                VersionBefore::Unknown => format!("{server} ?"),
+                VersionBefore::Said(page) => format!("{server} {}", page.says),
+            });
+            let versions: Vec<String> = versions.collect();
+            format!("versions of {name} before: {}", versions.join(", "))
+        }
+        Write::Versions(name, None) => format!("versions of {name} forgotten"),
         Write::Epoch(name, epoch) => format!("{name} epoch {epoch}"),
         Write::LiveServer(name, Some(_)) => format!("{name} is live"),
         Write::LiveServer(name, None) => format!("{name} is gone"),

@@ -3,6 +3,7 @@
 
 use super::door::door;
 use super::gate::gate;
+use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::value::nearest;
@@ -24,6 +25,7 @@ pub(super) fn build(table: &DeTable<'_>) -> Result<Loaded, Vec<Problem>> {
     let (node, admin_span) = node(&root);
     let pools = pools(&root);
     let listeners = listeners(&root, &pools, node.admin, &admin_span);
+    let webhooks = webhooks(&root);
     let problems = reader.into_problems();
     if !problems.is_empty() {
         return Err(problems);
@@ -33,6 +35,7 @@ pub(super) fn build(table: &DeTable<'_>) -> Result<Loaded, Vec<Problem>> {
             listeners,
             pools: pools.into_iter().map(|(pool, _)| pool).collect(),
         }),
+        webhooks,
         node,
     })
 }
@@ -184,12 +187,14 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             contact: maybe(pool.text("contact")),
             http: http(&pool),
             notice: notice(&pool.section("notice")),
+            upgrade: pool
+                .writes("upgrade")
+                .then(|| upgrade(&pool.section("upgrade"))),
             gate: gate(&pool),
             user: user(&pool.section("user")),
             logout_call: pool
                 .writes("logout_call")
                 .then(|| logout_call(&pool.section("logout_call"))),
-            upgrade: None,
             door: door(&pool.section("door")),
             servers,
             name,

@@ -4,6 +4,7 @@
 mod build;
 mod door;
 mod gate;
+mod outside;
 mod problem;
 mod read;
 mod reference;
@@ -16,6 +17,7 @@ pub use reference::settings_page;
 pub use schema::schema;
 pub use value::{Mistake, address, duration};
 
+use ebbtide_control::Webhook;
 use ebbtide_core::{Config, Millis};
 use problem::{Problem, place};
 use std::fmt;
@@ -30,6 +32,8 @@ use toml::de::DeTable;
 pub struct Loaded {
     /// Listeners and pools.
     pub config: Arc<Config>,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
     /// The node itself.
     pub node: NodeConfig,
 }

@@ -69,6 +69,9 @@ fn value(kind: Kind) -> String {
         }
         Kind::Text => "text".into(),
         Kind::FieldName => "name of a field".into(),
+        Kind::Words(words) => format!("list of `\"{}\"`", words.join("\"`, `\"")),
+        Kind::Url => "`http://` or `https://` address".into(),
+        Kind::Regex => "regular expression".into(),
         Kind::UrlPath => "path of a URL".into(),
         Kind::UrlPaths => "list of paths of URLs".into(),
         Kind::CookieName => "name of a cookie".into(),

@@ -78,7 +78,9 @@ fn setting(setting: &Setting) -> Json {
             Value::Number(number) => json!(number),
             Value::Flag(flag) => json!(flag),
             Value::Texts(texts) => json!(texts),
-            Value::Durations(spans) => json!(spans.iter().map(Millis::to_string).collect::<Vec<_>>()),
+            Value::Durations(spans) => {
+                json!(spans.iter().map(Millis::to_string).collect::<Vec<_>>())
+            }
             _ => json!(text.trim_matches('"')),
         };
     }
@@ -103,6 +105,11 @@ fn kind(kind: Kind) -> Json {
             "items": { "type": "string", "pattern": DURATION },
             "maxItems": count_max,
         }),
+        Kind::Words(words) => json!({
+            "type": "array", "items": { "enum": words }, "minItems": 1,
+        }),
+        Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
+        Kind::Regex => json!({ "type": "string", "format": "regex" }),
         Kind::UrlPath => json!({ "type": "string", "pattern": "^/" }),
         Kind::UrlPaths => {
             json!({ "type": "array", "items": { "type": "string", "pattern": "^/" } })

@@ -1,6 +1,7 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+use ebbtide_control::WEBHOOK_EVENTS;
 use ebbtide_core::Millis;
 
 /// One setting.
@@ -33,6 +34,12 @@ pub enum Kind {
     Text,
     /// The name of a field of HTTP requests.
     FieldName,
+    /// A list of some of these words.
+    Words(&'static [&'static str]),
+    /// A whole `http` or `https` address.
+    Url,
+    /// A regular expression.
+    Regex,
     /// The path of a URL.
     UrlPath,
     /// Several paths of URLs.
@@ -158,15 +165,21 @@ pub const SECTIONS: &[Section] = &[
          with that user's cookies, so that the session in the application ends too.",
     ),
     section(
+        "pools.*.door",
+        Short::None,
+        "How operators come in with `ebbtide door`, past everything that keeps users out.",
+    ),
+    section(
         "pools.*.health",
         Short::False,
         "How the servers are probed. Without a `path`, being able to connect is enough. \
          `health = false` probes nothing and takes every server to be well.",
     ),
     section(
-        "pools.*.door",
+        "pools.*.upgrade",
         Short::None,
-        "How operators come in with `ebbtide door`, past everything that keeps users out.",
+        "When a pool that was closed with `--until-upgraded` opens by itself. \
+         See [maintenance.md](maintenance.md#opening-by-itself).",
     ),
     section(
         "pools.*.notice",
@@ -206,6 +219,16 @@ pub const SECTIONS: &[Section] = &[
         "pools.*.servers.*",
         Short::Setting("address"),
         "One server: its address, or a table when more is to be said.",
+    ),
+    section(
+        "webhooks",
+        Short::None,
+        "Addresses that are told of events, by name.",
+    ),
+    section(
+        "webhooks.*",
+        Short::None,
+        "One address that is told of events. See [maintenance.md](maintenance.md#webhooks).",
     ),
 ];
 
@@ -375,25 +398,6 @@ pub const SETTINGS: &[Setting] = &[
          need two names.",
     ),
     setting(
-        "pools.*.user.header",
-        Kind::FieldName,
-        Default::Else("none"),
-        "The field that names the user, such as \"X-Remote-User\". Only where a proxy of yours sets \
-         it: clients can write what they like.",
-    ),
-    setting(
-        "pools.*.user.cookie",
-        Kind::CookieName,
-        Default::Else("none"),
-        "The cookie that holds the user's name.",
-    ),
-    setting(
-        "pools.*.user.basic",
-        Kind::Flag,
-        Default::Value("false"),
-        "The user name of basic authentication (RFC 7617).",
-    ),
-    setting(
         "pools.*.door.credentials",
         Kind::OneOf(&["none", "ask", "default"], &[]),
         Default::Value("\"none\""),
@@ -422,6 +426,25 @@ pub const SETTINGS: &[Setting] = &[
          A field of this name is taken from every other request, so that users cannot forge it.",
     ),
     setting(
+        "pools.*.user.header",
+        Kind::FieldName,
+        Default::Else("none"),
+        "The field that names the user, such as \"X-Remote-User\". Only where a proxy of yours sets \
+         it: clients can write what they like.",
+    ),
+    setting(
+        "pools.*.user.cookie",
+        Kind::CookieName,
+        Default::Else("none"),
+        "The cookie that holds the user's name.",
+    ),
+    setting(
+        "pools.*.user.basic",
+        Kind::Flag,
+        Default::Value("false"),
+        "The user name of basic authentication (RFC 7617).",
+    ),
+    setting(
         "pools.*.logout_call.path",
         Kind::UrlPath,
         Default::Required,
@@ -444,6 +467,30 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Count(1, 1000),
         Default::Value("16"),
         "Most calls to the pool's servers at the same time.",
+    ),
+    setting(
+        "pools.*.upgrade.path",
+        Kind::UrlPath,
+        Default::Required,
+        "The page on which each server says its version, such as \"/version\".",
+    ),
+    setting(
+        "pools.*.upgrade.expect",
+        Kind::Regex,
+        Default::Else("any other page than before"),
+        "What the page must also match somewhere.",
+    ),
+    setting(
+        "pools.*.upgrade.probes",
+        Kind::Count(1, 1000),
+        Default::Value("3"),
+        "Good answers in a row that every server must give.",
+    ),
+    setting(
+        "pools.*.upgrade.within",
+        seconds(1, 31 * DAY),
+        Default::Value("\"4h\""),
+        "How long after it was closed the pool may open by itself.",
     ),
     setting(
         "pools.*.pages.closed",
@@ -660,6 +707,57 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Count(1, 10_000_000),
         Default::Else("no limit"),
         "Most sessions it may have.",
+    ),
+    setting(
+        "webhooks.*.url",
+        Kind::Url,
+        Default::Required,
+        "Where events are sent with `POST`. Redirects are not followed.",
+    ),
+    setting(
+        "webhooks.*.events",
+        Kind::Words(WEBHOOK_EVENTS),
+        Default::Value(
+            "[\"intent\", \"drained\", \"pool-intent\", \"pool-closed\", \"stays-closed\", \
+             \"standing\", \"store\"]",
+        ),
+        "The kinds of events that it is told.",
+    ),
+    setting(
+        "webhooks.*.secret_file",
+        Kind::FilePath,
+        Default::Else("deliveries are not signed"),
+        "A file with the secret that deliveries are signed with, which only its owner may read.",
+    ),
+    setting(
+        "webhooks.*.secret_env",
+        Kind::Text,
+        Default::Else("deliveries are not signed"),
+        "The environment variable with that secret.",
+    ),
+    setting(
+        "webhooks.*.template",
+        Kind::OneOf(&["json", "slack", "teams"], &[]),
+        Default::Value("\"json\""),
+        "The event as JSON, or a sentence for a chat service.",
+    ),
+    setting(
+        "webhooks.*.timeout",
+        milliseconds(100, 60),
+        Default::Value("\"10s\""),
+        "How long one try may take.",
+    ),
+    setting(
+        "webhooks.*.attempts",
+        Kind::Count(1, 20),
+        Default::Value("6"),
+        "How often a delivery is tried; six tries take about ten minutes.",
+    ),
+    setting(
+        "webhooks.*.queue",
+        Kind::Count(1, 100_000),
+        Default::Value("1000"),
+        "Most events that wait; then the oldest are dropped.",
     ),
 ];
 

@@ -21,7 +21,7 @@ pub(super) enum Value {
     Text(String),
     /// Of [`Kind::OneOf`].
     Word(&'static str),
-    /// Of [`Kind::UrlPaths`].
+    /// Of [`Kind::UrlPaths`] and [`Kind::Words`].
     Texts(Vec<String>),
     /// Of [`Kind::Statuses`].
     Statuses(Vec<(u16, u16)>),
@@ -67,6 +67,9 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
             let what = format!("expected true or false, found {}", article(value));
             Mistake::new(what, "write true or false, without quotes")
         }),
+        Kind::Words(words) => listed_words(value, words).map(Value::Texts),
+        Kind::Url => plain(text(value, "an address in quotes")?).map(Value::Text),
+        Kind::Regex => regex(text(value, "a regular expression in quotes")?).map(Value::Text),
         Kind::UrlPaths => {
             let array = value.as_array().ok_or_else(|| {
                 Mistake::new(
@@ -395,6 +398,48 @@ fn plain(text: &str) -> Result<String, Mistake> {
         ));
     }
     Ok(text.into())
+}
+
+fn listed_words(
+    value: &DeValue<'_>,
+    words: &'static [&'static str],
+) -> Result<Vec<String>, Mistake> {
+    let array = value.as_array().ok_or_else(|| {
+        Mistake::new(
+            format!("expected a list of words, found {}", article(value)),
+            format!("write [\"{}\"]", words[0]),
+        )
+    })?;
+    if array.is_empty() {
+        return Err(Mistake::new(
+            "an empty list",
+            format!("expected some of: {}", words.join(", ")),
+        ));
+    }
+    let read = array.iter().map(|item| {
+        let word = text(item.get_ref(), "a word in quotes")?;
+        one_of(word, words, &[]).map(|_| word.to_owned())
+    });
+    read.collect()
+}
+
+/// A regular expression that can be compiled within the crate's own bounds.
+fn regex(text: &str) -> Result<String, Mistake> {
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => {
+            let error = error.to_string();
+            let why = error.lines().last().unwrap_or_default();
+            Err(Mistake::new(
+                format!(
+                    "`{}` is not a regular expression: {}",
+                    text.escape_debug(),
+                    why.trim_start_matches("error: ")
+                ),
+                "write one such as \"v2\\\\..*\", with `\\\\` for a backslash",
+            ))
+        }
+    }
 }
 
 fn url_path(text: &str) -> Result<String, Mistake> {

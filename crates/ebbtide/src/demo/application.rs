@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Form, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{AppendHeaders, Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use std::collections::BTreeMap;
 use std::future;
@@ -17,6 +17,8 @@ use tokio::time::{Instant, interval};
 
 /// The application's own cookie.
 pub const LOGIN_COOKIE: &str = "demo_login";
+/// The application's cookie with the user's name, from which Ebbtide knows it.
+pub const USER_COOKIE: &str = "demo_user";
 /// The application forgets a login after this; the demo's pool has the same as `reuse`.
 pub const LOGIN_LIFE: Duration = Duration::from_secs(120);
 /// Logins that fit into its memory, as its health page tells.
@@ -132,30 +134,37 @@ async fn log_in(State(application): State<Application>, Form(form): Form<LoginFo
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let id = format!("{number:016x}");
-    let is_plain = |c: &char| c.is_alphanumeric() || " .-".contains(*c);
     let login = Login {
-        user: form.user.chars().filter(is_plain).take(40).collect(),
+        user: login_name(&form.user),
         visits: 0,
         last_seen: Instant::now(),
     };
     application.logins().insert(id.clone(), login);
-    let set = format!("{LOGIN_COOKIE}={id}; Path=/; HttpOnly; SameSite=Lax");
-    see_home(set)
+    let user = login_name(&form.user);
+    see_home([
+        format!("{LOGIN_COOKIE}={id}; Path=/; HttpOnly; SameSite=Lax"),
+        format!("{USER_COOKIE}={user}; Path=/; SameSite=Lax"),
+    ])
 }
 
 async fn log_out(State(application): State<Application>, headers: HeaderMap) -> Response {
     if let Some(id) = cookie(&headers) {
         application.logins().remove(&id);
     }
-    see_home(format!("{LOGIN_COOKIE}=; Path=/; Max-Age=0"))
+    see_home([LOGIN_COOKIE, USER_COOKIE].map(|name| format!("{name}=; Path=/; Max-Age=0")))
 }
 
-fn see_home(set_cookie: String) -> Response {
-    let fields = [
-        (header::LOCATION, "/".to_owned()),
-        (header::SET_COOKIE, set_cookie),
-    ];
-    (StatusCode::SEE_OTHER, fields).into_response()
+/// As much of a name as may stand in a page and in a cookie.
+fn login_name(name: &str) -> String {
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || ".-".contains(*c);
+    name.chars().filter(is_plain).take(40).collect()
+}
+
+fn see_home(set_cookies: [String; 2]) -> Response {
+    let location = [(header::LOCATION, "/")];
+    let cookies = set_cookies.map(|cookie| (header::SET_COOKIE, cookie));
+    let cookies = AppendHeaders(cookies);
+    (StatusCode::SEE_OTHER, location, cookies).into_response()
 }
 
 async fn web_socket(

@@ -15,6 +15,16 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 /// Whatever went wrong; only counted.
 pub type AnyError = Box<dyn Error + Send + Sync>;
 
+/// What came of a request.
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// Ebbtide has said that the session ends.
+    pub ends: bool,
+    /// The content.
+    pub body: Bytes,
+}
+
 /// One user's browser.
 pub struct Browser {
     address: SocketAddr,
@@ -38,7 +48,7 @@ impl Browser {
         method: Method,
         path: &str,
         form: &str,
-    ) -> Result<(StatusCode, Bytes), AnyError> {
+    ) -> Result<Answer, AnyError> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -60,10 +70,13 @@ impl Browser {
         };
         let response = connection.send_request(request).await?;
         self.keep_cookies(&response);
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let answer = Answer {
+            status: response.status(),
+            ends: response.headers().contains_key("ebbtide-session-ends"),
+            body: response.into_body().collect().await?.to_bytes(),
+        };
         self.connection = Some(connection);
-        Ok((status, body))
+        Ok(answer)
     }
 
     /// Opens a WebSocket with the same cookies.

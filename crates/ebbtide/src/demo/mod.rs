@@ -15,7 +15,7 @@ use crate::signals::StopSignals;
 use crate::status_page::page;
 use crate::target::DEMO_DIRECTORY;
 use crate::view::{Line, Style, on_terminal};
-use application::{Application, LOGIN_LIFE};
+use application::{Application, LOGIN_LIFE, USER_COOKIE};
 use ebbtide_api::{Client, SOCKET_NAME};
 use ebbtide_core::Millis;
 use std::fs;
@@ -183,6 +183,12 @@ fn introduction(
         ),
         ("ebbtide sessions demo --active", "who is where"),
         (
+            "ebbtide close demo --within 2m",
+            "close the service: users are told, on your page too",
+        ),
+        ("ebbtide door demo/blue", "your own way in, closed or not"),
+        ("ebbtide open demo", "open again"),
+        (
             "ebbtide maintenance demo/gold",
             "at once: users lose their work",
         ),
@@ -222,6 +228,8 @@ pool = \"demo\"
 balance = \"least-sessions\"
 contact = \"whoever started the demo\"
 logout = [\"/logout\"]
+logout_call = {{ path = \"/logout\", method = \"POST\" }}
+user = {{ cookie = \"{USER_COOKIE}\" }}
 sticky = {{ reuse = \"{}s\", active = \"10s\" }}
 health = {{ path = \"/health\", expect = \"ACTIVE\", every = \"1s\" }}
 

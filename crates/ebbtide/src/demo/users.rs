@@ -1,8 +1,8 @@
 //! The demo's users: they log in, work for a while, and account for every answer.
 
-use super::http_client::{AnyError, Browser};
+use super::http_client::{Answer, AnyError, Browser};
 use futures_util::{SinkExt, StreamExt};
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,6 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 pub const USERS: usize = 60;
 /// One in so many also has a WebSocket open.
 const WITH_WEB_SOCKET: u64 = 4;
+const NAMES: [&str; 12] = [
+    "anna", "boris", "carla", "dmitri", "elena", "farid", "grace", "hiro", "ines", "jonas",
+    "keiko", "luis",
+];
 /// One in so many leaves without logging out.
 const FORGETFUL: u64 = 5;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -26,18 +30,21 @@ pub struct Account {
     logins: AtomicU64,
     lost_work: AtomicU64,
     web_sockets_cut: AtomicU64,
+    turned_away: AtomicU64,
 }
 
 impl Account {
     /// The account in a line.
     pub fn line(&self) -> String {
         format!(
-            "{USERS} users: {} logins, {} requests, {} errors, {} WebSockets cut, {} users lost work",
+            "{USERS} users: {} logins, {} requests, {} errors, {} WebSockets cut, {} users lost work, \
+             {} turned away at the gate",
             self.logins.load(Relaxed),
             self.requests.load(Relaxed),
             self.errors.load(Relaxed),
             self.web_sockets_cut.load(Relaxed),
-            self.lost_work.load(Relaxed)
+            self.lost_work.load(Relaxed),
+            self.turned_away.load(Relaxed)
         )
     }
 
@@ -68,8 +75,10 @@ pub async fn live(address: SocketAddr, account: Arc<Account>) {
 /// One user's stay, from login to logout.
 async fn stay(address: SocketAddr, account: &Arc<Account>) {
     let mut browser = Browser::new(address);
-    let leaves_at = Instant::now() + random_between(20_000, 180_000);
+    let mut leaves_at = Instant::now() + random_between(20_000, 180_000);
     if !log_in(&mut browser, account).await {
+        // They come back, as people do.
+        sleep(random_between(2_000, 8_000)).await;
         return;
     }
     // Dropped with the stay: a user who leaves closes the page.
@@ -82,7 +91,14 @@ async fn stay(address: SocketAddr, account: &Arc<Account>) {
     }
     while Instant::now() < leaves_at {
         sleep(random_between(1_000, 3_000)).await;
-        if ask_whether_logged_in(&mut browser, account).await == Some(false) {
+        let Some(here) = ask(&mut browser, account).await else {
+            continue;
+        };
+        if here.ends {
+            // Told that the end is near, they finish what they do, and save it.
+            leaves_at = leaves_at.min(Instant::now() + random_between(1_000, 12_000));
+        }
+        if !here.logged_in {
             account.lost_work.fetch_add(1, Relaxed);
             // The page of the lost login goes, and its WebSocket with it.
             with_socket.abort_all();
@@ -98,15 +114,27 @@ async fn stay(address: SocketAddr, account: &Arc<Account>) {
 
 async fn log_in(browser: &mut Browser, account: &Account) -> bool {
     account.logins.fetch_add(1, Relaxed);
-    let answer = request(browser, account, Method::POST, "/login", "user=somebody").await;
+    let name = NAMES[random(NAMES.len() as u64) as usize];
+    let form = format!("user={name}");
+    let answer = request(browser, account, Method::POST, "/login", &form).await;
     answer.is_some()
 }
 
+/// What a user learns by asking.
+struct Here {
+    logged_in: bool,
+    /// The session is going to end, as Ebbtide says.
+    ends: bool,
+}
+
 /// `None` if there was no answer, which has been counted.
-async fn ask_whether_logged_in(browser: &mut Browser, account: &Account) -> Option<bool> {
-    let body = request(browser, account, Method::GET, "/me", "").await?;
-    let answer: serde_json::Value = serde_json::from_slice(&body).ok()?;
-    answer["logged_in"].as_bool()
+async fn ask(browser: &mut Browser, account: &Account) -> Option<Here> {
+    let answer = request(browser, account, Method::GET, "/me", "").await?;
+    let said: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    Some(Here {
+        logged_in: said["logged_in"].as_bool()?,
+        ends: answer.ends,
+    })
 }
 
 async fn request(
@@ -115,16 +143,23 @@ async fn request(
     method: Method,
     path: &str,
     form: &str,
-) -> Option<hyper::body::Bytes> {
+) -> Option<Answer> {
     let exchange = async {
-        let (status, body) = browser.send(method, path, form).await?;
-        if status.is_success() || status.is_redirection() {
-            Ok(body)
+        let answer = browser.send(method, path, form).await?;
+        let status = answer.status;
+        let is_gate = status == StatusCode::SERVICE_UNAVAILABLE;
+        if status.is_success() || status.is_redirection() || is_gate {
+            Ok(answer)
         } else {
             Err(format!("{status}").into())
         }
     };
-    counted(account, exchange).await
+    let answer = counted(account, exchange).await?;
+    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+        account.turned_away.fetch_add(1, Relaxed);
+        return None;
+    }
+    Some(answer)
 }
 
 /// Counts a request, and an error if it has no good answer in time.

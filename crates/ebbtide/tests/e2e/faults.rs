@@ -255,3 +255,33 @@ fn without_descriptors_it_neither_dies_nor_loses_its_operator() {
     assert_eq!(page(&mut client).login, before.login);
     assert!(ebbtide.is_alive());
 }
+
+/// Requests that were in flight on the first server that the poison killed are sent once more, as
+/// the poison is: not to the server that it kills next.
+#[test]
+fn a_request_that_kills_its_servers_costs_nobody_else_an_error() {
+    let scratch = Scratch::new();
+    let servers = models(4, &scratch);
+    let ebbtide = Ebbtide::start(&Setup::new(&servers).with("retry_percent = 100"));
+    let [mut at_web1, others] = ebbtide.users(16, "web1");
+    let (mut poisoner, _) = at_web1.pop().expect("a user of web1");
+    let poison = Request::get("/poison?ms=50").with("X-Request", "poison");
+    std::thread::scope(|scope| {
+        for (number, (mut client, _)) in at_web1.into_iter().chain(others).enumerate() {
+            let id = format!("innocent-{number}");
+            scope.spawn(move || {
+                let request = Request::get("/slow?ms=100").with("X-Request", &id);
+                let answer = client.send(&request).answer();
+                assert_eq!(answer.head.status(), 200, "{id}: {}", answer.text());
+            });
+        }
+        until("all of them have reached their servers", LIMIT, || {
+            let arrived = processed(&scratch.join("ledger"));
+            (arrived.len() >= 15).then_some(())
+        });
+        assert_eq!(poisoner.send(&poison).answer().head.status(), 502);
+    });
+    let arrived = processed(&scratch.join("ledger"));
+    let tries = arrived.iter().filter(|[_, id, ..]| id == "poison").count();
+    assert_eq!(tries, 2);
+}

@@ -3,9 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod closing;
 mod day;
 mod demo;
 mod faults;
+mod full;
 mod harness;
 mod intents;
 mod kills;

@@ -39,6 +39,10 @@ pub struct Forwarding<'a> {
     pub extra: &'a [(&'a str, &'a [u8])],
 }
 
+/// Tells when the user's session ends, as an HTTP date (RFC 9110, 5.6.7). Only Ebbtide says that: a
+/// server's own field of this name is dropped.
+pub const SESSION_ENDS: &str = "Ebbtide-Session-Ends";
+
 /// What is changed in a response on its way to the client.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseEdit<'a> {
@@ -333,7 +337,11 @@ fn put_response_field(out: &mut Vec<u8>, buf: &[u8], head: &ResponseHead, field:
             | FieldKind::TransferEncoding
             | FieldKind::Upgrade
     );
-    if !ends_here && !is_named(buf, &head.connection, field.name) {
+    let is_ours = field
+        .name
+        .of(buf)
+        .eq_ignore_ascii_case(SESSION_ENDS.as_bytes());
+    if !ends_here && !is_ours && !is_named(buf, &head.connection, field.name) {
         put_field(out, field.name.of(buf), field.value.of(buf));
     }
 }

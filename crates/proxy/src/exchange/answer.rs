@@ -11,7 +11,7 @@ use crate::tunnel::{Carries, TunnelEnd, tunnel};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 use ebbtide_core::{EndReason, PoolKey};
-use ebbtide_protocol::http1::{Framing, ResponseEdit, write_response};
+use ebbtide_protocol::http1::{Framing, ResponseEdit, SESSION_ENDS, write_response};
 use std::rc::Rc;
 
 impl Exchange<'_> {
@@ -71,6 +71,11 @@ impl Exchange<'_> {
         let has_cookie = self.prepare_cookie(status);
         let comes_as = self.scratch.response.framing;
         let page = self.edit_page_head();
+        let mut extra = page.fields();
+        let ends = self.session_ends();
+        if let Some(ends) = &ends {
+            extra.push((SESSION_ENDS, ends.as_bytes()));
+        }
         let Scratch {
             outbound,
             response,
@@ -84,7 +89,7 @@ impl Exchange<'_> {
             set_cookie: has_cookie.then_some(cookie.as_slice()),
             token_cookie: self.routes.pool.config.sticky.cookie.as_bytes(),
             via: VIA,
-            extra: &page.fields(),
+            extra: &extra,
             request_is_head: self.request.is_head,
         };
         let framing = write_response(&mut to_client.bytes, outbound.filled(), response, &edit);
@@ -134,7 +139,10 @@ impl Exchange<'_> {
             BodyFailure::Timeout => slot.timeouts.add(1),
             BodyFailure::ClientGone | BodyFailure::Cut => {}
         }
+        // What is cut must not be read on from the buffers of the system: a deadline is a deadline.
+        let is_cut = matches!(failure, BodyFailure::Cut | BodyFailure::Timeout);
         match framing {
+            _ if is_cut => Next::Reset,
             Framing::UntilClose => Next::Reset,
             _ => Next::Close,
         }

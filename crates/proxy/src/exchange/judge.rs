@@ -6,6 +6,13 @@ use crate::pages::Page;
 use crate::upstream::Lane;
 use ebbtide_core::{Fact, ServerKey};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a second try waits for its turn at a server: half a second, as most requests are answered
+/// within that, and users wait.
+const TURN_PAUSE: Duration = Duration::from_millis(5);
+const TURN_LOOKS: u32 = 100;
 
 impl Exchange<'_> {
     /// What to do about a failure before the answer: promise 4 is kept here.
@@ -52,6 +59,25 @@ impl Exchange<'_> {
             }
             Failure::Cut => Verdict::Give(Page::SessionOver),
             Failure::ClientGone => Verdict::CloseConnection,
+        }
+    }
+
+    /// Before a request is sent a second time: waits, for a while, until no other request is in its
+    /// second try at that server. One that kills every server it reaches has two tries; so it takes
+    /// no innocent one along at its second server that was lost with its first.
+    pub(super) async fn take_turn(&mut self, attempts: &mut Attempts) {
+        attempts.turn = None;
+        if attempts.sent == 0 {
+            return;
+        }
+        let index = self.placed.as_ref().map_or(0, |placed| placed.index);
+        let load = Arc::clone(&self.routes.pool.servers[index].load);
+        for _ in 0..TURN_LOOKS {
+            attempts.turn = load.second_try();
+            let pause = tokio::time::sleep(TURN_PAUSE);
+            if attempts.turn.is_some() || self.connection.watch.run(pause).await.is_err() {
+                return;
+            }
         }
     }
 

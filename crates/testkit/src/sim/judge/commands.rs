@@ -78,6 +78,8 @@ impl Judge {
             | Command::Open { .. }
             | Command::OpenDoor { .. }
             | Command::CloseDoor { .. }
+            | Command::OpenDoor { .. }
+            | Command::CloseDoor { .. }
             | Command::Reload { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.cloned(), asks);

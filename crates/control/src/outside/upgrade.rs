@@ -1,0 +1,145 @@
+//! Version pages: while a pool that is to open by itself closes or is closed, its servers are asked
+//! again and again what they are. What follows from their answers is decided in `core`.
+
+#[cfg(test)]
+mod tests;
+
+use crate::inbox::{Inbox, Message};
+use crate::probe::ask;
+use crate::prober::jittered;
+use ebbtide_core::{
+    Millis, PoolConfig, ServerName, Snapshot, UpgradeCheck, VersionAnswer, VersionPage, is_unseemly,
+};
+use regex::Regex;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+/// How often and how patiently servers without health checks are asked.
+const EVERY: Millis = Millis::from_secs(2);
+const TIMEOUT: Millis = Millis::from_secs(5);
+/// Servers that are asked at the same time: each page may be 64 KiB long.
+const AT_ONCE_MAX: usize = 64;
+/// As much of a page is shown to people, in characters.
+const SHOWN_MAX: usize = 60;
+
+/// What one server is asked, how often and how patiently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Question {
+    address: SocketAddr,
+    check: UpgradeCheck,
+    every: Millis,
+    timeout: Millis,
+}
+
+/// Asks until the sender of `snapshots` is dropped.
+pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
+    let mut tasks = JoinSet::new();
+    let mut asked = BTreeMap::<ServerName, (Question, AbortHandle)>::new();
+    let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let questions = questions(&snapshot);
+        asked.retain(|name, (question, task)| {
+            let stays = questions.get(name) == Some(question);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (name, question) in questions {
+            asked.entry(name.clone()).or_insert_with(|| {
+                let (inbox, places) = (inbox.clone(), Arc::clone(&places));
+                let task = tasks.spawn(ask_on(name, question.clone(), places, inbox));
+                (question, task)
+            });
+        }
+        // What was aborted is taken out, so that it does not add up.
+        while tasks.try_join_next().is_some() {}
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
+    let mut questions = BTreeMap::new();
+    for pool in &snapshot.pools {
+        let PoolConfig {
+            name,
+            upgrade,
+            health,
+            ..
+        } = &*pool.config;
+        let Some(check) = upgrade.as_ref().filter(|_| pool.intent.opens_by_itself()) else {
+            continue;
+        };
+        for server in &pool.servers {
+            let question = Question {
+                address: server.address,
+                check: check.clone(),
+                every: health.as_ref().map_or(EVERY, |health| health.every),
+                timeout: health.as_ref().map_or(TIMEOUT, |health| health.timeout),
+            };
+            questions.insert(ServerName::new(name.as_str(), &*server.name), question);
+        }
+    }
+    questions
+}
+
+/// Asks one server until it is aborted.
+async fn ask_on(name: ServerName, question: Question, places: Arc<Semaphore>, inbox: Inbox) {
+    let expect = question.check.expect.as_deref().map(Regex::new);
+    loop {
+        let answer = {
+            // The semaphore is never closed; without it nobody is kept from asking.
+            let _place = places.acquire().await;
+            match &expect {
+                Some(Err(_)) => VersionAnswer::Failed("cannot be judged: `expect` is wrong".into()),
+                Some(Ok(expect)) => version(&question, Some(expect)).await,
+                None => version(&question, None).await,
+            }
+        };
+        inbox.send(Message::Version(name.clone(), answer));
+        sleep(jittered(Duration::from_millis(question.every.0))).await;
+    }
+}
+
+async fn version(question: &Question, expect: Option<&Regex>) -> VersionAnswer {
+    let request = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ebbtide-version\r\nAccept: \
+         */*\r\nConnection: close\r\n\r\n",
+        question.check.path, question.address
+    );
+    let limit = Duration::from_millis(question.timeout.0);
+    let asked = timeout(limit, ask(question.address, request.as_bytes(), true)).await;
+    match asked {
+        Err(_) => VersionAnswer::Failed(format!("no answer within {}", question.timeout)),
+        Ok(Err(why)) => VersionAnswer::Failed(why),
+        Ok(Ok(page)) if !(200..300).contains(&page.status()) => {
+            VersionAnswer::Failed(format!("its version page answers {}", page.status()))
+        }
+        Ok(Ok(page)) => {
+            let text = String::from_utf8_lossy(&page.body);
+            VersionAnswer::Page {
+                matches: expect.is_none_or(|expect| expect.is_match(&text)),
+                page: VersionPage {
+                    digest: blake3::hash(&page.body).to_hex()[..32].to_owned(),
+                    says: beginning(&text),
+                },
+            }
+        }
+    }
+}
+
+/// The beginning of a page as one line of plain text.
+fn beginning(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(SHOWN_MAX).collect();
+    let line = words.join(" ");
+    let plain = |c: &char| !is_unseemly(*c);
+    line.chars().filter(plain).take(SHOWN_MAX).collect()
+}

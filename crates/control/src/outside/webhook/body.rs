@@ -1,0 +1,64 @@
+//! What a delivery says, and its signature.
+
+use super::settings::{Secret, Template};
+use ebbtide_api::Event;
+use hmac::{Hmac, Mac};
+use serde_json::json;
+use sha2::Sha256;
+
+/// The body of a delivery.
+pub(super) fn body(template: Template, event: &Event) -> String {
+    match template {
+        Template::Json => serde_json::to_string(event)
+            .expect("events are structs of text and numbers, which JSON can hold"),
+        Template::Slack => {
+            let text = sentence(event);
+            // https://api.slack.com/reference/surfaces/formatting#escaping
+            let text = text.replace('&', "&amp;").replace('<', "&lt;");
+            let text = text.replace('>', "&gt;");
+            json!({ "text": text, "mrkdwn": false }).to_string()
+        }
+        Template::Teams => {
+            let text = json!({
+                "type": "TextBlock", "text": without_markdown(&sentence(event)), "wrap": true,
+            });
+            let card = json!({
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard", "version": "1.2", "body": [text],
+            });
+            let attachment = json!({
+                "contentType": "application/vnd.microsoft.card.adaptive", "content": card,
+            });
+            json!({ "type": "message", "attachments": [attachment] }).to_string()
+        }
+    }
+}
+
+fn sentence(event: &Event) -> String {
+    match &event.server {
+        Some(server) => format!("Ebbtide: {server}: {}", event.text),
+        None => format!("Ebbtide: {}", event.text),
+    }
+}
+
+/// Text blocks of cards understand some Markdown; what others wrote is text.
+fn without_markdown(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        if r"\`*_[]()#!|~<>".contains(character) {
+            plain.push('\\');
+        }
+        plain.push(character);
+    }
+    plain
+}
+
+/// The field `Ebbtide-Signature`: `unix` is when it is sent, in seconds since 1970.
+pub(super) fn signature(secret: &Secret, unix: u64, body: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&secret.0)
+        .expect("HMAC takes keys of every length (RFC 2104, section 2)");
+    mac.update(format!("{unix}.{body}").as_bytes());
+    let code = mac.finalize().into_bytes();
+    let hex: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={unix},v1={hex}")
+}

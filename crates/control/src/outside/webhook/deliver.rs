@@ -1,0 +1,214 @@
+//! Deliveries: one request each on a connection of its own. Only the status of the answer counts:
+//! redirects are not followed, and its body is not read.
+
+use super::body::{body, signature};
+use super::settings::WebhookUrl;
+use super::{DELIVERED, FAILED, Hook, REFUSED};
+use crate::clock::clock;
+use crate::outside::Tally;
+use ebbtide_api::Event;
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// As much of an answer's head is read, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// Why a try did not deliver.
+enum Trouble {
+    /// Another try may do better.
+    Passing(String),
+    /// It would not.
+    Lasting(String),
+}
+
+pub(super) struct Sender {
+    tally: Arc<Tally>,
+    pause_first: Duration,
+    /// Tells this run's deliveries from those of others.
+    run: u64,
+    tls: OnceCell<Arc<ClientConfig>>,
+}
+
+impl Sender {
+    pub fn new(tally: Arc<Tally>, pause_first: Duration) -> Self {
+        Self {
+            tally,
+            pause_first,
+            // Without randomness the clock tells runs apart as well.
+            run: getrandom::u64().unwrap_or_else(|_| clock().wall.0),
+            tls: OnceCell::new(),
+        }
+    }
+
+    /// Delivers what the hook is told, one after another, until it is over.
+    pub async fn serve(&self, hook: &Hook) {
+        while let Some(event) = hook.next().await {
+            // A hook that is gone is not tried again for minutes.
+            tokio::select! {
+                () = self.deliver(hook, &event) => {}
+                () = hook.over() => return,
+            }
+        }
+    }
+
+    async fn deliver(&self, hook: &Hook, event: &Event) {
+        let settings = &hook.settings;
+        let (name, limit) = (&settings.name, Duration::from_millis(settings.timeout.0));
+        let mut pause = self.pause_first;
+        for attempt in 1..=settings.attempts {
+            let tried = timeout(limit, self.attempt(hook, event)).await;
+            let tried = tried.unwrap_or_else(|_| {
+                let why = format!("no answer within {}", settings.timeout);
+                Err(Trouble::Passing(why))
+            });
+            match tried {
+                Ok(()) => return self.tally.count(name, DELIVERED),
+                Err(Trouble::Lasting(why)) => {
+                    tracing::warn!("webhook {name}: event {} was refused: {why}", event.id);
+                    return self.tally.count(name, REFUSED);
+                }
+                Err(Trouble::Passing(why)) if attempt == settings.attempts => {
+                    tracing::warn!(
+                        "webhook {name}: event {} was given up after {attempt} tries: {why}",
+                        event.id
+                    );
+                    return self.tally.count(name, FAILED);
+                }
+                Err(Trouble::Passing(why)) => {
+                    tracing::debug!("webhook {name}: event {}: {why}", event.id);
+                    sleep(jittered(pause)).await;
+                    pause = (pause * 3).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    async fn attempt(&self, hook: &Hook, event: &Event) -> Result<(), Trouble> {
+        let url = &hook.settings.url;
+        let passing = |error: io::Error| Trouble::Passing(error.to_string());
+        let stream = TcpStream::connect((url.host.as_str(), url.port))
+            .await
+            .map_err(passing)?;
+        let request = self.request(hook, event)?;
+        let status = if url.is_tls {
+            let server = ServerName::try_from(url.host.clone())
+                .map_err(|_| Trouble::Lasting("its host is no name for a certificate".into()))?;
+            let tls = self.tls().await.map_err(passing)?;
+            let stream = TlsConnector::from(tls).connect(server, stream);
+            exchange(stream.await.map_err(passing)?, request).await
+        } else {
+            exchange(stream, request).await
+        };
+        judge(status.map_err(Trouble::Passing)?)
+    }
+
+    fn request(&self, hook: &Hook, event: &Event) -> Result<Request<Full<Bytes>>, Trouble> {
+        let WebhookUrl {
+            authority, target, ..
+        } = &hook.settings.url;
+        let body = body(hook.settings.template, event);
+        let mut request = Request::post(target)
+            .header(header::HOST, authority)
+            .header(header::USER_AGENT, "ebbtide-webhook")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONNECTION, "close")
+            .header(
+                "Ebbtide-Delivery",
+                format!("{:016x}-{}", self.run, event.id),
+            );
+        if let Some(secret) = &hook.settings.secret {
+            let signature = signature(secret, clock().wall.0 / 1000, &body);
+            request = request.header("Ebbtide-Signature", signature);
+        }
+        request
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Trouble::Lasting(error.to_string()))
+    }
+
+    /// How TLS is spoken, by the certificates that this machine trusts; read when first needed.
+    async fn tls(&self) -> io::Result<Arc<ClientConfig>> {
+        let read = || async {
+            tokio::task::spawn_blocking(trust)
+                .await
+                .map_err(io::Error::other)?
+        };
+        self.tls.get_or_try_init(read).await.cloned()
+    }
+}
+
+fn trust() -> io::Result<Arc<ClientConfig>> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(io::Error::other(
+            "this machine trusts no certificates: install its ca-certificates",
+        ));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+/// Sends the request; the status of the final answer.
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    request: Request<Full<Bytes>>,
+) -> Result<StatusCode, String> {
+    let said = |error: hyper::Error| format!("no sound answer: {error}");
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(said)?;
+    // Whatever ends the connection is told to whoever waits for the answer too.
+    let carry = async {
+        drop(connection.await);
+        pending::<Infallible>().await
+    };
+    // The connection is dropped with the answer's body, however long that is.
+    tokio::select! {
+        answer = sender.send_request(request) => Ok(answer.map_err(said)?.status()),
+        never = carry => match never {},
+    }
+}
+
+fn judge(status: StatusCode) -> Result<(), Trouble> {
+    let said = format!("it answered {}", status.as_u16());
+    match status.as_u16() {
+        200..=299 => Ok(()),
+        300..=399 => Err(Trouble::Lasting(format!(
+            "{said}: redirects are not followed, configure the address that it leads to"
+        ))),
+        408 | 425 | 429 | 500..=599 => Err(Trouble::Passing(said)),
+        _ => Err(Trouble::Lasting(said)),
+    }
+}
+
+/// A fifth more or less, so that many deliveries that failed together do not come back together.
+fn jittered(span: Duration) -> Duration {
+    // Without randomness the middle will do.
+    let dice = getrandom::u32().unwrap_or(u32::MAX / 2);
+    span.mul_f64(0.8 + 0.4 * f64::from(dice) / f64::from(u32::MAX))
+}

@@ -1,0 +1,96 @@
+//! What Ebbtide asks of others and tells them, as the file says it: webhooks and version pages.
+
+use super::build::{maybe, number, value};
+use super::read::{Read, Section};
+use ebbtide_control::{Secret, Template, Webhook, WebhookUrl};
+use ebbtide_core::UpgradeCheck;
+use std::path::Path;
+
+/// When a closed pool counts as upgraded.
+pub(super) fn upgrade(upgrade: &Section<'_, '_>) -> UpgradeCheck {
+    UpgradeCheck {
+        path: value(upgrade.text("path")),
+        expect: maybe(upgrade.text("expect")),
+        probes: number(upgrade.count("probes")),
+        within: value(upgrade.duration("within")),
+    }
+}
+
+/// Who is told of events.
+pub(super) fn webhooks(root: &Section<'_, '_>) -> Vec<Webhook> {
+    let section = root.section("webhooks");
+    let hooks = section.named();
+    hooks
+        .into_iter()
+        .filter_map(|(name, hook)| webhook(name, &hook))
+        .collect()
+}
+
+/// `None`: something is wrong, which has been reported.
+fn webhook(name: String, hook: &Section<'_, '_>) -> Option<Webhook> {
+    let url = hook.text("url").and_then(|read| url(hook, &read));
+    Some(Webhook {
+        name,
+        events: value(hook.texts("events")),
+        secret: secret(hook),
+        template: match value(hook.word("template")) {
+            "slack" => Template::Slack,
+            "teams" => Template::Teams,
+            _ => Template::Json,
+        },
+        timeout: value(hook.duration("timeout")),
+        attempts: number(hook.count("attempts")),
+        queue_max: number(hook.count("queue")),
+        url: url?,
+    })
+}
+
+fn url(hook: &Section<'_, '_>, read: &Read<String>) -> Option<WebhookUrl> {
+    let report = |why| {
+        hook.report(
+            &read.span,
+            format!("{}.url: {why}", hook.shown()),
+            "not an address for a webhook",
+            Some("write one such as \"https://hooks.example.com/ebbtide\"".into()),
+        );
+    };
+    WebhookUrl::parse(&read.value).map_err(report).ok()
+}
+
+fn secret(hook: &Section<'_, '_>) -> Option<Secret> {
+    let (file, env) = (hook.text("secret_file"), hook.text("secret_env"));
+    let (read, found) = match (file, env) {
+        (None, None) => return None,
+        (Some(_), Some(env)) => {
+            let why = "a secret comes from one place".to_owned();
+            (env, Err(why))
+        }
+        (Some(file), None) => {
+            let found = Secret::read(Path::new(&file.value));
+            let named = |why| format!("{} {why}", file.value);
+            let found = found.map_err(named);
+            (file, found)
+        }
+        (None, Some(env)) => {
+            let text = std::env::var(&env.value).map_err(|_| "is not in the environment".into());
+            let found = text.and_then(|text| Secret::new(&text));
+            let named = |why| format!("{} {why}", env.value);
+            let found = found.map_err(named);
+            (env, found)
+        }
+    };
+    found
+        .map_err(|why| {
+            hook.report(
+                &read.span,
+                format!("{}: no secret: {why}", hook.shown()),
+                "no secret",
+                Some(
+                    "write `secret_file = \"/path\"` (mode 0600) or `secret_env = \"NAME\"`; `openssl \
+                     rand -hex 32` makes a secret"
+                        .into(),
+                ),
+            );
+        })
+        .ok()
+}
