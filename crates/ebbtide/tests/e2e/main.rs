@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod closing;
+mod browser;
 mod day;
 mod demo;
 mod faults;
