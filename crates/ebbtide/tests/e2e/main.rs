@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod closing;
-mod browser;
 mod day;
 mod demo;
 mod faults;

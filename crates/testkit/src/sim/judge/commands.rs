@@ -78,8 +78,6 @@ impl Judge {
             | Command::Open { .. }
             | Command::OpenDoor { .. }
             | Command::CloseDoor { .. }
-            | Command::OpenDoor { .. }
-            | Command::CloseDoor { .. }
             | Command::Reload { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.cloned(), asks);
