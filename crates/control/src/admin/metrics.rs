@@ -117,6 +117,7 @@ static FAMILIES: &[Family] = &[
         ("other-pool", |slot| &slot.tokens_other_pool), ("expired", |slot| &slot.tokens_expired),
         ("old-epoch", |slot| &slot.tokens_old_epoch), ("ended", |slot| &slot.tokens_ended),
     ])),
+    counter("pool_doors_refused", "pool", "Doors and addresses of doors that led nowhere", |s| s.of_pools(&[("", |slot| &slot.doors_refused)])),
     counter("pool_sessions_moved", "pool", "Sessions that moved because their server was gone", |s| s.of_pools(&[("", |slot| &slot.sessions_moved)])),
     counter("notice_injected", "pool", "Pages that were given the banner's script while a notice stood", |s| s.of_pools(&[("", |slot| &slot.injected)])),
     counter("notice_not_injected", "pool, reason", "Pages that were passed on as they came while a notice stood, by reason", |s| s.of_pools(&[

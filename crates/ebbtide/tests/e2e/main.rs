@@ -6,6 +6,7 @@
 mod closing;
 mod day;
 mod demo;
+mod door;
 mod faults;
 mod full;
 mod harness;
