@@ -145,6 +145,10 @@ fn what_a_head_says_of_a_page() {
         let judged = judge_head(&buf, &head).map(Result::err);
         assert_eq!(judged, expected, "{fields}");
     }
+}
+
+#[test]
+fn encodings_in_which_markup_is_ascii_are_read() {
     for charset in [
         "utf-8",
         "windows-1252",
