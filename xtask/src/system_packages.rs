@@ -36,6 +36,16 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         debian: "faketime",
         reason: "steps the wall clock of a running Ebbtide",
     },
+    SystemPackage {
+        program: "chromium",
+        debian: "chromium",
+        reason: "a real browser, to see what users see",
+    },
+    SystemPackage {
+        program: "chromedriver",
+        debian: "chromium-driver",
+        reason: "drives the browser",
+    },
 ];
 
 /// What the comparison needs.

@@ -7,6 +7,7 @@
 //!
 //! And a [simulator](sim): a whole node in one process, from one seed, in simulated time.
 
+mod browser;
 mod client;
 mod crowd;
 mod model;
@@ -18,6 +19,7 @@ mod tunnel;
 mod wait;
 mod wire;
 
+pub use browser::{BROWSER_LIMIT, Browser};
 pub use client::{Answer, Client, Outcome, Request};
 pub use crowd::{Anomaly, Crowd, CrowdSettings, Ledger, Move};
 pub use model::{Page, serve_if_asked};

@@ -64,6 +64,7 @@
 .banner{position:fixed;inset:0 0 auto 0;z-index:2147483647;display:flex;flex-wrap:wrap;align-items:center;justify-content:center;gap:4px 12px;padding:6px 12px;background:var(--back);color:var(--ink);border-bottom:2px solid var(--edge);animation:come .3s ease-out}
 .banner.small{inset:8px 8px auto auto;border:2px solid var(--edge);border-radius:99px;padding:2px 6px 2px 14px}
 .small .end{display:none}
+@media (max-width:500px){.end{display:none}}
 .banner.last{--back:#a3160f;--ink:#fff;--edge:#fff}
 .left{font-weight:700;font-variant-numeric:tabular-nums}
 button{padding:5px 14px;border:1px solid currentColor;border-radius:6px;background:transparent;color:inherit;cursor:pointer}
