@@ -81,7 +81,7 @@ dialog button:focus-visible{outline-color:var(--text)}
 .live{position:fixed;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 [hidden]{display:none}
 @keyframes come{from{opacity:0;translate:0 -12px}}
-@media (prefers-reduced-motion:reduce){*{animation:none}}
+@media (prefers-reduced-motion:reduce){.banner,dialog{animation:none}}
 @media (forced-colors:active){.banner,dialog{border:2px solid CanvasText}
 button{border-color:ButtonText}}`;
 
