@@ -225,25 +225,42 @@ pub(crate) async fn tunnel(
         bytes,
     });
     if end == TunnelEnd::Cut && carries == Carries::WebSocket {
-        let words = words();
-        watch.set(GOODBYE);
-        poll_fn(|context| {
-            let begun = to_client.poll_flush(context, client);
-            let upwards = up.poll_goodbye(context, (&mut *client, inbound), server, &words);
-            let downwards = match begun {
-                Poll::Ready(Ok(())) => {
-                    down.poll_goodbye(context, (&mut *server, outbound), client, &words)
-                }
-                other => other,
-            };
-            // Only time ends this early: that it is cut is known.
-            let is_late = watch.poll(context) == Some(Interrupt::Timeout);
-            match is_late || (upwards.is_ready() && downwards.is_ready()) {
-                true => Poll::Ready(()),
-                false => Poll::Pending,
-            }
-        })
-        .await;
+        let flows = (&mut up, &mut down);
+        say_goodbye((client, server), watch, scratch, flows, &words()).await;
     }
     (end, up.bytes, down.bytes)
+}
+
+/// Tells both sides of a WebSocket that its time is over, for as long as [`GOODBYE`].
+async fn say_goodbye(
+    (client, server): (&mut TcpStream, &mut TcpStream),
+    watch: &mut Watch,
+    scratch: &mut Scratch,
+    (up, down): (&mut Flow, &mut Flow),
+    words: &str,
+) {
+    let Scratch {
+        inbound,
+        outbound,
+        to_client,
+        ..
+    } = scratch;
+    watch.set(GOODBYE);
+    poll_fn(|context| {
+        let begun = to_client.poll_flush(context, client);
+        let upwards = up.poll_goodbye(context, (&mut *client, inbound), server, words);
+        let downwards = match begun {
+            Poll::Ready(Ok(())) => {
+                down.poll_goodbye(context, (&mut *server, outbound), client, words)
+            }
+            other => other,
+        };
+        // Only time ends this early: that it is cut is known.
+        let is_late = watch.poll(context) == Some(Interrupt::Timeout);
+        match is_late || (upwards.is_ready() && downwards.is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
