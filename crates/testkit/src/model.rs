@@ -7,6 +7,7 @@
 //! | `/cookies` | the cookies that arrived |
 //! | `/fields` | the fields that arrived, one a line, names in lower case |
 //! | `/health` | what it was told to say, `ACTIVE` at first; never the truth on its own account |
+//! | `/version` | what it was told to say, `v1.0` at first |
 //! | `/slow?ms=N` | the page, after a while |
 //! | `/hang` | nothing, ever |
 //! | `/close` | closes without an answer |
@@ -15,7 +16,7 @@
 //! | `/download?bytes=N&pause_ms=M&chunked=0\|1` | so much of the pattern, with pauses |
 //! | `/upload` | checks a body against the pattern |
 //! | `/echo` | switches protocols, then sends everything back |
-//! | `PUT /model/health`, `PUT /model/mode` | what to say; `normal`, `hang` or `close` for all pages |
+//! | `PUT /model/health`, `PUT /model/version`, `PUT /model/mode` | what to say; `normal`, `hang` or `close` for all pages |
 
 use crate::pattern::{PatternCheck, pattern};
 use crate::wire::{Framing, Head, Wire};
@@ -112,6 +113,7 @@ struct Server {
 
 struct State {
     health: String,
+    version: String,
     mode: String,
     logins: BTreeMap<String, u64>,
 }
@@ -120,6 +122,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             health: "ACTIVE".into(),
+            version: "v1.0".into(),
             mode: "normal".into(),
             logins: BTreeMap::new(),
         }
@@ -182,6 +185,10 @@ impl Server {
                 let text = self.state().health.clone();
                 reply(wire, head, "", text.as_bytes())
             }
+            "/version" => {
+                let text = self.state().version.clone();
+                reply(wire, head, "", text.as_bytes())
+            }
             "/cookies" => reply(
                 wire,
                 head,
@@ -191,6 +198,10 @@ impl Server {
             "/fields" => reply(wire, head, "", head.lines().as_bytes()),
             "/model/health" => {
                 self.state().health = String::from_utf8_lossy(&body).into_owned();
+                reply(wire, head, "", b"")
+            }
+            "/model/version" => {
+                self.state().version = String::from_utf8_lossy(&body).into_owned();
                 reply(wire, head, "", b"")
             }
             "/model/mode" => {

@@ -83,6 +83,11 @@ impl Model {
         self.put("/model/health", health);
     }
 
+    /// Sets what `/version` says from now on.
+    pub fn upgrade(&self, version: &str) {
+        self.put("/model/version", version);
+    }
+
     /// Sets how pages behave from now on: `normal`, `hang` or `close`. `/health` stays as it is.
     pub fn behave(&self, mode: &str) {
         self.put("/model/mode", mode);

@@ -21,6 +21,7 @@ mod smuggling;
 mod startup;
 mod stickiness;
 mod tunnels;
+mod upgrade;
 mod wall_clock;
 
 /// Becomes a model server, when one of the other tests starts this program again; otherwise shows

@@ -95,10 +95,13 @@ impl WebhookUrl {
         if host.is_empty() {
             return Err("names no host");
         }
-        let port = authority.port_u16();
-        if port.is_none() && authority.port().is_some() || port == Some(0) {
-            return Err("has a port that is none");
-        }
+        // The crate passes over what is no number of a port.
+        let written = &authority.as_str()[authority.host().len()..];
+        let port = match written.strip_prefix(':').map(str::parse::<u16>) {
+            None => None,
+            Some(Ok(port)) if port > 0 => Some(port),
+            Some(_) => return Err("has a port that is none: it goes from 1 to 65535"),
+        };
         Ok(Self {
             is_tls,
             host: host.to_owned(),
