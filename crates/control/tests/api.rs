@@ -301,7 +301,7 @@ async fn a_pool_is_closed_and_opened() {
 
     let done = close(CloseRequest {
         within_ms: Some(600_000),
-        message: Some("<b>\u{202e}emoji \u{1f6a7}</b>".into()),
+        message: Some("<b>\u{5e9}\u{5dc}\u{5d5}\u{5dd} \u{1f6a7}</b>".into()),
         lasting_ms: Some(3_600_000),
         block_new: Some(BlockNew::AtDeadline),
         ..CloseRequest::default()
@@ -426,7 +426,9 @@ fn a_node_is_ready_when_every_worker_has_taken_a_snapshot() {
     let (worker, generation) = (1, node.snapshot().generation);
     node.inbox
         .fact(ebbtide_core::Fact::Acknowledged { worker, generation });
-    assert_eq!(node.raw("GET", "/readyz", "", ""), (200, "ready\n".into()));
+    // A status is given out again for a moment, so that asking without end costs little.
+    let ready = (200, "ready\n".to_owned());
+    while node.raw("GET", "/readyz", "", "") != ready {}
 }
 
 #[tokio::test]

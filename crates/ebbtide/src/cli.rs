@@ -177,30 +177,7 @@ Examples:
   ebbtide close app --message 'Longer'    while it is closing or closed: new words
 
 `ebbtide open app` ends the countdown, or opens the pool again.")]
-    Close {
-        #[command(flatten)]
-        pool: Pool,
-        /// Time from now to the deadline, such as 15m or 1h30m; 0s: at once
-        #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "at")]
-        within: Option<Millis>,
-        /// The deadline as a time with its offset from UTC, such as 2026-12-24T22:00:00+01:00
-        #[arg(long, value_name = "WHEN", value_parser = timestamp)]
-        at: Option<Timestamp>,
-        /// What users are told, in plain text
-        #[arg(long)]
-        message: Option<String>,
-        /// How long the pool will probably be closed, such as 2h; users are told when it ends
-        #[arg(long = "for", value_name = "TIME", value_parser = span)]
-        lasting: Option<Millis>,
-        /// When new sessions are refused; now, unless said otherwise
-        #[arg(long, value_name = "WHEN")]
-        block_new: Option<BlockNew>,
-        /// Open by itself when the pool's `upgrade` check says so
-        #[arg(long)]
-        until_upgraded: bool,
-        #[command(flatten)]
-        why: Why,
-    },
+    Close(Close),
     /// Open a pool that is closed, or end its countdown
     #[command(after_help = "Example:\n  ebbtide open app")]
     Open {
@@ -311,6 +288,33 @@ pub struct Pool {
     pub pool: String,
 }
 
+/// How a pool is closed.
+#[derive(Clone, Debug, Args)]
+pub struct Close {
+    #[command(flatten)]
+    pub pool: Pool,
+    /// Time from now to the deadline, such as 15m or 1h30m; 0s: at once
+    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "at")]
+    pub within: Option<Millis>,
+    /// The deadline as a time with its offset from UTC, such as 2026-12-24T22:00:00+01:00
+    #[arg(long, value_name = "WHEN", value_parser = timestamp)]
+    pub at: Option<Timestamp>,
+    /// What users are told, in plain text
+    #[arg(long)]
+    pub message: Option<String>,
+    /// How long the pool will probably be closed, such as 2h; users are told when it ends
+    #[arg(long = "for", value_name = "TIME", value_parser = span)]
+    pub lasting: Option<Millis>,
+    /// When new sessions are refused; now, unless said otherwise
+    #[arg(long, value_name = "WHEN")]
+    pub block_new: Option<BlockNew>,
+    /// Open by itself when the pool's `upgrade` check says so
+    #[arg(long)]
+    pub until_upgraded: bool,
+    #[command(flatten)]
+    pub why: Why,
+}
+
 /// From when on a pool that is closing refuses new sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum BlockNew {
@@ -356,6 +360,7 @@ pub struct DoorOpen {
 #[derive(Clone, Debug, Subcommand)]
 pub enum DoorCommand {
     /// List the doors that are open
+    #[command(after_help = "Example:\n  ebbtide door list")]
     List,
     /// Close a door: what goes through it ends within a second
     Close {

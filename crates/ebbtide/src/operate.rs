@@ -4,7 +4,7 @@ mod doors;
 mod sessions;
 
 use crate::cli::{
-    Assignment, BlockNew, Command, Global, ServerCommand, TokenCommand, WaitFor, Why,
+    Assignment, BlockNew, Close, Command, Global, ServerCommand, TokenCommand, WaitFor, Why,
 };
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -32,34 +32,8 @@ pub async fn operate(command: Command, global: &Global) -> Done {
     match command {
         Command::Status { watch: true } => watch(&client, json).await,
         Command::Status { watch: false } => status(&client, json).await,
-        Command::Close {
-            pool,
-            within,
-            at,
-            message,
-            lasting,
-            block_new,
-            until_upgraded,
-            why,
-        } => {
-            let body = api::CloseRequest {
-                within_ms: within.map(|within| within.0),
-                at,
-                message,
-                lasting_ms: lasting.map(|lasting| lasting.0),
-                block_new: block_new.map(|block| match block {
-                    BlockNew::Now => api::BlockNew::Now,
-                    BlockNew::AtDeadline => api::BlockNew::AtDeadline,
-                }),
-                until_upgraded: until_upgraded.then_some(true),
-                reason: why.reason,
-            };
-            changed(client.close(&pool.pool, &body).await, json)
-        }
-        Command::Open { pool, why } => {
-            let body = reason(why);
-            changed(client.open(&pool.pool, &body).await, json)
-        }
+        Command::Close(asked) => close(&client, asked, json).await,
+        Command::Open { pool, why } => changed(client.open(&pool.pool, &reason(why)).await, json),
         Command::Hold { server, force, why } => {
             let body = hold_request(force.force, why);
             let ServerName { pool, server } = server.server;
@@ -118,6 +92,22 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             unreachable!("main carries these out itself, for they need no running node")
         }
     }
+}
+
+async fn close(client: &Client, asked: Close, json: bool) -> Done {
+    let body = api::CloseRequest {
+        within_ms: asked.within.map(|within| within.0),
+        at: asked.at,
+        message: asked.message,
+        lasting_ms: asked.lasting.map(|lasting| lasting.0),
+        block_new: asked.block_new.map(|block| match block {
+            BlockNew::Now => api::BlockNew::Now,
+            BlockNew::AtDeadline => api::BlockNew::AtDeadline,
+        }),
+        until_upgraded: asked.until_upgraded.then_some(true),
+        reason: asked.why.reason,
+    };
+    changed(client.close(&asked.pool.pool, &body).await, json)
 }
 
 fn hold_request(force: bool, why: Why) -> api::HoldRequest {

@@ -216,7 +216,13 @@ impl Wire {
     /// Reads more; `false` at the end of the connection.
     fn fill(&mut self) -> io::Result<bool> {
         let mut piece = [0; 65_536];
-        let read = self.stream.read(&mut piece)?;
+        let read = loop {
+            match self.stream.read(&mut piece) {
+                // A process that was stopped and goes on finds its waiting interrupted.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
         self.unread.extend_from_slice(&piece[..read]);
         Ok(read > 0)
     }

@@ -196,9 +196,21 @@ impl World {
     }
 
     fn command(&mut self, words: &[&str]) -> Vec<String> {
+        let command = self.parse(words);
+        self.last_request += 1;
+        let actor = Actor {
+            who: "olga".into(),
+            from: "test".into(),
+            reason: None,
+        };
+        let id = RequestId(self.last_request);
+        self.step(Input::Command { id, actor, command })
+    }
+
+    fn parse(&self, words: &[&str]) -> Command {
         let force = words.contains(&"force");
         let server = |text: &str| ServerName::parse(text).unwrap();
-        let command = match words {
+        match words {
             ["ready", name] => Command::Ready {
                 server: server(name),
             },
@@ -263,15 +275,7 @@ impl World {
                 }
             }
             other => panic!("the script says {other:?}, which means nothing"),
-        };
-        self.last_request += 1;
-        let actor = Actor {
-            who: "olga".into(),
-            from: "test".into(),
-            reason: None,
-        };
-        let id = RequestId(self.last_request);
-        self.step(Input::Command { id, actor, command })
+        }
     }
 
     fn persisted(&mut self, result: Result<(), String>) -> Vec<String> {

@@ -289,13 +289,8 @@ fn a_closed_pool_speaks_to_people_and_programs() {
     );
     assert!(text.contains("Ops &amp; co, 4455") && text.contains("<time datetime="));
     let policy = html.head.field("content-security-policy").unwrap();
-    let nonce = policy
-        .split("'nonce-")
-        .nth(1)
-        .unwrap()
-        .split('\'')
-        .next()
-        .unwrap();
+    let (_, nonce) = policy.split_once("'nonce-").unwrap();
+    let (nonce, _) = nonce.split_once('\'').unwrap();
     assert_eq!(text.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
     let again: u64 = html.head.field("retry-after").unwrap().parse().unwrap();
     assert!((7100..=7200).contains(&again), "{again}");
