@@ -408,7 +408,7 @@ fn wrong_values_say_what_to_write() {
         ),
         (
             "notice = { reminders = [\"8d\"] }",
-            "`8d` is out of bounds",
+            "`192h` is out of bounds",
             "expected 10s to 168h",
         ),
         (
@@ -613,7 +613,7 @@ fn webhooks_and_version_pages_are_read() {
 }
 
 #[test]
-fn wrong_webhooks_and_checks_say_what_to_write() {
+fn wrong_upgrade_checks_say_what_to_write() {
     for (lines, what, help) in [
         (
             "upgrade = { path = \"/v\", expect = \"v2(\" }",
@@ -638,6 +638,10 @@ fn wrong_webhooks_and_checks_say_what_to_write() {
     ] {
         shows(&errors_in_pool(lines), &[what, help]);
     }
+}
+
+#[test]
+fn wrong_webhooks_say_what_to_write() {
     for (lines, what, help) in [
         ("template = \"json\"", "`webhooks.ops` has no `url`", "url"),
         (

@@ -13,6 +13,7 @@ mod full;
 mod harness;
 mod intents;
 mod kills;
+mod logout;
 mod real_servers;
 mod reload;
 mod restart;
