@@ -363,6 +363,7 @@ pub enum DoorCommand {
     #[command(after_help = "Example:\n  ebbtide door list")]
     List,
     /// Close a door: what goes through it ends within a second
+    #[command(after_help = "Example:\n  ebbtide door close 00c0ffee00c0ffee")]
     Close {
         /// Its number, sixteen hexadecimal digits, as `ebbtide door list` shows it
         #[arg(value_name = "DOOR")]
