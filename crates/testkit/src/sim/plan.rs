@@ -4,16 +4,21 @@
 
 use super::dice::Dice;
 use ebbtide_core::{
-    Balance, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig, ServerName,
+    Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
+    ServerName, UpgradeCheck,
 };
 use std::sync::Arc;
 
 /// How long a session binds, in every simulated pool.
 pub(super) const REUSE: Millis = Millis::from_secs(8);
+/// How long before a deadline users are reminded, in every simulated pool.
+pub(super) const REMINDERS: [Millis; 3] = [Millis(3000), Millis(9000), Millis(1000)];
 /// Between two probes of a server.
 pub(super) const PROBE_EVERY_MS: i64 = 1000;
 /// Nothing new is planned for the end of a run, so that every command can be answered.
 pub(super) const TAIL_MS: i64 = 16_000;
+/// Chooses which seeds close pools: not the first five that were kept (`sim/seeds.txt`).
+const CLOSINGS: u64 = 29;
 const POOLS: [&str; 2] = ["app", "web"];
 
 /// The fixed part of a run.
@@ -111,6 +116,19 @@ pub(super) enum Order {
     Remove(ServerName, bool),
     Rotate,
     Reload(File),
+    Close(usize, Closes),
+    Open(usize),
+}
+
+/// How an operator closes a pool, or changes how it closes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Closes {
+    pub within_ms: Option<i64>,
+    pub block_new: Option<BlockNew>,
+    /// With words to the users.
+    pub says: bool,
+    pub lasting_ms: Option<i64>,
+    pub until_upgraded: Option<bool>,
 }
 
 /// How a server behaves.
@@ -150,6 +168,13 @@ impl File {
             pool.minimum = self.minimum;
             pool.sticky.reuse = REUSE;
             pool.sticky.active = Millis::from_secs(2);
+            pool.notice.reminders = REMINDERS.to_vec();
+            pool.upgrade = (index == 0).then(|| UpgradeCheck {
+                path: "/version".into(),
+                expect: None,
+                probes: 1,
+                within: REUSE,
+            });
             pool.health = setup.health.then(HealthSettings::defaults);
             for number in (0..8).filter(|number| mask & (1 << number) != 0) {
                 let port = 9000 + 100 * index as u16 + number;
@@ -207,6 +232,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.users();
     planner.operators();
     planner.faults();
+    planner.closings(Dice::new(seed ^ CLOSINGS));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..
@@ -215,16 +241,16 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     (setup, actions)
 }
 
-struct Planner {
-    setup: Setup,
-    dice: Dice,
+pub(super) struct Planner {
+    pub setup: Setup,
+    pub dice: Dice,
     /// Most of what happens, happens to this server: faults that meet are the interesting ones.
     focus: ServerName,
     actions: Vec<Planned>,
 }
 
 impl Planner {
-    fn add(&mut self, at: i64, action: Action) {
+    pub fn add(&mut self, at: i64, action: Action) {
         self.actions.push(Planned { at, action });
     }
 
@@ -466,7 +492,7 @@ impl Planner {
         }
     }
 
-    fn kill(&mut self) -> Action {
+    pub fn kill(&mut self) -> Action {
         Action::Kill {
             down_ms: self.dice.between(20, 3000),
             reboot: self.dice.chance(25),

@@ -122,6 +122,7 @@ impl World {
             return (None, None);
         };
         let snapshot = Arc::clone(&node.workers[worker].snapshot);
+        let generation = snapshot.generation;
         let rotation = node.workers[worker].rotation(&pool.config.name);
         let mut asking = Asking {
             table: &node.table,
@@ -136,8 +137,13 @@ impl World {
             return (None, None);
         };
         if placed.begun {
-            self.judge
-                .begun(&placed.session, &name(&placed), placed.moved, at);
+            self.judge.begun(
+                &placed.session,
+                &name(&placed),
+                placed.moved,
+                generation,
+                at,
+            );
         }
         let refuses = |name: &ServerName, world: &Self| {
             matches!(world.being(name), Being::Dead | Being::SaysGood)
@@ -165,7 +171,7 @@ impl World {
         let second = asking.move_away(&placed.session, Some(placed.server.key), rotation);
         if let Some(second) = &second {
             self.judge
-                .begun(&second.session, &name(second), second.moved, at);
+                .begun(&second.session, &name(second), second.moved, generation, at);
         }
         let second = second.filter(|second| !refuses(&name(second), self));
         (second, Some(refused))

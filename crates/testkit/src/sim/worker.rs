@@ -206,7 +206,9 @@ impl Exchange {
         snapshot
             .server(session.pool, session.server)
             .is_some_and(|server| {
-                server.standing.ends_work() || (server.epoch != session.epoch && self.tunnel)
+                let is_forgotten = server.epoch != session.epoch;
+                let by_deadline = server.epoch_reason == EndReason::Deadline;
+                server.standing.ends_work() || (is_forgotten && (self.tunnel || by_deadline))
             })
     }
 }

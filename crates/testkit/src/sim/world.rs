@@ -10,7 +10,7 @@ use super::plan::{
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
-    Actor, Command, Config, Driver, EventKind, Fact, Input, Millis, Moment, Now, Output,
+    Actor, Close, Command, Config, Driver, EventKind, Fact, Input, Millis, Moment, Now, Output,
     ProbeOutcome, RequestId, ServerChange, ServerConfig, ServerName, SessionTable, Snapshot,
     WallTime, Write,
 };
@@ -463,6 +463,10 @@ impl World {
                     self.tell(|| format!("{server}: {}", event.kind));
                     self.judge.drained(server, now, self.at);
                 }
+                if let EventKind::PoolClosed { pool, .. } = &event.kind {
+                    self.tell(|| event.kind.to_string());
+                    self.judge.pool_closed(pool, now, self.at);
+                }
             }
             Output::ProbeNow(server) => self.probe(server),
         }
@@ -648,6 +652,11 @@ impl World {
         self.step(Input::Command { id, actor, command });
     }
 
+    /// What an operator tells the users: something else each time.
+    fn words(&self) -> String {
+        format!("words {}", self.last_request + 1)
+    }
+
     fn command(&mut self, order: Order) -> Option<Command> {
         Some(match order {
             Order::Ready(server) => Command::Ready { server },
@@ -655,7 +664,7 @@ impl World {
             Order::Drain(server, within, force) => Command::Drain {
                 server,
                 within: Millis(within.unsigned_abs()),
-                message: None,
+                message: (within % 2 == 0).then(|| self.words()),
                 force,
             },
             Order::Maintenance(server, force) => Command::Maintenance { server, force },
@@ -688,6 +697,22 @@ impl World {
             }
             Order::Reload(file) => Command::Reload {
                 config: file.config(&self.setup),
+            },
+            Order::Close(pool, closes) => {
+                let span = |ms: i64| Millis(ms.unsigned_abs());
+                Command::Close {
+                    pool: pool_name(pool).into(),
+                    close: Close {
+                        within: closes.within_ms.map(span),
+                        message: closes.says.then(|| self.words()),
+                        lasting: closes.lasting_ms.map(span),
+                        block_new: closes.block_new,
+                        until_upgraded: closes.until_upgraded,
+                    },
+                }
+            }
+            Order::Open(pool) => Command::Open {
+                pool: pool_name(pool).into(),
             },
         })
     }

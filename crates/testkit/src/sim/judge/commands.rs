@@ -1,17 +1,19 @@
 //! What operators ask for, what is stored of it, and what they are answered.
 
 use super::health::Verdict;
-use super::intents::{SelfEnd, Want};
+use super::intents::{Countdown, SelfEnd, Want};
+use super::pools::PoolWant;
 use super::{DURABLE, GUARDED, Judge, ORDER};
 use ebbtide_core::{
-    Answer, Command, IntentRecord, Now, Refusal, RefusalKind, RequestId, ServerName, ServerView,
-    SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, IntentRecord, Now, PoolStatus, Refusal, RefusalKind, RequestId,
+    ServerName, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
 #[derive(Debug)]
 pub(super) struct Request {
     pub server: Option<ServerName>,
+    pub pool: Option<String>,
     pub asks: Asks,
     asked: Now,
     life: u32,
@@ -32,7 +34,18 @@ pub(super) enum Asks {
     Live(bool),
     Set(u32, Option<u32>),
     Rotate([u8; 32]),
+    Pool(PoolAsks),
     Other,
+}
+
+/// What is asked for of a pool, and what comes of it once that is decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PoolAsks {
+    /// `None`: that it is open.
+    pub close: Option<Close>,
+    pub want: PoolWant,
+    /// The epochs to which it raises those of the pool's servers, at least.
+    pub epochs: Vec<(ServerName, u32)>,
 }
 
 /// What is on its way to the store.
@@ -41,6 +54,8 @@ pub(super) struct Ticket {
     request: Option<RequestId>,
     /// Servers of which the end of a drain is stored with it.
     self_ends: Vec<ServerName>,
+    /// Pools of which the end of a countdown is.
+    pool_ends: Vec<String>,
 }
 
 impl Asks {
@@ -58,9 +73,12 @@ impl Judge {
             Command::Drain {
                 server,
                 within,
+                message,
                 force,
-                ..
-            } => (Some(server), Asks::Intent(Want::asked(*within)), *force),
+            } => {
+                let want = Want::asked(*within, message.clone());
+                (Some(server), Asks::Intent(want), *force)
+            }
             Command::Maintenance { server, force } => {
                 (Some(server), Asks::Intent(Want::Maintenance), *force)
             }
@@ -73,9 +91,16 @@ impl Judge {
                 (Some(server), asks, true)
             }
             Command::RotateTokenSecret { secret } => (None, Asks::Rotate(*secret), true),
+            Command::Close { close, .. } => {
+                let close = Some(close.clone());
+                let asks = PoolAsks {
+                    close,
+                    ..PoolAsks::default()
+                };
+                (None, Asks::Pool(asks), true)
+            }
+            Command::Open { .. } => (None, Asks::Pool(PoolAsks::default()), true),
             Command::AddServer { .. }
-            | Command::Close { .. }
-            | Command::Open { .. }
             | Command::OpenDoor { .. }
             | Command::CloseDoor { .. }
             | Command::Reload { .. } => (None, Asks::Other, true),
@@ -90,8 +115,16 @@ impl Judge {
             server.last_ready = Some(id);
             server.closed = None;
         }
+        let pool = match command {
+            Command::Close { pool, .. } | Command::Open { pool } => Some(pool.clone()),
+            _ => None,
+        };
+        if let (Some(pool), Asks::Pool(asks)) = (&pool, &asks) {
+            self.pool_asked(id, pool, asks.close.as_ref());
+        }
         let request = Request {
             server,
+            pool,
             asks,
             asked: now,
             life: self.life,
@@ -121,6 +154,9 @@ impl Judge {
                 Write::Intent(name, record) if record.by == "ebbtide" => {
                     known.self_ends.push(name.clone());
                 }
+                Write::PoolIntent(name, record) if record.by == "ebbtide" => {
+                    known.pool_ends.push(name.clone());
+                }
                 _ => {}
             }
         }
@@ -140,8 +176,14 @@ impl Judge {
         request.sent = true;
         let asked = request.asked.moment;
         let mut wrong = None;
+        let mut of_pool = None;
         for write in writes {
-            let Write::Intent(_, IntentRecord { intent, by, .. }) = write else {
+            if let Write::PoolIntent(pool, record) = write
+                && record.by.parse() == Ok(id.0)
+            {
+                of_pool = Some((pool, &record.intent));
+            }
+            let Write::Intent(name, IntentRecord { intent, by, .. }) = write else {
                 continue;
             };
             if by.parse() != Ok(id.0) {
@@ -154,7 +196,7 @@ impl Judge {
                     within,
                     ..
                 },
-                Asks::Intent(want),
+                Asks::Intent(Want::Drain(countdown, message)),
             ) = (intent, &mut request.asks)
             else {
                 continue;
@@ -166,12 +208,17 @@ impl Judge {
                     id.0
                 ));
             }
-            *want = Want::Drain {
+            *countdown = Countdown {
                 boot,
                 moment: *moment,
                 wall: *wall,
                 within: *within,
             };
+            if let Some(server) = self.servers.get(name)
+                && let (Want::Drain(_, kept), None) = (&server.in_force, &message)
+            {
+                message.clone_from(kept);
+            }
         }
         if let Asks::EndSession(session) = request.asks
             && let Some(stay) = self.sessions.get_mut(&session)
@@ -180,6 +227,9 @@ impl Judge {
         }
         if let Some(text) = wrong {
             self.fail(DURABLE, text);
+        }
+        if let Some((pool, stored)) = of_pool {
+            self.pool_sent(id, pool, stored, now);
         }
     }
 
@@ -200,6 +250,10 @@ impl Judge {
             return;
         };
         let checked = pool.config.health.is_some();
+        let known = self.pools.get(&name.pool);
+        if known.is_some_and(|known| known.in_force.blocks_new()) {
+            return;
+        }
         let admits = |server: &&ServerView| {
             let name = ServerName::new(&name.pool, &*server.name);
             let known = self.servers.get(&name);
@@ -242,6 +296,11 @@ impl Judge {
                     end.saved = true;
                 }
             }
+            for name in ticket.pool_ends {
+                if let Some((end, _)) = &mut self.pool(&name).self_end {
+                    end.saved = true;
+                }
+            }
         }
         let Some(id) = ticket.request else { return };
         let Some(request) = self.requests.get_mut(&id) else {
@@ -255,8 +314,10 @@ impl Judge {
         if well && let (true, Some(name)) = (raises, server) {
             self.server(&name).raises += 1;
         }
-        if let (true, Asks::EndSession(session)) = (well, asks) {
-            self.over(session, at, true, super::DOORS);
+        match asks {
+            Asks::EndSession(session) if well => self.over(session, at, true, super::DOORS),
+            Asks::Pool(asks) if well => self.pool_stored(&asks),
+            _ => {}
         }
     }
 
@@ -304,10 +365,15 @@ impl Judge {
             return;
         };
         let covered = |other: &Request| {
-            other.answered && other.server == done.server && other.asks.same_kind(&done.asks)
+            let same = (&other.server, &other.pool) == (&done.server, &done.pool);
+            other.answered && same && other.asks.same_kind(&done.asks)
         };
         self.requests
             .retain(|earlier, request| *earlier > id || !covered(request));
+        if let (Some(pool), Asks::Pool(asks)) = (&done.pool, &done.asks) {
+            let (of, times) = ((id, pool.as_str()), (done.stored_at, at));
+            return self.pool_done(of, asks.clone(), times, in_force);
+        }
         let Some(name) = done.server else { return };
         let ends = matches!(done.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
         let server = self.server(&name);
@@ -330,7 +396,8 @@ impl Judge {
             }
             Asks::Live(live) => server.live = live,
             Asks::Set(weight, max) => server.set = Some((weight, max)),
-            Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) | Asks::Other => {}
+            Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) => {}
+            Asks::Pool(_) | Asks::Other => {}
         }
         if ends {
             self.all_over(&name, done.stored_at, at, super::DOORS);
@@ -347,7 +414,9 @@ impl Judge {
             return self.all_over(name, at, at, super::DEADLINE);
         }
         match in_force.deadline(self.boot, self.started) {
-            Some(deadline) if now.moment < deadline => self.none_live(name, deadline, now, at),
+            Some(deadline) if now.moment < deadline => {
+                self.none_live(name, "the drain", deadline, now, at);
+            }
             Some(_) => self.all_over(name, at, at + 1000, super::DEADLINE),
             // Nobody has looked at a server that is not there, or can be on it.
             None if !present => {}
@@ -369,15 +438,15 @@ impl Judge {
 
     /// After a restart everything shows itself, except of servers that are not there: what may be
     /// stored of those is remembered until they are.
-    pub(super) fn settle_requests(&mut self, present: &[ServerName]) {
+    pub(super) fn settle_requests(&mut self, present: &[ServerName], pools: &[PoolStatus]) {
         self.requests.retain(|_, request| {
-            let absent = request
-                .server
-                .as_ref()
-                .filter(|name| !present.contains(name));
+            let server = request.server.as_ref();
+            let pool = request.pool.as_ref();
+            let absent = server.is_some_and(|name| !present.contains(name))
+                || pool.is_some_and(|name| !pools.iter().any(|shown| shown.name == *name));
             request.stored = request.sent;
             request.answered = true;
-            request.sent && absent.is_some()
+            request.sent && absent
         });
     }
 
@@ -389,6 +458,14 @@ impl Judge {
         });
         if let Some((name, _)) = unsaved {
             let text = format!("the end of the drain of {name} was never stored");
+            self.fail(DURABLE, text);
+        }
+        let unsaved = self.pools.iter().find(|(_, pool)| {
+            let end = pool.self_end.as_ref();
+            end.is_some_and(|(end, _)| !end.saved && !end.unsure && !end.at_start)
+        });
+        if let Some((name, _)) = unsaved {
+            let text = format!("the end of the countdown of pool {name} was never stored");
             self.fail(DURABLE, text);
         }
         let life = self.life;

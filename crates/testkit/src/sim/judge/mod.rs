@@ -5,12 +5,15 @@
 mod commands;
 mod health;
 mod intents;
+mod notices;
+mod pools;
 mod sessions;
 
 use commands::{Request, Ticket};
 use ebbtide_core::{Now, RequestId, ServerName, SessionId};
 use health::Seen;
 use intents::{SelfEnd, Want};
+use pools::Pool;
 use sessions::Stay;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,6 +62,7 @@ pub(in crate::sim) struct Judge {
     started: Now,
     generation: u64,
     servers: BTreeMap<ServerName, Server>,
+    pools: BTreeMap<String, Pool>,
     sessions: BTreeMap<SessionId, Stay>,
     requests: BTreeMap<RequestId, Request>,
     tickets: BTreeMap<u64, Ticket>,
@@ -87,12 +91,19 @@ struct Server {
     closed: Option<RequestId>,
     last_ready: Option<RequestId>,
     epoch: u32,
+    /// Not before this one, because its pool was closed.
+    epoch_least: u32,
     /// The life of the node in which the epoch was seen.
     epoch_life: u32,
     /// How often the epoch may rise: what was asked for and has been stored.
     raises: u32,
     entered_maintenance: Option<i64>,
     present: bool,
+    /// It was there when the life before ended.
+    was_present: bool,
+    /// The file lost it while the program was down, which may not have heard of it any more when its
+    /// pool was closed.
+    unheard_of: bool,
     /// When it was last seen to be there after it had not been.
     returned_at: Option<i64>,
     address: Option<std::net::SocketAddr>,
@@ -131,8 +142,9 @@ impl Judge {
         self.started = now;
         self.generation = 0;
         self.restarted = true;
+        self.pools_start();
         for server in self.servers.values_mut() {
-            server.present = false;
+            server.was_present = std::mem::take(&mut server.present);
             server.seen = Seen::default();
         }
     }

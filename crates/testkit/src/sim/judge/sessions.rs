@@ -61,9 +61,11 @@ impl Judge {
         session: &Session,
         name: &ServerName,
         moved: Option<SessionId>,
+        generation: u64,
         at: i64,
     ) {
         let life = self.life;
+        self.begun_in_pool(name, generation, at);
         if let Some(id) = self.server(name).closed {
             let text = format!("a session began on {name}, closed by request {}", id.0);
             self.fail(CLOSED, text);
@@ -102,7 +104,7 @@ impl Judge {
         at: i64,
     ) {
         if let Some((_, name)) = went {
-            self.served(name, now);
+            self.served(name, now, at);
         }
         let Some(token) = token else { return };
         match went {
@@ -113,7 +115,8 @@ impl Judge {
     }
 
     /// A server serves a request: it is not past the deadline of its drain.
-    fn served(&mut self, name: &ServerName, now: Now) {
+    fn served(&mut self, name: &ServerName, now: Now, at: i64) {
+        self.served_in_pool(name, now, at);
         let (boot, started) = (self.boot, self.started);
         let server = self.server(name);
         // What a reload took away goes on as long as its users like (ADR 0004).
@@ -204,7 +207,7 @@ impl Judge {
 
     /// A request or a tunnel is open: neither a deadline nor maintenance has ended it.
     pub fn still_served(&mut self, id: SessionId, name: &ServerName, now: Now, at: i64) {
-        self.served(name, now);
+        self.served(name, now, at);
         let over = self.sessions.get(&id).and_then(|stay| stay.over);
         let server = self.server(name);
         let (present, returned) = (server.present, server.returned_at);
@@ -279,6 +282,7 @@ impl Judge {
     pub(super) fn none_live(
         &mut self,
         name: &ServerName,
+        what: &str,
         deadline: ebbtide_core::Moment,
         now: Now,
         at: i64,
@@ -295,7 +299,7 @@ impl Judge {
         });
         if let Some((id, _)) = left {
             let early = deadline.since(now.moment);
-            let text = format!("the drain of {name} ended {early} early; session {id} is live");
+            let text = format!("{what} of {name} ended {early} early; session {id} is live");
             self.fail(DEADLINE, text);
         }
     }
