@@ -101,6 +101,9 @@ impl StoredIntent {
 pub struct PoolIntentRecord {
     /// The intent.
     pub intent: StoredPoolIntent,
+    /// How often the pool has been closed: the epoch of servers that nothing is stored of. So a
+    /// server that the file does not name while its pool closes comes back without its sessions.
+    pub closures: u32,
     /// Since when.
     pub since: WallTime,
     /// Who wanted it.

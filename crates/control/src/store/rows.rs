@@ -97,6 +97,7 @@ impl From<IntentRow> for IntentRecord {
 /// `pool-intent/{pool}`
 #[derive(Serialize, Deserialize)]
 pub(super) struct PoolIntentRow {
+    closures: u32,
     since: Timestamp,
     by: String,
     reason: Option<String>,
@@ -169,6 +170,7 @@ impl From<&PoolIntentRecord> for PoolIntentRow {
             },
         };
         Self {
+            closures: record.closures,
             since: Timestamp(record.since.0),
             by: record.by.clone(),
             reason: record.reason.clone(),
@@ -203,6 +205,7 @@ impl From<PoolIntentRow> for PoolIntentRecord {
         };
         Self {
             intent,
+            closures: row.closures,
             since: WallTime(row.since.0),
             by: row.by,
             reason: row.reason,

@@ -175,14 +175,15 @@ impl Planner<'_> {
         intent: PoolIntent,
         text: String,
     ) -> Plan {
+        let was_closed = matches!(self.state.wish(&pool), PoolIntent::Closed(_));
+        let closes = matches!(intent, PoolIntent::Closed(_)) && !was_closed;
         let record = PoolIntentRecord {
             intent: self.stored_pool(&intent),
+            closures: self.state.closures(&pool) + u32::from(closes),
             since: self.now.wall,
             by: self.actor.who.clone(),
             reason: self.actor.reason.clone(),
         };
-        let was_closed = matches!(self.state.wish(&pool), PoolIntent::Closed(_));
-        let closes = matches!(intent, PoolIntent::Closed(_)) && !was_closed;
         let epochs = match closes {
             true => self.state.next_epochs(&pool),
             false => Vec::new(),
@@ -244,6 +245,12 @@ impl State {
     pub fn wish(&self, pool: &str) -> &PoolIntent {
         const OPEN: &PoolIntent = &PoolIntent::Open;
         self.wishes.get(pool).map_or(OPEN, |wish| &wish.intent)
+    }
+
+    /// How often the pool has been closed so far.
+    pub fn closures(&self, pool: &str) -> u32 {
+        let record = self.wishes.get(pool).and_then(|wish| wish.record.as_ref());
+        record.map_or(0, |record| record.closures)
     }
 
     pub fn pool_revision(&self, pool: &str) -> u64 {
@@ -390,6 +397,7 @@ impl State {
         let actor = Actor::ebbtide();
         let record = PoolIntentRecord {
             intent: StoredPoolIntent::Closed(closure.clone()),
+            closures: self.closures(&pool) + 1,
             since: now.wall,
             by: actor.who.clone(),
             reason: Some(outcome.clone()),

@@ -4,11 +4,9 @@ use crate::command::Refusal;
 use crate::config::{Balance, Config, PoolConfig};
 use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
-use crate::driver::state::ServerState;
 use crate::event::count;
 use crate::intent::Intent;
 use crate::name::ServerName;
-use crate::record::Write;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,14 +35,13 @@ impl Planner<'_> {
             .collect();
         let audited = format!("{text} {}", shown.join(", "));
         changes.extend(self.overridden(&config));
-        let writes = self.leaving(&config);
         let change = Change::Node(NodeEdit::Config(config));
         let target = "-".to_owned();
         let mut plan = self.plan(
             "reload",
             target,
             change,
-            writes,
+            Vec::new(),
             audited.trim().to_owned(),
             false,
         );
@@ -55,25 +52,6 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
-    /// The epochs of the servers that leave: a node that starts without them must have heard of
-    /// them, or a pool that closes in the meantime would not end their sessions, and they would be
-    /// back with the server.
-    fn leaving(&self, config: &Config) -> Vec<Write> {
-        let stays = |name: &ServerName, server: &ServerState| {
-            let mut pools = config.pools.iter();
-            let pool = pools.find(|pool| pool.name == name.pool);
-            pool.is_some_and(|pool| {
-                let mut servers = pool.servers.iter();
-                server.live.is_some() || servers.any(|known| known.name == name.server)
-            })
-        };
-        let servers = self.state.servers.iter();
-        servers
-            .filter(|(name, server)| server.present && !stays(name, server))
-            .map(|(name, server)| Write::Epoch(name.clone(), server.epoch))
-            .collect()
-    }
-
     /// Refuses a file that leaves a pool with too few servers that operators want in traffic, when
     /// there are enough now.
     fn guard_pool(&self, pool: &PoolConfig) -> Result<(), Refusal> {

@@ -137,11 +137,11 @@ impl State {
             names: BTreeMap::new(),
             pool_keys: BTreeMap::new(),
         };
-        for server in restored.servers {
-            state.restore(server, now);
-        }
         for (name, record) in restored.pools {
             state.restore_pool(name, record, now);
+        }
+        for server in restored.servers {
+            state.restore(server, now);
         }
         for (name, versions) in restored.versions {
             if let Some(wish) = state.wishes.get_mut(&name) {
@@ -199,7 +199,8 @@ impl State {
         server.present = false;
         server.intent = intent.unwrap_or_default();
         server.intent_record = restored.intent;
-        server.epoch = restored.epoch;
+        // Nothing is stored of an epoch that was never raised.
+        server.epoch = restored.epoch.max(server.epoch);
         server.live = restored.live;
         server.set = restored.set;
     }
@@ -232,6 +233,7 @@ impl State {
         now: Now,
     ) -> &mut ServerState {
         let key = ServerKey(self.servers.len() as u32);
+        let epoch = self.closures(&name.pool);
         let workers = self.workers;
         self.servers.entry(name.clone()).or_insert_with(|| {
             self.names.insert(key, name.clone());
@@ -244,7 +246,7 @@ impl State {
                 set: ServerOverride::default(),
                 intent: Intent::Ready,
                 intent_record: None,
-                epoch: 0,
+                epoch,
                 epoch_reason: EndReason::Forgotten,
                 health: HealthState::new(health, now),
                 standing: Standing::closed(),

@@ -276,6 +276,7 @@ impl State {
         let actor = Actor::ebbtide();
         let record = PoolIntentRecord {
             intent: StoredPoolIntent::Open,
+            closures: self.closures(&pool),
             since: now.wall,
             by: actor.who.clone(),
             reason: Some(outcome.clone()),
