@@ -10,6 +10,7 @@ use crate::event::{EventKind, count};
 use crate::intent::{BlockNew, Closing, Closure, PoolIntent};
 use crate::name::{ServerName, is_plain};
 use crate::record::{AuditEntry, PoolIntentRecord, StoredPoolIntent, Write};
+use crate::session::EndReason;
 use crate::standing::Reason;
 use crate::time::{Millis, Moment, Now, WallTime};
 
@@ -323,10 +324,12 @@ impl State {
         wish.intent = edit.intent;
         wish.record = Some(edit.record);
         for (name, epoch) in edit.epochs {
-            if let Some(server) = self.servers.get_mut(&name) {
-                // The end of a drain may have raised it in the meantime.
-                let epoch = epoch.max(server.epoch + 1);
-                server.raise_epoch(epoch, crate::session::EndReason::Deadline);
+            // The end of a drain may have raised it in the meantime: then the sessions are over, and
+            // the store has the same.
+            if let Some(server) = self.servers.get_mut(&name)
+                && epoch > server.epoch
+            {
+                server.raise_epoch(epoch, EndReason::Deadline);
             }
         }
         self.changed.insert(pool.to_owned());
