@@ -2,7 +2,7 @@
 //! of the plan is what it would be without.
 
 use super::dice::Dice;
-use super::plan::{Action, Closes, DiskFault, File, Order, Planner};
+use super::plan::{Action, Closes, DiskFault, File, Order, Planner, TAIL_MS};
 use ebbtide_core::{BlockNew, ServerName};
 
 /// How many of a hundred seeds close pools.
@@ -34,23 +34,28 @@ impl Planner {
             within_ms: Some(within),
             ..self.closes()
         };
-        self.add(at, Action::Operator(Order::Close(pool, closes)));
+        self.plan(at, Action::Operator(Order::Close(pool, closes)));
         if self.dice.chance(20) {
             let later = self.dice.between(0, 40);
             let order = self.another(pool);
-            self.add(at + later, Action::Operator(order));
+            self.plan(at + later, Action::Operator(order));
         }
         for _ in 0..self.dice.below(3) {
             let between = at + self.dice.between(0, within.max(1));
             let order = self.another(pool);
-            self.add(between, Action::Operator(order));
+            self.plan(between, Action::Operator(order));
         }
         self.meanwhile(pool, at, within);
         self.at_the_deadline(pool, at + within);
         if self.dice.chance(85) {
             let opens = at + within + self.dice.between(200, 7000);
-            self.add(opens, Action::Operator(Order::Open(pool)));
+            self.plan(opens, Action::Operator(Order::Open(pool)));
         }
+    }
+
+    /// Plans an action; not so late that the run would be over before its answer.
+    fn plan(&mut self, at: i64, action: Action) {
+        self.add(at.min(self.setup.length_ms + TAIL_MS / 2), action);
     }
 
     /// What makes it hard to keep a countdown.
@@ -59,19 +64,19 @@ impl Planner {
             let file = self.file_without(pool);
             let (away, back) = (self.dice.between(-500, within), self.dice.between(50, 6000));
             let away = (at + away).max(50);
-            self.add(away, Action::Operator(Order::Reload(file)));
+            self.plan(away, Action::Operator(Order::Reload(file)));
             let whole = self.setup.file.clone();
-            self.add(away + back, Action::Operator(Order::Reload(whole)));
+            self.plan(away + back, Action::Operator(Order::Reload(whole)));
         }
         if self.dice.chance(25) {
             let kill = self.kill();
             let when = at + self.dice.between(0, within.max(1));
-            self.add(when, kill);
+            self.plan(when, kill);
             if self.dice.chance(50) {
                 let hour = 3_600_000;
                 let by = [hour, -hour, 4000, -4000][self.dice.below(4)];
                 let later = self.dice.between(-100, 500);
-                self.add((when + later).max(1), Action::WallStep(by));
+                self.plan((when + later).max(1), Action::WallStep(by));
             }
         }
         if self.dice.chance(25) {
@@ -83,7 +88,7 @@ impl Planner {
                 2 => Order::Maintenance(name, true),
                 _ => Order::Drain(name, self.dice.between(1000, 12_000), true),
             };
-            self.add(when.max(50), Action::Operator(order));
+            self.plan(when.max(50), Action::Operator(order));
         }
     }
 
@@ -94,14 +99,14 @@ impl Planner {
             let order = self.another(pool);
             if self.dice.chance(60) {
                 let for_ms = self.dice.between(200, 900);
-                self.add((at - 10).max(1), Action::Disk(DiskFault::Slow, for_ms));
+                self.plan((at - 10).max(1), Action::Disk(DiskFault::Slow, for_ms));
             }
-            self.add(at.max(50), Action::Operator(order));
+            self.plan(at.max(50), Action::Operator(order));
         }
         if self.dice.chance(30) {
             let at = deadline + self.dice.between(-1200, 1200);
             let kill = self.kill();
-            self.add(at.max(50), kill);
+            self.plan(at.max(50), kill);
         }
     }
 
