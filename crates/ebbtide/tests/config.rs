@@ -421,6 +421,11 @@ fn wrong_values_say_what_to_write() {
             "`100001` is out of bounds",
             "expected 0 to 100000",
         ),
+        (
+            "health_page = { active = 204 }",
+            "204 is never sent with a page",
+            "200 or 503",
+        ),
         ("contact = \"a\\nb\"", "a line break", "one line"),
         (
             "sticky = { cookie = \"a=b\" }",

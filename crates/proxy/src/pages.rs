@@ -293,7 +293,12 @@ fn reason(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
-        _ => "Bad Request",
+        400 => "Bad Request",
+        // RFC 9110, 15: what is not known is understood by its class.
+        200..=299 => "OK",
+        300..=399 => "Redirection",
+        500..=599 => "Server Error",
+        _ => "Client Error",
     }
 }
 

@@ -41,6 +41,22 @@ fn health_page(page: &Section<'_, '_>) -> HealthPage {
             Some("write one such as \"text/html; charset=utf-8\"".into()),
         );
     }
+    // RFC 9110, 6.4.1: these have no content, so they could not say anything.
+    for name in ["active", "hold", "full"] {
+        let read = page.count(name);
+        if let Some(read) = read.filter(|read| [204, 205, 304].contains(&read.value)) {
+            page.report(
+                &read.span,
+                format!(
+                    "{}.{name}: {} is never sent with a page",
+                    page.shown(),
+                    read.value
+                ),
+                "a status without content",
+                Some("write one such as 200 or 503".into()),
+            );
+        }
+    }
     HealthPage {
         template: maybe(template),
         content_type: value(content_type),

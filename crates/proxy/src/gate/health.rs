@@ -41,7 +41,10 @@ fn said(asking: &Asking<'_>) -> Said {
         return Said::OnHold;
     }
     let servers = &asking.routes.pool.servers;
-    let admitting = servers.iter().filter(|server| server.standing.admits_new);
+    // A last resort only shows the service's own error: a balancer in front may know a better place.
+    let admitting = servers.iter().filter(|server| {
+        server.standing.admits_new && server.standing.reason != Reason::LastResort
+    });
     let mut admits = false;
     let mut places = Some(0);
     for server in admitting {

@@ -137,13 +137,9 @@ impl World {
             return (None, None);
         };
         if placed.begun {
-            self.judge.begun(
-                &placed.session,
-                &name(&placed),
-                placed.moved,
-                generation,
-                at,
-            );
+            let (session, server) = (&placed.session, name(&placed));
+            self.judge
+                .begun(session, &server, placed.moved, generation, at);
         }
         let refuses = |name: &ServerName, world: &Self| {
             matches!(world.being(name), Being::Dead | Being::SaysGood)
