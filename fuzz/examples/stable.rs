@@ -1,4 +1,4 @@
-//! `stable TARGET SECONDS SEED`: a target's corpus and then mutations of it, on any toolchain, for
+//! `stable TARGET SECONDS SEED INPUTS`: a target's corpus and then mutations of it, on any toolchain, for
 //! when there is no libFuzzer. `cargo xtask fuzz` runs it.
 
 use ebbtide_fuzz::stable::{Mutations, corpus, folder};
@@ -13,16 +13,21 @@ const BATCH: u64 = 256;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [name, seconds, seed] = &arguments[..] else {
-        return Err("usage: stable TARGET SECONDS SEED".into());
+    let [name, seconds, seed, inputs] = &arguments[..] else {
+        return Err("usage: stable TARGET SECONDS SEED INPUTS".into());
     };
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = target.ok_or_else(|| format!("no target is called {name}"))?;
-    run(target, Duration::from_secs(seconds.parse()?), seed.parse()?)
+    let limits = (Duration::from_secs(seconds.parse()?), inputs.parse()?);
+    run(target, limits, seed.parse()?)
 }
 
-/// Until something is found or the time is over.
-fn run(target: &Target, time: Duration, seed: u64) -> Result<ExitCode, Box<dyn Error>> {
+/// Until something is found, the time is over, or so many inputs have been tried.
+fn run(
+    target: &Target,
+    (time, inputs): (Duration, u64),
+    seed: u64,
+) -> Result<ExitCode, Box<dyn Error>> {
     let begun = Instant::now();
     let committed = corpus(target)?;
     for input in &committed {
@@ -32,7 +37,7 @@ fn run(target: &Target, time: Duration, seed: u64) -> Result<ExitCode, Box<dyn E
     }
     let mut mutations = Mutations::new(target, seed)?;
     let mut tried = 0;
-    while begun.elapsed() < time {
+    while begun.elapsed() < time && tried < inputs {
         for _ in 0..BATCH {
             if !holds(target, &mutations.next_input())? {
                 return Ok(ExitCode::FAILURE);

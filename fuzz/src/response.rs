@@ -88,7 +88,7 @@ fn read(bytes: &[u8], asked: Asked) -> Vec<Message> {
         if parse_response(buf, &LIMITS, asked.head, &mut head) != Ok(Parsed::Complete) {
             break;
         }
-        letter::check_head(&bytes[start..start + head.head_bytes]);
+        letter::check_head(&bytes[start..start + head.head_bytes], false);
         // What is no tunnel is no answer to a request that wanted none.
         if head.status == 101 && !head.upgrade {
             break;

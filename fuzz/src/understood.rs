@@ -143,7 +143,7 @@ pub fn read_requests(bytes: &[u8], most: usize) -> (Vec<Message>, Rest) {
             Ok(Parsed::Partial) => return (messages, Rest::Waiting),
             Err(_) => return (messages, Rest::Never),
         }
-        letter::check_head(&buf[..head.head_bytes]);
+        letter::check_head(&buf[..head.head_bytes], true);
         let message = understand(buf, start, &head);
         let goes_on = message.keep_alive && message.body.ending == Ending::Found;
         start = message.end;

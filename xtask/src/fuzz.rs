@@ -25,6 +25,10 @@ pub struct Options {
     /// What the dice begin with; by default another one each time
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     seed: Option<u32>,
+    /// At most so many inputs for each, without libFuzzer: with a seed, the same ones on every machine
+    /// that is fast enough
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    inputs: u64,
 }
 
 /// No input gets longer: what matters fits, and short ones run faster and are read by people.
@@ -99,13 +103,14 @@ fn side_by_side<'a>(targets: &'a [String], options: &Options) -> Result<Vec<&'a 
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let chance = now.map_or(0, |since| since.as_secs());
     let seed = options.seed.map_or(chance, u64::from).to_string();
+    let inputs = options.inputs.to_string();
     let seconds = options.time.as_secs().to_string();
     let mut failed = Vec::new();
     for together in targets.chunks(available_parallelism().map_or(1, usize::from)) {
         println!("---- {}", together.join(", "));
         let mut running = Vec::new();
         for target in together {
-            let child = stable("run", &["--", target, &seconds, &seed]).spawn();
+            let child = stable("run", &["--", target, &seconds, &seed, &inputs]).spawn();
             let child = child.map_err(|error| format!("cannot run {target}: {error}"))?;
             running.push((target, child));
         }
