@@ -20,6 +20,13 @@ struct Civil {
 }
 
 impl Civil {
+    /// `Jan` to `Dec`.
+    fn month_name(&self) -> &'static str {
+        let index = usize::try_from(self.month - 1).ok();
+        let name = index.and_then(|index| MONTHS.get(index));
+        name.copied().unwrap_or_default()
+    }
+
     fn of(time: WallTime) -> Self {
         let (days, of_day) = (time.0 / 86_400_000, time.0 % 86_400_000);
         // Days are counted from 1 March of the year 0, so that leap days come last: then the
@@ -70,13 +77,10 @@ pub(crate) fn http_date(time: WallTime) -> String {
     let at = Civil::of(nearest);
     // 1 January 1970 was a Thursday.
     let weekday = WEEKDAYS[(nearest.0 / 86_400_000 % 7) as usize];
-    let month = usize::try_from(at.month - 1)
-        .ok()
-        .and_then(|index| MONTHS.get(index));
     format!(
         "{weekday}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
         at.day,
-        month.copied().unwrap_or_default(),
+        at.month_name(),
         at.year,
         at.hour,
         at.minute,
@@ -87,13 +91,10 @@ pub(crate) fn http_date(time: WallTime) -> String {
 /// `22/Nov/2026:17:11:21 +0000`, as in the combined log format.
 pub(crate) fn common_log(time: WallTime) -> String {
     let at = Civil::of(time);
-    let month = usize::try_from(at.month - 1)
-        .ok()
-        .and_then(|index| MONTHS.get(index));
     format!(
         "{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000",
         at.day,
-        month.copied().unwrap_or_default(),
+        at.month_name(),
         at.year,
         at.hour,
         at.minute,
