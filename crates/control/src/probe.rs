@@ -29,15 +29,16 @@ pub(crate) async fn probe(address: SocketAddr, health: &HealthSettings) -> Probe
 }
 
 async fn exchange(address: SocketAddr, check: &HealthCheck) -> Result<ProbeOutcome, String> {
-    let HealthCheck::Http {
-        path,
-        host,
-        status,
-        expect,
-    } = check
-    else {
-        TcpStream::connect(address).await.map_err(describe)?;
-        return Ok(ProbeOutcome::Good { places: None });
+    let (path, host, status, expect) = match check {
+        HealthCheck::Tcp { send, expect } => {
+            return converse(address, send.as_deref(), expect.as_deref()).await;
+        }
+        HealthCheck::Http {
+            path,
+            host,
+            status,
+            expect,
+        } => (path, host, status, expect),
     };
     let host = host.clone().unwrap_or_else(|| address.to_string());
     let request = format!(
@@ -55,6 +56,39 @@ async fn exchange(address: SocketAddr, check: &HealthCheck) -> Result<ProbeOutco
         PageHealth::AllInUse => ProbeOutcome::AllInUse,
         PageHealth::Failing(why) => ProbeOutcome::Bad(why),
     })
+}
+
+/// Connects, says what is to be said, and reads until the server has said what it is to say.
+async fn converse(
+    address: SocketAddr,
+    send: Option<&[u8]>,
+    expect: Option<&[u8]>,
+) -> Result<ProbeOutcome, String> {
+    let mut stream = TcpStream::connect(address).await.map_err(describe)?;
+    if let Some(send) = send {
+        stream.write_all(send).await.map_err(describe)?;
+    }
+    let mut said = Vec::new();
+    while let Some(expect) = expect.filter(|expect| !holds(&said, expect)) {
+        if said.len() >= PAGE_BYTES_MAX {
+            return Err(format!(
+                "the server's first {PAGE_BYTES_MAX} bytes do not hold `{}`",
+                expect.escape_ascii()
+            ));
+        }
+        if stream.read_buf(&mut said).await.map_err(describe)? == 0 {
+            return Err(format!(
+                "closed the connection without saying `{}`",
+                expect.escape_ascii()
+            ));
+        }
+    }
+    Ok(ProbeOutcome::Good { places: None })
+}
+
+fn holds(said: &[u8], expect: &[u8]) -> bool {
+    said.windows(expect.len().max(1))
+        .any(|window| window == expect)
 }
 
 /// Sends one whole request on a connection of its own and reads the head of the answer, with the

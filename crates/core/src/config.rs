@@ -5,6 +5,7 @@
 
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
+use crate::network::Network;
 use crate::time::Millis;
 use std::net::SocketAddr;
 
@@ -26,6 +27,9 @@ pub struct ListenerConfig {
     pub bind: SocketAddr,
     /// The pool it leads to; the configuration check made sure that it exists.
     pub pool: String,
+    /// Proxies that begin each connection with a PROXY header; where there are any, nobody else may
+    /// connect.
+    pub proxy_from: Vec<Network>,
 }
 
 /// Servers that can stand in for one another.
@@ -33,6 +37,8 @@ pub struct ListenerConfig {
 pub struct PoolConfig {
     /// Its name in the file.
     pub name: String,
+    /// What its servers speak.
+    pub protocol: Protocol,
     /// How new sessions are spread.
     pub balance: Balance,
     /// How long and by what a session binds its user.
@@ -45,6 +51,8 @@ pub struct PoolConfig {
     pub contact: Option<String>,
     /// How HTTP is spoken.
     pub http: HttpSettings,
+    /// How connections are kept and ended, where each is a session.
+    pub tcp: TcpSettings,
     /// What users are told before their sessions end.
     pub notice: NoticeSettings,
     /// What people meet who cannot get in, or whose time is over.
@@ -59,6 +67,48 @@ pub struct PoolConfig {
     pub upgrade: Option<UpgradeCheck>,
     /// The servers, in the file's order.
     pub servers: Vec<ServerConfig>,
+}
+
+/// What a pool's servers speak, and so what a session of it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1: a session is what a token cookie names.
+    Http,
+    /// Anything over TCP: a session is a connection.
+    Tcp,
+}
+
+/// How the connections of a TCP pool are kept and ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpSettings {
+    /// After how long a silence a peer is asked for a sign of life.
+    pub keepalive: Millis,
+    /// How a connection ends whose time is over.
+    pub cut: Cut,
+    /// Whether servers are told the client's address.
+    pub send_proxy: SendProxy,
+    /// Whether notices are written into the user's terminal.
+    pub telnet: bool,
+}
+
+/// Whether, and in which version, servers are told the client's address by a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendProxy {
+    /// They are not.
+    Off,
+    /// In the text form.
+    V1,
+    /// In the binary form.
+    V2,
+}
+
+/// How a TCP connection ends whose time is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// In order (FIN): both sides read what was sent, and then the end.
+    Close,
+    /// At once (RST): both sides see an error.
+    Reset,
 }
 
 /// The policy by which a server is chosen for a new session.
@@ -86,6 +136,10 @@ pub struct StickySettings {
     pub idle_end: Option<Millis>,
     /// The name of the token cookie.
     pub cookie: String,
+    /// Bits of an IPv4 address that stand for a user of a TCP pool, 0 to 32.
+    pub prefix_v4: u8,
+    /// Bits of an IPv6 address that stand for a user of a TCP pool, 0 to 128.
+    pub prefix_v6: u8,
 }
 
 /// What users are told before their sessions end.
@@ -155,8 +209,13 @@ pub struct HealthSettings {
 /// What a probe does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthCheck {
-    /// A connection is enough.
-    Tcp,
+    /// A connection is enough, unless something is to be said and heard.
+    Tcp {
+        /// What is sent.
+        send: Option<Vec<u8>>,
+        /// What the server's first bytes must hold.
+        expect: Option<Vec<u8>>,
+    },
     /// `GET path` must answer with a status in a range and, where set, the expected text.
     Http {
         /// The request's path and query.
@@ -250,6 +309,18 @@ impl HttpSettings {
     }
 }
 
+impl TcpSettings {
+    /// The defaults, as the settings table of the program has them too.
+    pub fn defaults() -> Self {
+        Self {
+            keepalive: Millis::from_secs(60),
+            cut: Cut::Close,
+            send_proxy: SendProxy::Off,
+            telnet: false,
+        }
+    }
+}
+
 impl NoticeSettings {
     /// The defaults, as the settings table of the program has them too.
     pub fn defaults() -> Self {
@@ -265,17 +336,21 @@ impl PoolConfig {
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
         Self {
+            protocol: Protocol::Http,
             balance: Balance::LeastSessions,
             sticky: StickySettings {
                 reuse: Millis::from_secs(20 * 60),
                 active: Millis::from_secs(60),
                 idle_end: None,
                 cookie: format!("ebbtide_{name}"),
+                prefix_v4: 32,
+                prefix_v6: 64,
             },
             minimum: 1,
             health: Some(HealthSettings::defaults()),
             contact: None,
             http: HttpSettings::defaults(),
+            tcp: TcpSettings::defaults(),
             notice: NoticeSettings::defaults(),
             gate: GateSettings::defaults(),
             door: DoorSettings::default(),
@@ -292,7 +367,10 @@ impl HealthSettings {
     /// A connection every two seconds; three failures take down, two successes bring back.
     pub fn defaults() -> Self {
         Self {
-            check: HealthCheck::Tcp,
+            check: HealthCheck::Tcp {
+                send: None,
+                expect: None,
+            },
             every: Millis::from_secs(2),
             timeout: Millis::from_secs(2),
             fall: 3,

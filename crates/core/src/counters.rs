@@ -82,6 +82,16 @@ pub struct PoolSlot {
     pub doors_refused: Counter,
     /// Streams of events that are open.
     pub event_streams: Counter,
+    /// Connections of a TCP pool that both sides closed.
+    pub connections_closed: Counter,
+    /// Those that one side broke off.
+    pub connections_broken: Counter,
+    /// Those on which nothing moved for too long.
+    pub connections_silent: Counter,
+    /// Those whose time was over.
+    pub connections_cut: Counter,
+    /// Those for which no server could be connected to.
+    pub connections_unreachable: Counter,
     /// Sessions that moved because their server was gone.
     pub sessions_moved: Counter,
     /// Pages that were given the banner's script.

@@ -19,10 +19,12 @@ mod guard;
 mod health;
 mod intent;
 mod name;
+mod network;
 mod notice;
 mod record;
 mod session;
 mod snapshot;
+mod source;
 mod standing;
 mod status;
 mod table;
@@ -34,8 +36,9 @@ pub use command::{
     Actor, Answer, Command, Refusal, RefusalKind, RequestId, SESSIONS_ENDED_MAX, ServerChange,
 };
 pub use config::{
-    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
-    NoticeSettings, PoolConfig, ServerConfig, StickySettings, UpgradeCheck, UserSource,
+    Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
+    NoticeSettings, PoolConfig, Protocol, SendProxy, ServerConfig, StickySettings, TcpSettings,
+    UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
@@ -54,6 +57,7 @@ pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};
 pub use name::{
     ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name, is_plain, is_unseemly,
 };
+pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
 pub use record::{
     AuditEntry, IntentRecord, PoolIntentRecord, Restored, RestoredServer, ServerOverride,
@@ -61,6 +65,7 @@ pub use record::{
 };
 pub use session::{EndReason, Session, SessionState, Stay};
 pub use snapshot::{Fact, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets};
+pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};

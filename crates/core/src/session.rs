@@ -28,6 +28,8 @@ pub enum EndReason {
     Deadline,
     /// Nothing came from its user for longer than `idle_end`, though a connection was open.
     Idle,
+    /// It was a connection, and one of its ends closed it or was lost.
+    Disconnected,
 }
 
 impl EndReason {
@@ -42,6 +44,7 @@ impl EndReason {
             Self::ServerRemoved => "server-removed",
             Self::Deadline => "deadline",
             Self::Idle => "idle",
+            Self::Disconnected => "disconnected",
         }
     }
 
@@ -55,6 +58,7 @@ impl EndReason {
             Self::ServerRemoved,
             Self::Deadline,
             Self::Idle,
+            Self::Disconnected,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == code)
@@ -64,7 +68,7 @@ impl EndReason {
 /// What a session is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionState {
-    /// A request or a tunnel is open, or was within the pool's `active`.
+    /// A request is open, or its user was heard from within the pool's `active`.
     Active,
     /// Quiet, but still bound to its server.
     Idle,
@@ -231,11 +235,12 @@ impl Session {
         }
     }
 
-    /// What it is doing, where quiet for more than `active` means idle.
+    /// What it is doing, where quiet for more than `active` means idle: a request that is being answered
+    /// is a user who waits, an open tunnel or connection is not.
     pub fn state(&self, now: Moment, active: Millis) -> SessionState {
         match self.ended() {
             Some(reason) => SessionState::Ended(reason),
-            None if self.open() > 0 || now.since(self.last_activity()) <= active => {
+            None if self.open() > self.tunnels() || now.since(self.last_activity()) <= active => {
                 SessionState::Active
             }
             None => SessionState::Idle,

@@ -7,19 +7,23 @@
 use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::session::{EndReason, Session, SessionState};
 use crate::snapshot::{ServerLoad, ServerView, Snapshot};
+use crate::source::{self, Sources};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-const SHARDS: usize = 64;
+const SHARDS: usize = source::SHARDS;
 /// Changes kept per shard until the control plane takes them; beyond it the oldest are dropped.
 const JOURNAL_MAX: usize = 8192;
 
 /// `reuse` of a pool that is not in the configuration at present: its tokens are still out there, and
 /// it may come back.
 const REUSE_UNKNOWN: Millis = Millis::from_secs(20 * 60);
+
+/// How long connections that have ended are listed: there is no token that one could come back with.
+const DISCONNECTED_KEPT: Millis = Millis::from_secs(60);
 
 /// What the table knows of a session number.
 #[derive(Debug)]
@@ -115,17 +119,24 @@ struct Shard {
 /// The session table.
 pub struct SessionTable {
     shards: Box<[Mutex<Shard>]>,
+    sources: Arc<Sources>,
 }
 
 impl Default for SessionTable {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            sources: Arc::default(),
         }
     }
 }
 
 impl SessionTable {
+    /// Which servers the addresses of TCP clients are bound to.
+    pub fn sources(&self) -> &Arc<Sources> {
+        &self.sources
+    }
+
     fn shard(&self, id: SessionId) -> MutexGuard<'_, Shard> {
         // The identifier is random, so its low bits spread evenly.
         lock(&self.shards[id.0 as usize % SHARDS])
@@ -213,6 +224,7 @@ impl SessionTable {
     /// forgotten, and drops the tombstones whose tokens have expired. Returns the live sessions
     /// seen. Call it for every shard within a second or two.
     pub fn sweep(&self, which: std::ops::Range<usize>, snapshot: &Snapshot, now: Now) -> usize {
+        self.sources.sweep(which.clone(), snapshot, now.moment);
         self.shards[which]
             .iter()
             .map(|shard| lock(shard).sweep(snapshot, now))
@@ -386,9 +398,13 @@ impl Shard {
             let reuse = sticky.map_or(REUSE_UNKNOWN, |sticky| sticky.reuse);
             let idle_end = sticky.and_then(|sticky| sticky.idle_end);
             let quiet = now.moment.since(session.last_activity());
-            if session.ended().is_some() {
+            if let Some(reason) = session.ended() {
                 // A token outlives its session by its renewal at most: see `Snapshot::token_life`.
-                if quiet > Snapshot::token_life(reuse) {
+                let kept = match reason {
+                    EndReason::Disconnected => DISCONNECTED_KEPT,
+                    _ => Snapshot::token_life(reuse),
+                };
+                if quiet > kept {
                     gone.push(*id);
                 }
             } else if let Some(reason) = stale(session, snapshot) {

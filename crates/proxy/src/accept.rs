@@ -1,8 +1,9 @@
 //! Accepting connections.
 
 use crate::connection::Connection;
+use crate::tcp;
 use crate::worker::Worker;
-use ebbtide_core::PoolKey;
+use ebbtide_core::{PoolKey, Protocol};
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -109,6 +110,12 @@ fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, way: (SocketAddr, P
 
 /// Serves a connection; `way` is the listener that it came by, and the pool that this leads to.
 fn serve(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, way: (SocketAddr, PoolKey)) {
+    let view = worker.view();
+    let protocol = view.routes(way.1).map(|routes| routes.pool.config.protocol);
+    if protocol == Some(Protocol::Tcp) {
+        tokio::task::spawn_local(tcp::serve(Rc::clone(worker), stream, client, way.1));
+        return;
+    }
     let connection = Connection::new(worker, stream, client, way);
     tokio::task::spawn_local(connection.serve());
 }

@@ -6,6 +6,7 @@ use crate::flight::Phase;
 use crate::notice::stream::Stream;
 use crate::pages::{self, Format, Page};
 use crate::routing::Remembered;
+use crate::socket;
 use crate::timer::{Interrupt, Watch};
 use crate::worker::Worker;
 use ebbtide_core::{HttpSettings, Millis, PoolKey, PoolSlot};
@@ -15,7 +16,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
@@ -115,7 +115,7 @@ impl Connection {
                 Next::KeepAlive => continue,
                 Next::Close => {}
                 Next::Linger => self.linger(&mut scratch).await,
-                Next::Reset => reset(&self.stream),
+                Next::Reset => socket::reset(&self.stream),
                 Next::Events => self.tell(&mut scratch).await,
             }
             break;
@@ -330,10 +330,4 @@ impl HttpTimes {
             body_timeout: http.body_timeout,
         }
     }
-}
-
-/// Makes the close of this connection a reset.
-fn reset(stream: &TcpStream) {
-    // If this fails the connection is closed in the ordinary way, which is all that is left.
-    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }

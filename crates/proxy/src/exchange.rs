@@ -44,7 +44,7 @@ const VIA: &str = "ebbtide";
 const TRIES_MAX: u32 = 2;
 /// Servers that are asked for a connection: one poisonous request kills two at most, and users of
 /// both must find the third.
-const SERVERS_MAX: usize = 3;
+pub(crate) const SERVERS_MAX: usize = 3;
 /// Before a request is sent again that was lost. The kernel closes a dying process's connections
 /// before its listener, which would take the second try along with it.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);

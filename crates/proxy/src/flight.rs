@@ -1,7 +1,7 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
 use crate::timer::duration;
-use ebbtide_core::{Door, EndReason, Moment, Notice, Session, Snapshot};
+use ebbtide_core::{Door, EndReason, Moment, Notice, Protocol, Session, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -116,7 +116,10 @@ impl Flight {
             EndReason::LoggedOut | EndReason::Forgotten | EndReason::Deadline => {
                 self.phase.get() == Phase::Tunnel
             }
-            EndReason::EndedByOperator | EndReason::Expired | EndReason::Idle => true,
+            EndReason::EndedByOperator
+            | EndReason::Expired
+            | EndReason::Idle
+            | EndReason::Disconnected => true,
         }
     }
 
@@ -135,8 +138,11 @@ impl Flight {
         let is_forgotten = server.epoch != session.epoch;
         let time_is_over = server.standing.ends_work()
             || (is_forgotten && server.epoch_reason == EndReason::Deadline);
+        // A session that is a connection cannot be taken up again elsewhere: it does not wait for a
+        // server that is down.
+        let is_stranded = pool.config.protocol == Protocol::Tcp && !server.standing.serves_own;
         match self.phase.get() {
-            Phase::Tunnel if time_is_over || is_forgotten => self.cut(),
+            Phase::Tunnel if time_is_over || is_forgotten || is_stranded => self.cut(),
             Phase::Tunnel => self.note(server.notice.as_ref()),
             Phase::Exchange if time_is_over && self.ends.get().is_none() => {
                 self.ends

@@ -1,4 +1,4 @@
-//! The data plane of Ebbtide: listeners, workers, HTTP.
+//! The data plane of Ebbtide: listeners, workers, HTTP, TCP.
 //!
 //! One thread per worker, each with its own runtime, listening sockets, connections to servers and
 //! view of the published [`Snapshot`](ebbtide_core::Snapshot). Workers share nothing on the way of
@@ -24,6 +24,7 @@ mod reserved;
 mod routing;
 mod socket;
 mod splice;
+mod tcp;
 mod timer;
 mod tunnel;
 mod upstream;

@@ -5,7 +5,7 @@ use crate::view::Routes;
 use crate::worker::Worker;
 use ebbtide_core::{
     EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ServerKey, ServerView, Session,
-    SessionId, Snapshot, choose,
+    SessionId, Snapshot, Source, choose,
 };
 use ebbtide_protocol::http1::{RequestHead, cookie};
 use ebbtide_protocol::token::{Token, TokenError, TokenKeys};
@@ -56,6 +56,18 @@ pub(crate) enum Refused {
     Full,
     /// No server admits sessions.
     Unavailable,
+}
+
+impl Refused {
+    /// Counts it.
+    pub fn count(self, slot: &PoolSlot) {
+        match self {
+            Self::Closed => &slot.refused_closed,
+            Self::Full => &slot.refused_full,
+            Self::Unavailable => &slot.refused_unavailable,
+        }
+        .add(1);
+    }
 }
 
 /// A request, as far as it matters for where it goes.
@@ -113,6 +125,31 @@ impl Asking<'_> {
         let intent = &self.routes.pool.intent;
         let is_over = |deadline: Moment| deadline.plus(DRIVER_LAG) <= self.now.moment;
         intent.blocks_new() || intent.deadline().is_some_and(is_over)
+    }
+
+    /// The session and server of a new connection, which is a session of its own: the server that its
+    /// source was last on, if that admits new sessions, or any other.
+    pub fn place_connection(&self, source: Source) -> Result<Placed, Refused> {
+        let pool = &self.routes.pool;
+        let sources = self.worker.sessions.sources();
+        let bound = sources.find(pool.key, source).and_then(|(key, epoch)| {
+            let index = self.routes.index_of(key)?;
+            let server = &pool.servers[index];
+            let is_good = server.epoch == epoch && server.standing.admits_new && !self.is_closed();
+            let session = is_good.then(|| self.begin_on(server, None)).flatten()?;
+            Some((session, index))
+        });
+        let (session, index) = match bound {
+            Some(bound) => bound,
+            None => self.begin(&[], None)?,
+        };
+        Ok(Placed {
+            session,
+            index,
+            is_new: true,
+            renew: false,
+            moved: false,
+        })
     }
 
     /// Begins another session elsewhere for one whose server cannot serve it, then ends that.
@@ -285,9 +322,7 @@ impl Asking<'_> {
             let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {
                 break;
             };
-            let id = SessionId(self.worker.roll());
-            let sessions = &self.worker.sessions;
-            let begun = sessions.begin(id, pool.key, server, self.client, from, self.now);
+            let begun = self.begin_on(server, from);
             if let (Some(session), Some(index)) = (begun, self.routes.index_of(server.key)) {
                 return Ok((session, index));
             }
@@ -298,6 +333,13 @@ impl Asking<'_> {
             true => Err(Refused::Full),
             false => Err(Refused::Unavailable),
         }
+    }
+
+    /// Begins a session on this server, unless it has as many as it may.
+    fn begin_on(&self, server: &ServerView, from: Option<ServerKey>) -> Option<Arc<Session>> {
+        let (id, pool) = (SessionId(self.worker.roll()), self.routes.pool.key);
+        let sessions = &self.worker.sessions;
+        sessions.begin(id, pool, server, self.client, from, self.now)
     }
 
     /// Whether a token is so old that it should be renewed; one from the future is as well.

@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// How long what was cut may take to say so to its client.
 const FAREWELL: Duration = Duration::from_millis(500);
 
+/// What one reading of a TCP connection brings at most, in bytes.
+const COPY_BYTES: usize = 64 * 1024;
+
 /// What a worker is given.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -58,6 +61,8 @@ pub(crate) struct Worker {
     pub flights: Flights,
     pub scratches: Scratches,
     pub pipes: Rc<Pipes>,
+    /// What is read of TCP connections passes through here; it is empty between two polls.
+    pub copy_buffer: RefCell<Box<[u8]>>,
     pub descriptors: Rc<Descriptors>,
     clock: fn() -> Now,
     node: Arc<NodeCounters>,
@@ -95,6 +100,7 @@ impl Worker {
             flights: Flights::default(),
             scratches: Scratches::default(),
             pipes: Rc::new(Pipes::new(Rc::clone(&descriptors), setup.workers)),
+            copy_buffer: RefCell::new(vec![0; COPY_BYTES].into_boxed_slice()),
             lanes: RefCell::new(Lanes::new(Rc::clone(&descriptors))),
             descriptors,
             clock: setup.clock,

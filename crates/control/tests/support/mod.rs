@@ -52,6 +52,7 @@ pub fn config(servers: u32) -> Config {
             name: "web".into(),
             bind,
             pool: "app".into(),
+            proxy_from: Vec::new(),
         }],
         pools: vec![pool],
     }

@@ -609,7 +609,7 @@ impl PoolState {
     /// a server that went down) say nothing about how long people stay.
     fn note_end(&mut self, reason: EndReason, lasted: Millis) {
         match reason {
-            EndReason::LoggedOut => self.durations.record(lasted),
+            EndReason::LoggedOut | EndReason::Disconnected => self.durations.record(lasted),
             EndReason::Expired | EndReason::Idle => {
                 let counted = lasted.0.saturating_add(self.config.sticky.reuse.0);
                 self.durations.record(Millis(counted));

@@ -126,6 +126,7 @@ impl World {
             name: "web".into(),
             bind: ([127, 0, 0, 1], 8080).into(),
             pool: "app".into(),
+            proxy_from: Vec::new(),
         };
         Arc::new(Config {
             listeners: vec![listener],

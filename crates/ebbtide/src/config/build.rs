@@ -6,11 +6,12 @@ use super::gate::gate;
 use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
+use super::tcp::{check_protocol, tcp};
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
 use ebbtide_core::{
     Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall, Millis,
-    NoticeSettings, PoolConfig, ServerConfig, StickySettings, UserSource,
+    NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings, UserSource,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -122,6 +123,7 @@ fn listeners(
             name,
             bind,
             pool: pool.value,
+            proxy_from: value(listener.networks("proxy_from")),
         });
     }
     if !section.written && !root.misspells("listeners") {
@@ -173,17 +175,19 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
     let mut pools = Vec::new();
     for (name, pool) in section.named() {
         let sticky = sticky(&pool, &name, &mut cookies);
-        value(pool.word("protocol"));
+        let protocol = protocol(&pool);
         let servers = servers(&pool);
         let minimum = pool.count("minimum");
         if let Some(minimum) = minimum.as_ref().filter(|read| read.written) {
             check_minimum(&pool, minimum, servers.len());
         }
         let config = PoolConfig {
+            protocol,
+            tcp: tcp(&pool),
             balance: balance(value(pool.word("balance"))),
             sticky,
             minimum: number(minimum),
-            health: (!pool.is_off("health")).then(|| health(&pool.section("health"))),
+            health: (!pool.is_off("health")).then(|| health(&pool.section("health"), protocol)),
             contact: maybe(pool.text("contact")),
             http: http(&pool),
             notice: notice(&pool.section("notice")),
@@ -210,6 +214,16 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
         );
     }
     pools
+}
+
+/// What the pool's servers speak; settings of the other protocol have been reported.
+fn protocol(pool: &Section<'_, '_>) -> Protocol {
+    let protocol = match value(pool.word("protocol")) {
+        "tcp" => Protocol::Tcp,
+        _ => Protocol::Http,
+    };
+    check_protocol(pool, protocol);
+    protocol
 }
 
 fn check_minimum(pool: &Section<'_, '_>, minimum: &Read<u64>, servers: usize) {
@@ -278,6 +292,8 @@ fn sticky(
         active,
         idle_end: maybe(sticky.duration("idle_end")),
         cookie,
+        prefix_v4: number(sticky.count("prefix_v4")),
+        prefix_v6: number(sticky.count("prefix_v6")),
     }
 }
 
@@ -324,13 +340,21 @@ fn logout_call(call: &Section<'_, '_>) -> LogoutCall {
     }
 }
 
-fn health(health: &Section<'_, '_>) -> HealthSettings {
+fn health(health: &Section<'_, '_>, protocol: Protocol) -> HealthSettings {
     let path = maybe(health.text("path"));
     let kind = health.word("kind");
     let is_http = kind
         .as_ref()
         .map_or(health.writes("path"), |read| read.value == "http");
     let check = if is_http {
+        if let Some(span) = health.span_of("send") {
+            health.report(
+                &span,
+                format!("{}.send: this check asks for a page", health.shown()),
+                "would not be sent",
+                Some("leave it out, or write `kind = \"tcp\"`".into()),
+            );
+        }
         HealthCheck::Http {
             path: path.unwrap_or_else(|| "/".into()),
             host: maybe(health.text("host")),
@@ -342,12 +366,19 @@ fn health(health: &Section<'_, '_>) -> HealthSettings {
             Some(_) => "leave it out, or write `kind = \"http\"`",
             None => "add `path = \"/health\"` to ask for a page",
         };
-        for name in ["path", "host", "expect"] {
+        for name in ["path", "host"] {
             only_http(health, name, health.text(name).map(|read| read.span), help);
+        }
+        // Of an HTTP pool it is more likely that a path was forgotten.
+        if kind.is_none() && protocol == Protocol::Http && !health.writes("send") {
+            only_http(health, "expect", health.span_of("expect"), help);
         }
         let status = health.statuses("status").filter(|read| read.written);
         only_http(health, "status", status.map(|read| read.span), help);
-        HealthCheck::Tcp
+        HealthCheck::Tcp {
+            send: maybe(health.text("send")).map(String::into_bytes),
+            expect: maybe(health.text("expect")).map(String::into_bytes),
+        }
     };
     HealthSettings {
         check,

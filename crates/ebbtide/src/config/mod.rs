@@ -10,6 +10,7 @@ mod read;
 mod reference;
 mod schema;
 mod settings;
+mod tcp;
 mod value;
 
 pub use problem::{ConfigErrors, MistakeAt};

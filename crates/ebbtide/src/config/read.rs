@@ -4,7 +4,7 @@
 use super::problem::Problem;
 use super::settings::{self, Default, Setting, Short};
 use super::value::{Mistake, Value, address, article, interpret, nearest};
-use ebbtide_core::{Millis, is_name};
+use ebbtide_core::{Millis, Network, is_name};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -175,6 +175,15 @@ impl<'r, 'i> Section<'r, 'i> {
         self.table.is_some_and(|table| table.contains_key(name))
     }
 
+    /// Where something is written for this name, right or wrong.
+    pub fn span_of(&self, name: &str) -> Option<Range<usize>> {
+        if let Some(short) = self.short.filter(|_| self.is_short(name)) {
+            return Some(short.span());
+        }
+        let entry = self.table?.get_key_value(name)?;
+        Some(entry.0.span())
+    }
+
     /// Whether a key that nobody knows was probably meant to be this name: that has been reported,
     /// so that what it lacks need not be.
     pub fn misspells(&self, name: &str) -> bool {
@@ -253,6 +262,13 @@ impl<'r, 'i> Section<'r, 'i> {
         })
     }
 
+    pub fn networks(&self, name: &str) -> Option<Read<Vec<Network>>> {
+        self.typed(name, |value| match value {
+            Value::Networks(networks) => Some(networks),
+            _ => None,
+        })
+    }
+
     pub fn statuses(&self, name: &str) -> Option<Read<Vec<(u16, u16)>>> {
         self.typed(name, |value| match value {
             Value::Statuses(ranges) => Some(ranges),
@@ -294,15 +310,21 @@ impl<'r, 'i> Section<'r, 'i> {
         })
     }
 
+    /// Whether the setting of this name may be written in place of this table.
+    fn is_short(&self, name: &str) -> bool {
+        let mut sections = settings::SECTIONS.iter();
+        sections.any(|section| {
+            section.path == self.pattern
+                && matches!(section.short, Short::Setting(setting) if setting == name)
+        })
+    }
+
     fn value(&self, setting: &'static Setting) -> Option<Read<Value>> {
         let name = settings::last(setting.path);
-        let is_short = settings::SECTIONS
-            .iter()
-            .any(|section| section.path == self.pattern && section.short == Short::Setting(name));
         let written = self
             .table
             .and_then(|table| table.get(name))
-            .or(self.short.filter(|_| is_short));
+            .or(self.short.filter(|_| self.is_short(name)));
         if let Some(value) = written {
             return match interpret(setting.kind, value.get_ref()) {
                 Ok(read) => Some(Read {

@@ -73,6 +73,8 @@ fn value(kind: Kind) -> String {
         Kind::Url => "`http://` or `https://` address".into(),
         Kind::Regex => "regular expression".into(),
         Kind::UrlPath => "path of a URL".into(),
+        Kind::Raw => "text, with escapes such as `\\r\\n`".into(),
+        Kind::Networks => "list of addresses, or of networks such as `\"10.0.0.0/8\"`".into(),
         Kind::UrlPaths => "list of paths of URLs".into(),
         Kind::CookieName => "name of a cookie".into(),
         Kind::ServerAddress | Kind::ListenAddress => "`\"host:port\"`, IPv6 in brackets".into(),

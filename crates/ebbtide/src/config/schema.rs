@@ -2,7 +2,7 @@
 
 use super::settings::{self, Default, Kind, SECTIONS, Section, Setting, Short};
 use super::value::Value;
-use ebbtide_core::Millis;
+use ebbtide_core::{Millis, Network};
 use serde_json::{Map, Value as Json, json};
 
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
@@ -78,6 +78,9 @@ fn setting(setting: &Setting) -> Json {
             Value::Number(number) => json!(number),
             Value::Flag(flag) => json!(flag),
             Value::Texts(texts) => json!(texts),
+            Value::Networks(networks) => {
+                json!(networks.iter().map(Network::to_string).collect::<Vec<_>>())
+            }
             Value::Durations(spans) => {
                 json!(spans.iter().map(Millis::to_string).collect::<Vec<_>>())
             }
@@ -119,7 +122,13 @@ fn kind(kind: Kind) -> Json {
         }
         Kind::OneOf(words, _) => json!({ "enum": words }),
         Kind::Pool => json!({ "type": "string", "pattern": NAME }),
-        Kind::Text | Kind::CookieName | Kind::FieldName | Kind::Statuses | Kind::FilePath => {
+        Kind::Networks => json!({ "type": "array", "items": { "type": "string" } }),
+        Kind::Raw
+        | Kind::Text
+        | Kind::CookieName
+        | Kind::FieldName
+        | Kind::Statuses
+        | Kind::FilePath => {
             json!({ "type": "string", "minLength": 1 })
         }
     }

@@ -1,6 +1,10 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+mod sections;
+
+pub use sections::SECTIONS;
+
 use ebbtide_control::WEBHOOK_EVENTS;
 use ebbtide_core::Millis;
 
@@ -44,6 +48,10 @@ pub enum Kind {
     UrlPath,
     /// Several paths of URLs.
     UrlPaths,
+    /// Text of several lines, or with other signs that have no place in one.
+    Raw,
+    /// A list of addresses, or of networks such as `10.0.0.0/8`.
+    Networks,
     /// The name of a cookie.
     CookieName,
     /// `"host:port"` of a server.
@@ -110,127 +118,8 @@ const fn setting(path: &'static str, kind: Kind, default: Default, help: &'stati
     }
 }
 
-const fn section(path: &'static str, short: Short, help: &'static str) -> Section {
-    Section { path, short, help }
-}
-
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
-
-/// Every table of the file, outer ones first.
-pub const SECTIONS: &[Section] = &[
-    section("", Short::None, "The node itself."),
-    section(
-        "admin",
-        Short::None,
-        "The control API, `/metrics`, `/livez` and `/readyz`. On its own machine the command line \
-         uses the UNIX socket `admin.sock` in `state_dir` instead.",
-    ),
-    section(
-        "access_log",
-        Short::None,
-        "One line for each request. SIGHUP opens the file anew, as log rotation expects.",
-    ),
-    section(
-        "listeners",
-        Short::None,
-        "Addresses that clients connect to, by name.",
-    ),
-    section(
-        "listeners.*",
-        Short::None,
-        "One address that clients connect to.",
-    ),
-    section("pools", Short::None, "Pools of servers, by name."),
-    section(
-        "pools.*",
-        Short::None,
-        "Servers that can stand in for one another, and how their users are treated.",
-    ),
-    section(
-        "pools.*.sticky",
-        Short::None,
-        "How long a session binds its user to its server.",
-    ),
-    section(
-        "pools.*.user",
-        Short::None,
-        "Where requests name their user, so that `ebbtide sessions` can show and find people: one \
-         of the three. Without it sessions have no names.",
-    ),
-    section(
-        "pools.*.logout_call",
-        Short::None,
-        "A request to the server for each session that a deadline, `idle_end` or an operator ends, \
-         with that user's cookies, so that the session in the application ends too.",
-    ),
-    section(
-        "pools.*.door",
-        Short::None,
-        "How operators come in with `ebbtide door`, past everything that keeps users out.",
-    ),
-    section(
-        "pools.*.health",
-        Short::False,
-        "How the servers are probed. Without a `path`, being able to connect is enough. \
-         `health = false` probes nothing and takes every server to be well.",
-    ),
-    section(
-        "pools.*.upgrade",
-        Short::None,
-        "When a pool that was closed with `--until-upgraded` opens by itself. \
-         See [maintenance.md](maintenance.md#opening-by-itself).",
-    ),
-    section(
-        "pools.*.notice",
-        Short::None,
-        "What users are told in their windows while a deadline stands. \
-         See [maintenance.md](maintenance.md#what-users-see).",
-    ),
-    section(
-        "pools.*.pages",
-        Short::None,
-        "Pages of your own for those who cannot get in; each file is read again when it changes, up \
-         to 1 MiB. `{{message}}`, `{{began}}`, `{{ends}}`, `{{expected_end}}`, `{{contact}}` and \
-         `{{pool}}` in them are replaced by text.",
-    ),
-    section(
-        "pools.*.health_page",
-        Short::None,
-        "The pool's own health page (`PREFIX/health` and `health_alias`), in the form that a \
-         balancer in front looks for.",
-    ),
-    section(
-        "pools.*.timeouts",
-        Short::None,
-        "How long each wait may last.",
-    ),
-    section(
-        "pools.*.limits",
-        Short::None,
-        "How much of everything there may be.",
-    ),
-    section(
-        "pools.*.servers",
-        Short::None,
-        "The servers of the pool, by name. A server is named `pool/server` everywhere.",
-    ),
-    section(
-        "pools.*.servers.*",
-        Short::Setting("address"),
-        "One server: its address, or a table when more is to be said.",
-    ),
-    section(
-        "webhooks",
-        Short::None,
-        "Addresses that are told of events, by name.",
-    ),
-    section(
-        "webhooks.*",
-        Short::None,
-        "One address that is told of events. See [maintenance.md](maintenance.md#webhooks).",
-    ),
-];
 
 /// Every setting, in the order of the reference page.
 pub const SETTINGS: &[Setting] = &[
@@ -285,10 +174,19 @@ pub const SETTINGS: &[Setting] = &[
         "The pool that clients are led to.",
     ),
     setting(
+        "listeners.*.proxy_from",
+        Kind::Networks,
+        Default::Value("[]"),
+        "Proxies in front, such as [\"10.0.0.5\", \"10.1.0.0/16\"], that begin each connection with a \
+         PROXY protocol header (version 1 or 2), which names the true client. Where there are any, \
+         connections from other addresses are refused.",
+    ),
+    setting(
         "pools.*.protocol",
-        Kind::OneOf(&["http"], &["tcp", "nbd"]),
+        Kind::OneOf(&["http", "tcp"], &["nbd"]),
         Default::Value("\"http\""),
-        "What the servers speak.",
+        "What the servers speak. `http`: a session is what a cookie names. `tcp`: anything else over \
+         TCP; a session is a connection. See [tcp.md](tcp.md).",
     ),
     setting(
         "pools.*.balance",
@@ -396,6 +294,38 @@ pub const SETTINGS: &[Setting] = &[
         Default::Else("`ebbtide_` and the pool's name"),
         "The name of the token cookie. Browsers do not tell ports of one host apart, so two pools \
          need two names.",
+    ),
+    setting(
+        "pools.*.sticky.by",
+        Kind::OneOf(&["cookie", "source"], &[]),
+        Default::Else("`cookie` in `http` pools, `source` in `tcp` pools"),
+        "What a returning user is known by. `cookie`: the token cookie. `source`: the client's address.",
+    ),
+    setting(
+        "pools.*.sticky.prefix_v4",
+        Kind::Count(0, 32),
+        Default::Value("32"),
+        "Bits of an IPv4 address that stand for one user, where users are known by their address.",
+    ),
+    setting(
+        "pools.*.sticky.prefix_v6",
+        Kind::Count(0, 128),
+        Default::Value("64"),
+        "Bits of an IPv6 address that stand for one user, where users are known by their address.",
+    ),
+    setting(
+        "pools.*.cut",
+        Kind::OneOf(&["close", "reset"], &[]),
+        Default::Value("\"close\""),
+        "How a TCP connection ends whose time is over. `close`: in order, so that both sides can read \
+         what was sent. `reset`: at once, as an error.",
+    ),
+    setting(
+        "pools.*.send_proxy",
+        Kind::OneOf(&["off", "v1", "v2"], &[]),
+        Default::Value("\"off\""),
+        "Whether servers of a `tcp` pool are told the client's address by a PROXY protocol header \
+         before its first byte. They must expect it.",
     ),
     setting(
         "pools.*.door.credentials",
@@ -569,8 +499,14 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.health.expect",
         Kind::Text,
         Default::Else("any page will do"),
-        "Text that the page must hold. With `ACTIVE`, a page may also say `ON HOLD` (wants no new \
+        "Text that the page must hold; of a `tcp` check, the server's first 64 KiB. With `ACTIVE`, a page may also say `ON HOLD` (wants no new \
          sessions), `ALL SESSIONS IN USE` (full) or `ACTIVE - 12 Sessions Available`.",
+    ),
+    setting(
+        "pools.*.health.send",
+        Kind::Raw,
+        Default::Else("nothing"),
+        "What the `tcp` check says once it is connected, such as \"PING\\r\\n\".",
     ),
     setting(
         "pools.*.health.every",
@@ -608,6 +544,12 @@ pub const SETTINGS: &[Setting] = &[
         Default::Value("[\"15m\", \"5m\", \"1m\"]"),
         "How long before a deadline users are reminded with a pop-up. Those that are longer than the \
          time given are left out.",
+    ),
+    setting(
+        "pools.*.notice.form",
+        Kind::OneOf(&["telnet"], &[]),
+        Default::Else("none"),
+        "How users of a `tcp` pool are told. `telnet`: a line in their terminal, once for each reminder.",
     ),
     setting(
         "pools.*.notice.inject",
@@ -650,7 +592,15 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.timeouts.tunnel",
         milliseconds(100, 30 * DAY),
         Default::Value("\"1h\""),
-        "The longest silence in a WebSocket or another upgraded connection.",
+        "The longest silence in a WebSocket, another upgraded connection, or a connection of a `tcp` \
+         pool.",
+    ),
+    setting(
+        "pools.*.timeouts.keepalive",
+        seconds(1, 7200),
+        Default::Value("\"1m\""),
+        "After how long a silence the peers of a `tcp` pool are asked for a sign of life (TCP \
+         keep-alive). One that gives none within 30 seconds more is lost.",
     ),
     setting(
         "pools.*.timeouts.upstream_idle",

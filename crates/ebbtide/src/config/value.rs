@@ -2,7 +2,7 @@
 //! wrong and what to write instead.
 
 use super::settings::Kind;
-use ebbtide_core::Millis;
+use ebbtide_core::{Millis, Network};
 use std::net::SocketAddr;
 use toml::de::DeValue;
 
@@ -23,6 +23,8 @@ pub(super) enum Value {
     Word(&'static str),
     /// Of [`Kind::UrlPaths`] and [`Kind::Words`].
     Texts(Vec<String>),
+    /// Of [`Kind::Networks`].
+    Networks(Vec<Network>),
     /// Of [`Kind::Statuses`].
     Statuses(Vec<(u16, u16)>),
 }
@@ -82,6 +84,8 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
                 .map(|item| url_path(text(item.get_ref(), "a path in quotes")?));
             Ok(Value::Texts(paths.collect::<Result<_, _>>()?))
         }
+        Kind::Raw => Ok(Value::Text(text(value, "text in quotes")?.into())),
+        Kind::Networks => networks(value).map(Value::Networks),
         Kind::Text | Kind::FilePath => plain(text(value, "text in quotes")?).map(Value::Text),
         Kind::UrlPath => url_path(text(value, "a path in quotes")?).map(Value::Text),
         Kind::CookieName => cookie_name(text(value, "a name in quotes")?).map(Value::Text),
@@ -440,6 +444,27 @@ fn regex(text: &str) -> Result<String, Mistake> {
             ))
         }
     }
+}
+
+fn networks(value: &DeValue<'_>) -> Result<Vec<Network>, Mistake> {
+    let example = "write [\"10.0.0.5\", \"10.1.0.0/16\"]";
+    let array = value.as_array().ok_or_else(|| {
+        Mistake::new(
+            format!("expected a list of addresses, found {}", article(value)),
+            example,
+        )
+    })?;
+    let network = |item: &toml::Spanned<DeValue<'_>>| {
+        let written = text(item.get_ref(), "an address in quotes")?;
+        Network::parse(written).ok_or_else(|| {
+            let what = format!(
+                "`{}` is neither an address nor a network",
+                written.escape_debug()
+            );
+            Mistake::new(what, example)
+        })
+    };
+    array.iter().map(network).collect()
 }
 
 fn url_path(text: &str) -> Result<String, Mistake> {

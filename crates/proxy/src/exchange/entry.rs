@@ -101,13 +101,7 @@ impl Exchange<'_> {
 
     /// Tells why nobody gets in.
     pub(super) async fn refuse(&mut self, refused: Refused) -> Next {
-        let slot = self.connection.pool_slot(&self.routes);
-        match refused {
-            Refused::Closed => &slot.refused_closed,
-            Refused::Full => &slot.refused_full,
-            Refused::Unavailable => &slot.refused_unavailable,
-        }
-        .add(1);
+        refused.count(self.connection.pool_slot(&self.routes));
         let view = self.connection.worker.view();
         let Some(routes) = view.routes(self.connection.pool) else {
             return Box::pin(self.give_page(Page::Unavailable)).await;

@@ -259,6 +259,7 @@ pub fn listener(name: &str, bind: SocketAddr) -> ListenerConfig {
         name: name.into(),
         bind,
         pool: "app".into(),
+        proxy_from: Vec::new(),
     }
 }
 

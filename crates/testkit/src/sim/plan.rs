@@ -188,6 +188,7 @@ impl File {
                 name: (*name).into(),
                 bind: ([127, 0, 0, 1], 8080 + index as u16).into(),
                 pool: (*name).into(),
+                proxy_from: Vec::new(),
             });
             config.pools.push(pool);
         }

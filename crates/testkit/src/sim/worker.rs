@@ -196,7 +196,12 @@ impl Exchange {
         match self.stay.session().ended() {
             None | Some(EndReason::ServerGone | EndReason::ServerRemoved) => false,
             Some(EndReason::LoggedOut | EndReason::Forgotten | EndReason::Deadline) => self.tunnel,
-            Some(EndReason::EndedByOperator | EndReason::Expired | EndReason::Idle) => true,
+            Some(
+                EndReason::EndedByOperator
+                | EndReason::Expired
+                | EndReason::Idle
+                | EndReason::Disconnected,
+            ) => true,
         }
     }
 

@@ -1,0 +1,122 @@
+//! The tables of the file.
+
+use super::{Section, Short};
+
+const fn section(path: &'static str, short: Short, help: &'static str) -> Section {
+    Section { path, short, help }
+}
+
+/// Every table of the file, outer ones first.
+pub const SECTIONS: &[Section] = &[
+    section("", Short::None, "The node itself."),
+    section(
+        "admin",
+        Short::None,
+        "The control API, `/metrics`, `/livez` and `/readyz`. On its own machine the command line \
+         uses the UNIX socket `admin.sock` in `state_dir` instead.",
+    ),
+    section(
+        "access_log",
+        Short::None,
+        "One line for each request. SIGHUP opens the file anew, as log rotation expects.",
+    ),
+    section(
+        "listeners",
+        Short::None,
+        "Addresses that clients connect to, by name.",
+    ),
+    section(
+        "listeners.*",
+        Short::None,
+        "One address that clients connect to.",
+    ),
+    section("pools", Short::None, "Pools of servers, by name."),
+    section(
+        "pools.*",
+        Short::None,
+        "Servers that can stand in for one another, and how their users are treated.",
+    ),
+    section(
+        "pools.*.sticky",
+        Short::None,
+        "How long a session binds its user to its server.",
+    ),
+    section(
+        "pools.*.user",
+        Short::None,
+        "Where requests name their user, so that `ebbtide sessions` can show and find people: one \
+         of the three. Without it sessions have no names.",
+    ),
+    section(
+        "pools.*.logout_call",
+        Short::None,
+        "A request to the server for each session that a deadline, `idle_end` or an operator ends, \
+         with that user's cookies, so that the session in the application ends too.",
+    ),
+    section(
+        "pools.*.door",
+        Short::None,
+        "How operators come in with `ebbtide door`, past everything that keeps users out.",
+    ),
+    section(
+        "pools.*.health",
+        Short::False,
+        "How the servers are probed. Without a `path`, being able to connect is enough. \
+         `health = false` probes nothing and takes every server to be well.",
+    ),
+    section(
+        "pools.*.upgrade",
+        Short::None,
+        "When a pool that was closed with `--until-upgraded` opens by itself. \
+         See [maintenance.md](maintenance.md#opening-by-itself).",
+    ),
+    section(
+        "pools.*.notice",
+        Short::Setting("form"),
+        "What users are told in their windows while a deadline stands. \
+         See [maintenance.md](maintenance.md#what-users-see).",
+    ),
+    section(
+        "pools.*.pages",
+        Short::None,
+        "Pages of your own for those who cannot get in; each file is read again when it changes, up \
+         to 1 MiB. `{{message}}`, `{{began}}`, `{{ends}}`, `{{expected_end}}`, `{{contact}}` and \
+         `{{pool}}` in them are replaced by text.",
+    ),
+    section(
+        "pools.*.health_page",
+        Short::None,
+        "The pool's own health page (`PREFIX/health` and `health_alias`), in the form that a \
+         balancer in front looks for.",
+    ),
+    section(
+        "pools.*.timeouts",
+        Short::None,
+        "How long each wait may last.",
+    ),
+    section(
+        "pools.*.limits",
+        Short::None,
+        "How much of everything there may be.",
+    ),
+    section(
+        "pools.*.servers",
+        Short::None,
+        "The servers of the pool, by name. A server is named `pool/server` everywhere.",
+    ),
+    section(
+        "pools.*.servers.*",
+        Short::Setting("address"),
+        "One server: its address, or a table when more is to be said.",
+    ),
+    section(
+        "webhooks",
+        Short::None,
+        "Addresses that are told of events, by name.",
+    ),
+    section(
+        "webhooks.*",
+        Short::None,
+        "One address that is told of events. See [maintenance.md](maintenance.md#webhooks).",
+    ),
+];

@@ -1,0 +1,391 @@
+//! TCP pools: a session is a connection.
+
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
+mod common;
+use common::{DOWN, HELD, House, MAINTENANCE, PATIENCE, Plan, READY, clock, dead_address, until};
+use ebbtide_core::{Cut, EndReason, Fact, Millis, PoolConfig, Protocol, SessionState};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+
+/// A server that hands the connections that it takes to the test.
+struct Taker {
+    address: SocketAddr,
+    taken: Receiver<TcpStream>,
+}
+
+impl Taker {
+    fn new() -> Self {
+        let listener = TcpListener::bind(common::free_address()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (give, taken) = channel();
+        std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                if give.send(stream).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { address, taken }
+    }
+
+    fn take(&self) -> TcpStream {
+        self.taken.recv_timeout(PATIENCE).expect("a connection")
+    }
+}
+
+fn tcp(pool: &mut PoolConfig) {
+    pool.protocol = Protocol::Tcp;
+}
+
+fn house(servers: &[&Taker]) -> House {
+    let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();
+    House::with(&addresses, tcp)
+}
+
+fn connect(house: &House) -> TcpStream {
+    let stream = TcpStream::connect(house.listen).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
+    from.write_all(bytes).unwrap();
+    let mut read = vec![0; bytes.len()];
+    to.read_exact(&mut read).unwrap();
+    assert!(read == bytes, "the same bytes");
+}
+
+/// What ends the stream: `Ok` an orderly close, `Err` anything else.
+fn end(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).map(|_| rest)
+}
+
+fn reason_of_the_last(house: &House) -> Option<EndReason> {
+    let ended = house.sessions.list_ended(None, 10, |_| true);
+    ended.last().and_then(|session| session.ended())
+}
+
+#[test]
+fn bytes_pass_both_ways_and_the_session_counts_them() {
+    let server = Taker::new();
+    let house = house(&[&server]);
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    // Who speaks first is not ours to know: here it is the server.
+    pass(&mut at_server, &mut client, b"login: ");
+    pass(&mut client, &mut at_server, b"me\r\n");
+    until("the bytes are counted", || {
+        house
+            .live()
+            .first()
+            .is_some_and(|session| session.bytes() == 11)
+    });
+    let session = house.live().pop().unwrap();
+    assert_eq!(
+        (session.open(), session.tunnels(), session.requests()),
+        (1, 1, 1)
+    );
+    assert_eq!(house.server_sum(0, |slot| &slot.tunnels), 1);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(end(&mut at_server).unwrap(), b"");
+    pass(&mut at_server, &mut client, b"logout");
+    drop(at_server);
+    assert_eq!(end(&mut client).unwrap(), b"");
+    until("the session ends", || house.live().is_empty());
+    assert_eq!(session.ended(), Some(EndReason::Disconnected));
+    until("the end is counted", || {
+        house.pool_sum(|slot| &slot.connections_closed) == 1
+    });
+    assert_eq!(house.server_sum(0, |slot| &slot.tunnels), 0);
+}
+
+#[test]
+fn a_flood_goes_both_ways_at_once_and_arrives_whole() {
+    const BYTES: usize = 24 * 1024 * 1024;
+    let server = Taker::new();
+    let house = house(&[&server]);
+    let client = connect(&house);
+    let at_server = server.take();
+    let flood = |seed: u32| -> Vec<u8> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        (0..BYTES).map(|_| next()).collect()
+    };
+    let (up, down) = (flood(1), flood(2));
+    std::thread::scope(|scope| {
+        for (stream, bytes) in [(&client, &up), (&at_server, &down)] {
+            scope.spawn(move || {
+                let mut stream: &TcpStream = stream;
+                stream.write_all(bytes).unwrap();
+                stream.shutdown(Shutdown::Write).unwrap();
+            });
+        }
+        for (stream, bytes) in [(&client, &down), (&at_server, &up)] {
+            scope.spawn(move || {
+                let mut read = Vec::new();
+                let mut stream: &TcpStream = stream;
+                stream.read_to_end(&mut read).unwrap();
+                assert!(read == *bytes, "the same bytes");
+            });
+        }
+    });
+    until("the session ends", || house.live().is_empty());
+    assert_eq!(house.server_sum(0, |slot| &slot.bytes_up), BYTES as u64);
+    assert_eq!(house.server_sum(0, |slot| &slot.bytes_down), BYTES as u64);
+}
+
+#[test]
+fn who_comes_back_finds_the_same_server_while_it_admits() {
+    let (one, two) = (Taker::new(), Taker::new());
+    let mut house = house(&[&one, &two]);
+    let first = connect(&house);
+    let at_first = one.take();
+    drop((first, at_first));
+    until("the session ends", || house.live().is_empty());
+    // Round-robin would choose the other one.
+    let second = connect(&house);
+    let at_second = one.take();
+    house.stand(0, HELD);
+    let third = connect(&house);
+    let at_third = two.take();
+    assert_eq!(house.live().len(), 2);
+    house.stand(0, READY);
+    // The latest server is the one that is remembered.
+    drop((third, at_third));
+    let _fourth = connect(&house);
+    two.take();
+    drop((second, at_second));
+}
+
+#[test]
+fn a_raised_epoch_cuts_and_forgets() {
+    let (one, two) = (Taker::new(), Taker::new());
+    let mut house = house(&[&one, &two]);
+    let mut first = connect(&house);
+    let mut at_first = one.take();
+    pass(&mut first, &mut at_first, b"hello");
+    house.publish(|_, pool| {
+        pool.servers[0].epoch += 1;
+        pool.servers[0].load = Default::default();
+    });
+    assert_eq!(end(&mut first).unwrap(), b"", "an orderly close");
+    assert_eq!(end(&mut at_first).unwrap(), b"");
+    until("the reason is known", || {
+        reason_of_the_last(&house) == Some(EndReason::Forgotten)
+    });
+    let _second = connect(&house);
+    two.take();
+}
+
+#[test]
+fn at_a_deadline_nothing_goes_on_and_what_was_sent_arrives() {
+    let (one, two) = (Taker::new(), Taker::new());
+    let mut house = house(&[&one, &two]);
+    let mut client = connect(&house);
+    let mut at_server = one.take();
+    pass(&mut client, &mut at_server, b"hello");
+    house.publish(|_, pool| {
+        let server = &mut pool.servers[0];
+        server.epoch += 1;
+        server.epoch_reason = EndReason::Deadline;
+        server.standing = MAINTENANCE;
+    });
+    assert_eq!(end(&mut client).unwrap(), b"");
+    assert_eq!(end(&mut at_server).unwrap(), b"");
+    until("the reason is known", || {
+        reason_of_the_last(&house) == Some(EndReason::Deadline)
+    });
+    assert_eq!(house.pool_sum(|slot| &slot.connections_cut), 1);
+}
+
+#[test]
+fn a_client_that_neither_reads_nor_closes_does_not_outlive_its_time() {
+    let server = Taker::new();
+    let mut house = house(&[&server]);
+    let client = connect(&house);
+    let at_server = server.take();
+    at_server.set_nonblocking(true).unwrap();
+    let full = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    let block = [0; 65536];
+    until("all buffers are full", || {
+        (&at_server).write(&block).is_err_and(|error| full(&error))
+    });
+    house.stand(0, MAINTENANCE);
+    until("the session ends", || house.live().is_empty());
+    until("every connection is closed", || {
+        house.node.sum(|slot| &slot.connections) == 0
+    });
+    drop(client);
+}
+
+#[test]
+fn reset_is_what_both_see_where_it_is_asked_for() {
+    let server = Taker::new();
+    let mut house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.tcp.cut = Cut::Reset;
+    });
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut client, &mut at_server, b"hello");
+    house.stand(0, MAINTENANCE);
+    let reset = |stream: &mut TcpStream| {
+        let error = end(stream).expect_err("a reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    };
+    reset(&mut client);
+    reset(&mut at_server);
+}
+
+#[test]
+fn a_server_that_breaks_off_is_seen_to() {
+    let server = Taker::new();
+    let house = house(&[&server]);
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut client, &mut at_server, b"hello");
+    socket2::SockRef::from(&at_server)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
+    drop(at_server);
+    let error = end(&mut client).expect_err("no orderly close");
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    until("the break is counted", || {
+        house.pool_sum(|slot| &slot.connections_broken) == 1
+    });
+}
+
+#[test]
+fn a_connection_does_not_wait_for_a_server_that_is_down() {
+    let (one, two) = (Taker::new(), Taker::new());
+    let mut house = house(&[&one, &two]);
+    let mut client = connect(&house);
+    let _at_server = one.take();
+    house.stand(0, DOWN);
+    assert_eq!(end(&mut client).unwrap(), b"");
+    until("the reason is known", || {
+        reason_of_the_last(&house) == Some(EndReason::ServerGone)
+    });
+}
+
+#[test]
+fn a_server_that_takes_no_connection_is_passed_by_and_told_of() {
+    let dead = dead_address();
+    let server = Taker::new();
+    let house = House::with(&[dead, server.address], tcp);
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut client, &mut at_server, b"hello");
+    assert_eq!(house.live().len(), 1);
+    assert_eq!(house.server_sum(0, |slot| &slot.connect_failures), 1);
+    assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 1);
+    let told = house
+        .facts
+        .try_iter()
+        .any(|fact| matches!(fact, Fact::ConnectFailed { .. }));
+    assert!(told, "the server is probed now");
+    assert_eq!(reason_of_the_last(&house), Some(EndReason::ServerGone));
+}
+
+#[test]
+fn without_a_server_the_connection_ends_and_is_counted() {
+    let server = Taker::new();
+    let mut house = House::with(&[dead_address()], tcp);
+    assert_eq!(end(&mut connect(&house)).unwrap(), b"");
+    until("it is counted", || {
+        house.pool_sum(|slot| &slot.connections_unreachable) == 1
+    });
+    house.stand(0, HELD);
+    assert_eq!(end(&mut connect(&house)).unwrap(), b"");
+    until("the refusal is counted", || {
+        house.pool_sum(|slot| &slot.refused_unavailable) == 1
+    });
+    house.publish(|_, pool| {
+        pool.servers[0].standing = READY;
+        pool.servers[0].address = server.address;
+        pool.servers[0].max_sessions = Some(1);
+    });
+    let _first = connect(&house);
+    let _at_first = server.take();
+    assert_eq!(end(&mut connect(&house)).unwrap(), b"");
+    until("the refusal is counted", || {
+        house.pool_sum(|slot| &slot.refused_full) == 1
+    });
+}
+
+#[test]
+fn silence_has_a_limit() {
+    let server = Taker::new();
+    let house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.http.tunnel_timeout = Millis(300);
+    });
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut at_server, &mut client, b"hello");
+    assert_eq!(end(&mut client).unwrap(), b"");
+    until("the silence is counted", || {
+        house.pool_sum(|slot| &slot.connections_silent) == 1
+    });
+    assert_eq!(reason_of_the_last(&house), Some(EndReason::Idle));
+}
+
+#[test]
+fn an_operator_ends_a_session_and_a_silent_one_is_idle() {
+    let server = Taker::new();
+    let house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.sticky.active = Millis(0);
+    });
+    let mut client = connect(&house);
+    let _at_server = server.take();
+    let session = house.live().pop().unwrap();
+    until("it is idle", || {
+        session.state(clock().moment, Millis(0)) == SessionState::Idle
+    });
+    let ended = house
+        .sessions
+        .end(&session, EndReason::EndedByOperator, clock());
+    assert!(ended);
+    assert_eq!(end(&mut client).unwrap(), b"");
+}
+
+#[test]
+fn a_stop_waits_for_connections_and_then_cuts_them() {
+    let server = Taker::new();
+    let mut house = house(&[&server]);
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut client, &mut at_server, b"hello");
+    assert_eq!(house.stop(Millis(100)), 1);
+    assert_eq!(end(&mut client).unwrap(), b"");
+}
+
+#[test]
+fn many_come_and_go_and_nothing_is_left_of_them() {
+    let server = Taker::new();
+    let house = House::build(Plan {
+        workers: 2,
+        servers: vec![server.address],
+        edit: tcp,
+        ..Plan::default()
+    });
+    for _ in 0..20 {
+        let clients: Vec<_> = (0..50).map(|_| connect(&house)).collect();
+        drop(clients);
+    }
+    until("every connection is closed", || {
+        server.taken.try_iter().for_each(drop);
+        house.node.sum(|slot| &slot.connections) == 0
+    });
+    assert_eq!(house.live().len(), 0);
+    assert_eq!(house.server_sum(0, |slot| &slot.connections), 0);
+    assert_eq!(house.sessions.sources().count(), 1);
+}
