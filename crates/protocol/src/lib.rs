@@ -5,5 +5,6 @@
 
 pub mod health;
 pub mod http1;
+pub mod proxy_protocol;
 pub mod token;
 pub mod websocket;
