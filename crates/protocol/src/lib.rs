@@ -6,5 +6,6 @@
 pub mod health;
 pub mod http1;
 pub mod proxy_protocol;
+pub mod telnet;
 pub mod token;
 pub mod websocket;
