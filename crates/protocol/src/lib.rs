@@ -5,6 +5,7 @@
 
 pub mod health;
 pub mod http1;
+pub mod nbd;
 pub mod proxy_protocol;
 pub mod telnet;
 pub mod token;
