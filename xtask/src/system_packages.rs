@@ -46,6 +46,21 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         debian: "chromium-driver",
         reason: "drives the browser",
     },
+    SystemPackage {
+        program: "nbdkit",
+        debian: "nbdkit",
+        reason: "a disk's server that is not ours, and that can misbehave",
+    },
+    SystemPackage {
+        program: "qemu-nbd",
+        debian: "qemu-utils",
+        reason: "another one, and qemu-img, which reads and writes disks",
+    },
+    SystemPackage {
+        program: "nbdcopy",
+        debian: "libnbd-bin",
+        reason: "clients of disks that are not ours",
+    },
 ];
 
 /// What the comparison needs.
