@@ -1,7 +1,7 @@
 //! What must hold for any bytes whatever. Each target is a plain function that panics when it does
 //! not: libFuzzer calls it (`fuzz_targets/`), and so do the tests of every build (`stable`).
 //!
-//! The targets of the wire code read everything twice, here and with hyper. Two programs that
+//! The targets of HTTP/1 read everything twice, here and with hyper. Two programs that
 //! disagree about where a message ends are how requests are smuggled, so the end of each message
 //! is compared to the byte: before its last byte hyper must still wait, after it it must be done.
 //! hyper may refuse what is accepted here. It may never understand it in another way. And since
@@ -11,20 +11,28 @@ mod body;
 mod configuration;
 mod health;
 mod letter;
+mod nbd_client;
+mod nbd_server;
 mod pipeline;
+mod proxy_protocol;
 mod response;
 mod round_trip;
 mod second;
 pub mod stable;
+mod telnet;
 mod token;
 mod understood;
 
 pub use body::body;
 pub use configuration::configuration;
 pub use health::health;
+pub use nbd_client::nbd_client;
+pub use nbd_server::nbd_server;
 pub use pipeline::{pipeline, request};
+pub use proxy_protocol::proxy_protocol;
 pub use response::response;
 pub use round_trip::round_trip;
+pub use telnet::telnet;
 pub use token::token;
 
 /// One function to throw bytes at.
@@ -39,7 +47,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 12] = [
     Target::new("request", request, "http"),
     Target::new("response", response, "http"),
     Target::new("body", body, "http"),
@@ -48,6 +56,10 @@ pub const TARGETS: [Target; 8] = [
     Target::new("health", health, "health"),
     Target::new("token", token, "token"),
     Target::new("configuration", configuration, "configuration"),
+    Target::new("proxy_protocol", proxy_protocol, "proxy_protocol"),
+    Target::new("telnet", telnet, "telnet"),
+    Target::new("nbd_server", nbd_server, "nbd_server"),
+    Target::new("nbd_client", nbd_client, "nbd_client"),
 ];
 
 impl Target {

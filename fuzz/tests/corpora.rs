@@ -67,3 +67,23 @@ fn token() {
 fn configuration() {
     check("configuration");
 }
+
+#[test]
+fn proxy_protocol() {
+    check("proxy_protocol");
+}
+
+#[test]
+fn telnet() {
+    check("telnet");
+}
+
+#[test]
+fn nbd_server() {
+    check("nbd_server");
+}
+
+#[test]
+fn nbd_client() {
+    check("nbd_client");
+}

@@ -207,7 +207,7 @@ fn libfuzzer(toolchain: &str, target: &str, options: &Options) -> Result<Command
     Ok(quick_to_build(command))
 }
 
-/// The targets of the wire code share one dictionary; the others have their own.
+/// The targets of HTTP/1 share one dictionary; the others have their own.
 fn dictionary(target: &str) -> &str {
     let own = format!("fuzz/dictionaries/{target}.dict");
     match shell::root().join(own).is_file() {
