@@ -1,8 +1,9 @@
 //! Accepting connections.
 
 use crate::connection::Connection;
-use crate::tcp;
+use crate::flight::Flight;
 use crate::worker::Worker;
+use crate::{proxied, tcp};
 use ebbtide_core::{PoolKey, Protocol};
 use std::cell::Cell;
 use std::io;
@@ -111,11 +112,45 @@ fn empty_backlog(worker: &Rc<Worker>, listener: TcpListener, way: (SocketAddr, P
 /// Serves a connection; `way` is the listener that it came by, and the pool that this leads to.
 fn serve(worker: &Rc<Worker>, stream: TcpStream, client: SocketAddr, way: (SocketAddr, PoolKey)) {
     let view = worker.view();
-    let protocol = view.routes(way.1).map(|routes| routes.pool.config.protocol);
-    if protocol == Some(Protocol::Tcp) {
-        tokio::task::spawn_local(tcp::serve(Rc::clone(worker), stream, client, way.1));
-        return;
+    let behind_proxies = view
+        .listeners
+        .get(&way.0)
+        .is_some_and(|way| !way.proxies.is_empty());
+    let guest = Guest {
+        flight: worker.connection_opened(),
+        worker: Rc::clone(worker),
+        stream,
+        client,
+        local: None,
+    };
+    if behind_proxies {
+        tokio::task::spawn_local(async move {
+            if let Some(guest) = proxied::introduce(guest, way.0).await {
+                start_serving(guest, way);
+            }
+        });
+    } else {
+        start_serving(guest, way);
     }
-    let connection = Connection::new(worker, stream, client, way);
-    tokio::task::spawn_local(connection.serve());
+}
+
+/// A client who has been let in.
+pub(crate) struct Guest {
+    pub worker: Rc<Worker>,
+    pub flight: Rc<Flight>,
+    pub stream: TcpStream,
+    pub client: SocketAddr,
+    /// Where the client connected to, if a proxy has told.
+    pub local: Option<SocketAddr>,
+}
+
+fn start_serving(guest: Guest, way: (SocketAddr, PoolKey)) {
+    let view = guest.worker.view();
+    let protocol = view.routes(way.1).map(|routes| routes.pool.config.protocol);
+    match protocol {
+        Some(Protocol::Tcp) => tokio::task::spawn_local(tcp::serve(guest, way.1)),
+        Some(Protocol::Http) | None => {
+            tokio::task::spawn_local(Connection::new(guest, way).serve())
+        }
+    };
 }

@@ -1,5 +1,6 @@
 //! A client's connection: one request after the other, until one side has had enough.
 
+use crate::accept::Guest;
 use crate::buffer::{Buffer, Scratch};
 use crate::exchange;
 use crate::flight::Phase;
@@ -73,20 +74,14 @@ impl Drop for Connection {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(
-        worker: &Rc<Worker>,
-        stream: TcpStream,
-        client: SocketAddr,
-        (listener, pool): (SocketAddr, PoolKey),
-    ) -> Self {
-        let flight = worker.connection_opened();
+    pub fn new(guest: Guest, (listener, pool): (SocketAddr, PoolKey)) -> Self {
         Self {
-            worker: Rc::clone(worker),
-            stream,
-            client,
+            worker: guest.worker,
+            stream: guest.stream,
+            client: guest.client,
             listener,
             pool,
-            watch: Watch::new(flight, HttpSettings::defaults().idle_timeout),
+            watch: Watch::new(guest.flight, HttpSettings::defaults().idle_timeout),
             remembered: None,
             stream_of_events: None,
         }

@@ -64,9 +64,17 @@ impl Flight {
         self.door.borrow().is_some()
     }
 
-    /// Notes what the users of a tunnel are told.
+    /// Notes what the users of a tunnel are told, and wakes it if that is new.
     pub fn note(&self, notice: Option<&Arc<Notice>>) {
-        self.notice.replace(notice.cloned());
+        let before = self.notice.replace(notice.cloned());
+        if before.as_ref() != notice {
+            self.wake();
+        }
+    }
+
+    /// What the users of a tunnel are told.
+    pub fn notice(&self) -> Option<Arc<Notice>> {
+        self.notice.borrow().clone()
     }
 
     /// The operator's words in what the users of a tunnel were told last.

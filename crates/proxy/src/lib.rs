@@ -19,6 +19,7 @@ mod listeners;
 mod notice;
 mod pages;
 mod plane;
+mod proxied;
 mod relay;
 mod reserved;
 mod routing;

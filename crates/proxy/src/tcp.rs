@@ -5,7 +5,9 @@
 //! has left yet.
 
 mod flow;
+mod telnet;
 
+use crate::accept::Guest;
 use crate::access_log::Record;
 use crate::exchange::SERVERS_MAX;
 use crate::flight::Phase;
@@ -16,11 +18,12 @@ use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
 use crate::worker::Worker;
 use ebbtide_core::{
-    Cut, EndReason, Fact, Millis, Now, PoolKey, ServerKey, Session, Snapshot, Source, SourceStay,
-    Stay,
+    Cut, EndReason, Fact, Millis, Now, PoolKey, SendProxy, ServerKey, Session, Snapshot, Source,
+    SourceStay, Stay,
 };
+use ebbtide_protocol::proxy_protocol::{self, Endpoints, Version};
 use flow::{Both, FlowEnd};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -51,6 +54,8 @@ struct Life {
     worker: Rc<Worker>,
     pool: PoolKey,
     client: IpAddr,
+    /// Both ends of the client's connection, as its server may be told.
+    ends: Endpoints,
     watch: Watch,
     began: Now,
     tries: u32,
@@ -72,23 +77,25 @@ impl Drop for Life {
 }
 
 /// Serves a connection that was just accepted.
-pub(crate) async fn serve(
-    worker: Rc<Worker>,
-    stream: TcpStream,
-    client: SocketAddr,
-    pool: PoolKey,
-) {
-    let flight = worker.connection_opened();
+pub(crate) async fn serve(guest: Guest, pool: PoolKey) {
     let mut life = Life {
-        watch: Watch::new(flight, Millis(0)),
-        began: worker.now(),
-        client: client.ip().to_canonical(),
-        worker,
+        watch: Watch::new(guest.flight, Millis(0)),
+        began: guest.worker.now(),
+        client: guest.client.ip().to_canonical(),
+        ends: Endpoints {
+            source: guest.client,
+            // A connection that is gone already shows when it is read.
+            destination: guest
+                .local
+                .or(guest.stream.local_addr().ok())
+                .unwrap_or(guest.client),
+        },
+        worker: guest.worker,
         pool,
         tries: 0,
         moved: false,
     };
-    life.run(stream).await;
+    life.run(guest.stream).await;
 }
 
 impl Life {
@@ -239,6 +246,12 @@ impl Life {
         let (slot, worker) = (upstream.lane.slot(), &self.worker);
         slot.tunnels.add(1);
         let mut both = Both::default();
+        if let Some(version) = version(config.tcp.send_proxy) {
+            both.begin_with(|out| proxy_protocol::write(out, version, Some(&self.ends)));
+        }
+        if config.tcp.telnet {
+            both.tell_by_telnet();
+        }
         self.watch.set(silence_max);
         let session = &seat.placed.session;
         let streams = (&mut *client, &mut upstream.stream);
@@ -343,6 +356,14 @@ impl Life {
 impl Seat {
     fn lane(&self) -> &Rc<Lane> {
         &self.routes.lanes[self.placed.index]
+    }
+}
+
+fn version(send_proxy: SendProxy) -> Option<Version> {
+    match send_proxy {
+        SendProxy::Off => None,
+        SendProxy::V1 => Some(Version::V1),
+        SendProxy::V2 => Some(Version::V2),
     }
 }
 

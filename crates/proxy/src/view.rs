@@ -1,7 +1,7 @@
 //! A worker's own view of the snapshot: what it looks up for each request, laid ready.
 
 use crate::upstream::{Lane, Lanes};
-use ebbtide_core::{PoolKey, PoolView, Reason, Rotation, ServerKey, Snapshot};
+use ebbtide_core::{Network, PoolKey, PoolView, Reason, Rotation, ServerKey, Snapshot};
 use ebbtide_protocol::http1::Limits;
 use ebbtide_protocol::token::{TokenKeys, tag};
 use std::cell::{Cell, RefCell};
@@ -20,10 +20,18 @@ const RETRIES_MAX: f64 = 1000.0;
 pub(crate) struct View {
     pub snapshot: Arc<Snapshot>,
     pub keys: TokenKeys,
-    /// Listeners by address, each with the pool that it leads to.
-    pub listeners: BTreeMap<SocketAddr, PoolKey>,
+    /// Listeners by address.
+    pub listeners: BTreeMap<SocketAddr, Way>,
     /// By ascending key, as in the snapshot.
     pools: Vec<Rc<Routes>>,
+}
+
+/// Where a listener leads, and who may use it.
+pub(crate) struct Way {
+    pub pool: PoolKey,
+    /// Proxies that begin each connection with a PROXY header; where there are any, nobody else may
+    /// connect.
+    pub proxies: Vec<Network>,
 }
 
 /// One pool in the view.
@@ -171,9 +179,15 @@ impl Routes {
     }
 }
 
-fn listeners(snapshot: &Snapshot) -> BTreeMap<SocketAddr, PoolKey> {
+fn listeners(snapshot: &Snapshot) -> BTreeMap<SocketAddr, Way> {
     let listeners = snapshot.config.listeners.iter();
     listeners
-        .filter_map(|listener| Some((listener.bind, snapshot.pool_named(&listener.pool)?.key)))
+        .filter_map(|listener| {
+            let way = Way {
+                pool: snapshot.pool_named(&listener.pool)?.key,
+                proxies: listener.proxy_from.clone(),
+            };
+            Some((listener.bind, way))
+        })
         .collect()
 }

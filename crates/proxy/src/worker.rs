@@ -175,10 +175,10 @@ impl Worker {
         let wanted = &view.listeners;
         let mut acceptors = self.acceptors.borrow_mut();
         for (bind, listener) in new {
-            let Some(pool) = wanted.get(&bind) else {
+            let Some(way) = wanted.get(&bind) else {
                 continue;
             };
-            match accept::start(self, listener, bind, *pool) {
+            match accept::start(self, listener, bind, way.pool) {
                 Ok(acceptor) => {
                     acceptors.insert(bind, acceptor);
                 }
@@ -186,8 +186,8 @@ impl Worker {
             }
         }
         acceptors.retain(|bind, acceptor| match wanted.get(bind) {
-            Some(pool) => {
-                acceptor.lead_to(*pool);
+            Some(way) => {
+                acceptor.lead_to(way.pool);
                 true
             }
             None => false,

@@ -4,9 +4,14 @@
 
 mod common;
 use common::{DOWN, HELD, House, MAINTENANCE, PATIENCE, Plan, READY, clock, dead_address, until};
-use ebbtide_core::{Cut, EndReason, Fact, Millis, PoolConfig, Protocol, SessionState};
+use ebbtide_core::{
+    Cut, EndReason, Fact, Millis, Network, Notice, NoticeKind, PoolConfig, Protocol, SendProxy,
+    SessionState,
+};
+use ebbtide_protocol::proxy_protocol::{self, Endpoints, Version};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 /// A server that hands the connections that it takes to the test.
@@ -388,4 +393,160 @@ fn many_come_and_go_and_nothing_is_left_of_them() {
     assert_eq!(house.live().len(), 0);
     assert_eq!(house.server_sum(0, |slot| &slot.connections), 0);
     assert_eq!(house.sessions.sources().count(), 1);
+}
+
+fn behind_proxies(house: &mut House, networks: &[&str]) {
+    let proxies: Vec<_> = networks
+        .iter()
+        .map(|network| Network::parse(network).unwrap())
+        .collect();
+    house.publish(|config, _| config.listeners[0].proxy_from = proxies);
+}
+
+#[test]
+fn a_proxy_in_front_names_the_client_and_the_server_is_told() {
+    let server = Taker::new();
+    let mut house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.tcp.send_proxy = SendProxy::V1;
+    });
+    behind_proxies(&mut house, &["127.0.0.0/8"]);
+    let mut client = connect(&house);
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 40000 23\r\n";
+    for byte in header {
+        client.write_all(&[*byte]).unwrap();
+    }
+    client.write_all(b"hello").unwrap();
+    let mut at_server = server.take();
+    let mut told = vec![0; header.len() + 5];
+    at_server.read_exact(&mut told).unwrap();
+    assert_eq!(told, [header.as_slice(), b"hello"].concat());
+    assert_eq!(house.live()[0].client.to_string(), "192.0.2.7");
+}
+
+#[test]
+fn a_binary_header_is_as_good_and_its_server_gets_one_of_its_own() {
+    let server = Taker::new();
+    let mut house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.tcp.send_proxy = SendProxy::V2;
+    });
+    behind_proxies(&mut house, &["127.0.0.0/8"]);
+    let mut header = Vec::new();
+    let ends = Endpoints {
+        source: "[2001:db8::7]:40000".parse().unwrap(),
+        destination: "[2001:db8::1]:23".parse().unwrap(),
+    };
+    proxy_protocol::write(&mut header, Version::V2, Some(&ends));
+    let mut client = connect(&house);
+    client.write_all(&header).unwrap();
+    client.write_all(b"hello").unwrap();
+    let mut at_server = server.take();
+    let mut told = vec![0; header.len() + 5];
+    at_server.read_exact(&mut told).unwrap();
+    assert_eq!(told, [header.as_slice(), b"hello"].concat());
+    assert_eq!(house.live()[0].client.to_string(), "2001:db8::7");
+}
+
+#[test]
+fn who_is_no_proxy_or_sends_no_sound_header_is_refused_and_counted() {
+    let server = Taker::new();
+    let mut house = house(&[&server]);
+    behind_proxies(&mut house, &["127.0.0.0/8"]);
+    let rejected = |house: &House, reason: &str| {
+        let slot = house.node.slot(0);
+        let rejected = slot.rejected.lock().unwrap();
+        rejected.get(reason).copied().unwrap_or_default()
+    };
+    for (sent, reason) in [
+        ("GET / HTTP/1.1\r\n\r\n", "proxy-absent"),
+        ("PROXY TCP4 nonsense\r\n", "bad-addresses"),
+    ] {
+        let mut client = connect(&house);
+        client.write_all(sent.as_bytes()).unwrap();
+        let ended = end(&mut client);
+        assert!(ended.is_ok_and(|rest| rest.is_empty()) || rejected(&house, reason) == 1);
+        until("it is counted", || rejected(&house, reason) == 1);
+    }
+    let client = connect(&house);
+    drop(client);
+    until("it is counted", || rejected(&house, "proxy-gone") == 1);
+    behind_proxies(&mut house, &["192.0.2.1"]);
+    let _ = end(&mut connect(&house));
+    until("it is counted", || rejected(&house, "proxy-untrusted") == 1);
+    assert!(server.taken.try_recv().is_err(), "no server was troubled");
+    until("all are closed", || {
+        house.node.sum(|slot| &slot.connections) == 0
+    });
+}
+
+#[test]
+fn an_http_pool_learns_its_client_from_a_proxy_too() {
+    let server = common::Server::scripted(|_, mut wire, _| {
+        while let Some(request) = wire.message(true) {
+            let client = request
+                .field("x-forwarded-for")
+                .unwrap_or("none")
+                .to_owned();
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{client}",
+                client.len()
+            ));
+        }
+    });
+    let mut house = House::new(&[server.address]);
+    behind_proxies(&mut house, &["127.0.0.0/8"]);
+    let mut client = house.client();
+    client.send("PROXY TCP4 192.0.2.7 198.51.100.1 40000 80\r\n");
+    assert_eq!(client.get("/", "").text(), "192.0.2.7");
+}
+
+#[test]
+fn a_telnet_user_is_told_between_two_lines() {
+    let server = Taker::new();
+    let mut house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.tcp.telnet = true;
+    });
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut at_server, &mut client, b"\xff\xfd\x18login: ");
+    pass(&mut client, &mut at_server, b"me\r\n");
+    let notice = |seconds: i64, reminders: Vec<Millis>| {
+        Some(Arc::new(Notice {
+            kind: NoticeKind::Drain,
+            deadline: clock().moment.plus(Millis::from_secs(seconds as u64)),
+            message: Some("Save!".into()),
+            reminders,
+        }))
+    };
+    let first = notice(600, Vec::new());
+    house.publish(|_, pool| pool.servers[0].notice = first);
+    at_server.write_all(b"me\r\nWelcome\r\n$ ").unwrap();
+    let mut read = Vec::new();
+    let mut said = |client: &mut TcpStream, what: &str| {
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&read).contains(what) {
+            client.read_exact(&mut byte).unwrap();
+            read.push(byte[0]);
+        }
+        String::from_utf8_lossy(&std::mem::take(&mut read)).into_owned()
+    };
+    let told = said(&mut client, "\r\n*** Save!\r\nWelcome\r\n$ ");
+    assert!(
+        told.starts_with("me\r\n\r\n*** Your session on this server ends in "),
+        "{told}"
+    );
+    // A reminder that comes while the user waits at the start of a line needs nothing of the server.
+    pass(&mut at_server, &mut client, b"ls\r\n");
+    let soon = notice(600, vec![Millis(599_900)]);
+    house.publish(|_, pool| pool.servers[0].notice = soon);
+    said(&mut client, "*** New time: ");
+    said(&mut client, "*** Your session on this server ends in ");
+    said(&mut client, "*** Save!\r\n");
+    house.publish(|_, pool| pool.servers[0].notice = None);
+    said(&mut client, "*** Called off");
+    house.stand(0, MAINTENANCE);
+    said(&mut client, "*** Your session has ended.\r\n");
+    assert_eq!(end(&mut client).unwrap(), b"");
 }

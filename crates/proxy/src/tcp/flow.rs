@@ -2,6 +2,7 @@
 //! the worker share, so that one that rests holds no memory; much goes from socket to socket within
 //! the kernel.
 
+use super::telnet::Telnet;
 use crate::buffer::Outbox;
 use crate::splice::Pipe;
 use crate::timer::{Interrupt, Watch};
@@ -51,6 +52,8 @@ struct Flow {
     /// What was read and could not be written at once.
     left: Outbox,
     pipe: Option<Pipe>,
+    /// Who tells the user of notices in between.
+    telnet: Option<Box<Telnet>>,
     full_readings: u8,
     bytes: u64,
     unseen: u64,
@@ -68,6 +71,9 @@ impl Flow {
         worker: &Worker,
     ) -> Poll<io::Result<()>> {
         while !self.done {
+            if let Some(telnet) = &mut self.telnet {
+                telnet.speak(&mut self.left.bytes);
+            }
             ready!(self.poll_flush(context, sink))?;
             if self.source_closed {
                 ready!(Pin::new(&mut *sink).poll_shutdown(context))?;
@@ -115,12 +121,16 @@ impl Flow {
         ready!(Pin::new(source).poll_read(context, &mut room))?;
         let is_full = room.remaining() == 0;
         let read = room.filled();
-        self.full_readings = match is_full {
+        self.full_readings = match is_full && self.telnet.is_none() {
             true => self.full_readings.saturating_add(1),
             false => 0,
         };
         self.source_closed = read.is_empty();
         if read.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(telnet) = &mut self.telnet {
+            telnet.weave(read, &mut self.left.bytes);
             return Poll::Ready(Ok(()));
         }
         let written = match Pin::new(sink).poll_write(context, read) {
@@ -192,9 +202,14 @@ impl Both {
         (self.up.bytes, self.down.bytes)
     }
 
+    /// Notices are written into what the server sends.
+    pub fn tell_by_telnet(&mut self) {
+        self.down.telnet = Some(Box::new(Telnet::new()));
+    }
+
     /// What the server is sent before the client's first byte.
-    pub fn begin_with(&mut self, header: &[u8]) {
-        self.up.left.bytes.extend_from_slice(header);
+    pub fn begin_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.up.left.bytes);
     }
 
     /// Carries bytes between `client` and `server` until both have closed, one breaks, or the watch
@@ -207,6 +222,9 @@ impl Both {
         mut seen: impl FnMut(&mut Watch, Moved),
     ) -> FlowEnd {
         poll_fn(|context| {
+            if let Some(telnet) = &mut self.down.telnet {
+                telnet.look(context, watch.flight.notice(), worker.now());
+            }
             let up = self.up.poll(context, client, server, worker);
             let down = self.down.poll(context, server, client, worker);
             let moved = Moved {
@@ -235,6 +253,9 @@ impl Both {
         watch: &mut Watch,
         worker: &Worker,
     ) {
+        if let Some(telnet) = &mut self.down.telnet {
+            telnet.say_end(&mut self.down.left.bytes);
+        }
         poll_fn(|context| {
             let up = self.up.poll_farewell(context, client, server, worker);
             let down = self.down.poll_farewell(context, server, client, worker);

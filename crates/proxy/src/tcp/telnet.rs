@@ -1,0 +1,197 @@
+//! Notices in a Telnet user's own terminal: a line of their own between two of the server's, once for
+//! each reminder.
+
+use crate::wall::http_date;
+use ebbtide_core::{Millis, Notice, NoticeKind, Now};
+use ebbtide_protocol::telnet::{Place, Stream, write_notice};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use tokio::time::{Instant, Sleep};
+
+use crate::timer::duration;
+
+/// What one user has been told, and has yet to be told.
+pub(super) struct Telnet {
+    stream: Stream,
+    told: Option<(Arc<Notice>, Option<Millis>)>,
+    words: Option<String>,
+    /// Rings when the next reminder is due.
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Telnet {
+    pub fn new() -> Self {
+        Self {
+            stream: Stream::new(),
+            told: None,
+            words: None,
+            alarm: Box::pin(tokio::time::sleep(duration(Millis(0)))),
+        }
+    }
+
+    /// Looks whether the user is to be told something; wakes the task when that may change by time.
+    pub fn look(&mut self, context: &mut Context<'_>, notice: Option<Arc<Notice>>, now: Now) {
+        let next = notice
+            .as_ref()
+            .and_then(|notice| notice.next_after(now.moment));
+        let due = notice.map(|notice| {
+            let reminder = notice.reminder(now.moment);
+            (notice, reminder)
+        });
+        if due != self.told {
+            self.words = Some(words(self.told.as_ref(), due.as_ref(), now));
+            self.told = due;
+        }
+        if let Some(next) = next {
+            let rings = Instant::now() + duration(Millis(next.since(now.moment).0));
+            self.alarm.as_mut().reset(rings);
+            // It cannot have rung yet; who is polled by it looks again.
+            let _ = self.alarm.as_mut().poll(context);
+        }
+    }
+
+    /// Appends what is due to `out`, if a line starts here.
+    pub fn speak(&mut self, out: &mut Vec<u8>) {
+        if self.stream.place() == Place::LineStart
+            && let Some(words) = self.words.take()
+        {
+            write_notice(out, &words);
+        }
+    }
+
+    /// Appends what the server has sent to `out`, with what is due where a line starts in it.
+    pub fn weave(&mut self, sent: &[u8], out: &mut Vec<u8>) {
+        let start = match self.words {
+            Some(_) => self.stream.to_line_start(sent),
+            None => None,
+        };
+        let (before, after) = sent.split_at(start.unwrap_or(sent.len()));
+        out.extend_from_slice(before);
+        self.stream.pass(before);
+        self.speak(out);
+        out.extend_from_slice(after);
+        self.stream.pass(after);
+    }
+
+    /// Appends that the session has ended, if a line starts here.
+    pub fn say_end(&mut self, out: &mut Vec<u8>) {
+        self.words = Some("*** Your session has ended.".to_owned());
+        self.speak(out);
+    }
+}
+
+/// What is said of a notice that is `due` to a user who was `told` another, or none.
+fn words(
+    told: Option<&(Arc<Notice>, Option<Millis>)>,
+    due: Option<&(Arc<Notice>, Option<Millis>)>,
+    now: Now,
+) -> String {
+    let Some((notice, _)) = due else {
+        return "*** Called off: your session does not end. You can go on working.".to_owned();
+    };
+    let what = match notice.kind {
+        NoticeKind::Drain => "Your session on this server ends",
+        NoticeKind::Closing => "This service closes, and your session ends,",
+    };
+    let is_new_time = told.is_some_and(|(told, _)| told.deadline != notice.deadline);
+    let changed = if is_new_time { "New time: " } else { "" };
+    let left = span(notice.deadline.since(now.moment));
+    let at = http_date(now.wall_at(notice.deadline));
+    let mut words = format!("*** {changed}{what} in {left}, at {at}. Save your work.");
+    if let Some(message) = &notice.message {
+        words.push_str("\n*** ");
+        words.push_str(message);
+    }
+    words
+}
+
+/// A span in words, to the second.
+fn span(span: Millis) -> String {
+    let seconds = (span.0 + 500) / 1000;
+    let unit = |count: u64, name: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {name}")),
+        _ => Some(format!("{count} {name}s")),
+    };
+    let units = [
+        unit(seconds / 3600, "hour"),
+        unit(seconds / 60 % 60, "minute"),
+        unit(seconds % 60, "second"),
+    ];
+    let said: Vec<String> = units.into_iter().flatten().collect();
+    match said.is_empty() {
+        true => "less than a second".to_owned(),
+        false => said.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ebbtide_core::{Moment, WallTime};
+
+    fn notice(deadline: i64, message: Option<&str>) -> Option<Arc<Notice>> {
+        Some(Arc::new(Notice {
+            kind: NoticeKind::Drain,
+            deadline: Moment(deadline),
+            message: message.map(str::to_owned),
+            reminders: vec![Millis::from_secs(60)],
+        }))
+    }
+
+    /// What a terminal is sent of these pieces, while `notice` stands, at `at`.
+    fn say(telnet: &mut Telnet, notice: Option<Arc<Notice>>, at: i64, pieces: &[&str]) -> String {
+        let now = Now {
+            moment: Moment(at),
+            wall: WallTime(1_795_000_000_000 + at.unsigned_abs()),
+        };
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        telnet.look(&mut context, notice, now);
+        let mut out = Vec::new();
+        telnet.speak(&mut out);
+        for piece in pieces {
+            telnet.weave(piece.as_bytes(), &mut out);
+        }
+        String::from_utf8(out).expect("text")
+    }
+
+    #[tokio::test]
+    async fn each_thing_is_said_once_and_only_where_a_line_starts() {
+        let mut telnet = Telnet::new();
+        assert_eq!(say(&mut telnet, None, 0, &["login: "]), "login: ");
+        let first = notice(120_000, Some("Upgrade"));
+        assert_eq!(say(&mut telnet, first.clone(), 0, &["me"]), "me");
+        assert_eq!(
+            say(&mut telnet, first.clone(), 0, &["\r", "\nWelcome"]),
+            "\r\n\r\n*** Your session on this server ends in 2 minutes, at \
+             Wed, 18 Nov 2026 10:08:40 GMT. Save your work.\r\n*** Upgrade\r\nWelcome"
+        );
+        assert_eq!(say(&mut telnet, first.clone(), 59_000, &["\r\n"]), "\r\n");
+        let reminded = say(&mut telnet, first.clone(), 60_000, &["a"]);
+        assert!(reminded.contains("ends in 1 minute, at"), "{reminded}");
+        assert_eq!(say(&mut telnet, first, 61_000, &["b\r\n"]), "b\r\n");
+        let later = say(&mut telnet, notice(400_000, None), 62_000, &[]);
+        assert!(later.contains("New time: Your session"), "{later}");
+        let off = say(&mut telnet, None, 63_000, &[]);
+        assert!(off.contains("Called off"), "{off}");
+        assert_eq!(say(&mut telnet, None, 64_000, &["$ "]), "$ ");
+    }
+
+    #[test]
+    fn spans_are_said_in_words() {
+        let said = [0, 1_000, 59_600, 61_000, 3_600_000, 7_384_000].map(|ms| span(Millis(ms)));
+        assert_eq!(
+            said,
+            [
+                "less than a second",
+                "1 second",
+                "1 minute",
+                "1 minute 1 second",
+                "1 hour",
+                "2 hours 3 minutes 4 seconds"
+            ]
+        );
+    }
+}
