@@ -61,6 +61,31 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         debian: "libnbd-bin",
         reason: "clients of disks that are not ours",
     },
+    SystemPackage {
+        program: "sshd",
+        debian: "openssh-server",
+        reason: "a server of sessions that are connections",
+    },
+    SystemPackage {
+        program: "ssh",
+        debian: "openssh-client",
+        reason: "its client",
+    },
+    SystemPackage {
+        program: "telnetd",
+        debian: "inetutils-telnetd",
+        reason: "a server of terminals",
+    },
+    SystemPackage {
+        program: "telnet",
+        debian: "inetutils-telnet",
+        reason: "its client",
+    },
+    SystemPackage {
+        program: "socat",
+        debian: "socat",
+        reason: "takes connections for telnetd",
+    },
 ];
 
 /// What the comparison needs.

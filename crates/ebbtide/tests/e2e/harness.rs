@@ -22,6 +22,8 @@ pub const HEALTH: &str = "health = { path = \"/health\", expect = \"ACTIVE\", ev
 pub struct Setup {
     /// Lines at the top of the file.
     pub top: String,
+    /// What the servers of `app` speak.
+    pub protocol: &'static str,
     /// Lines of `[pools.app]`.
     pub pool: String,
     /// Names and addresses of the servers of `app`.
@@ -35,6 +37,7 @@ impl Setup {
     pub fn new(servers: &[Model]) -> Self {
         Self {
             top: String::new(),
+            protocol: "http",
             pool: HEALTH.into(),
             servers: servers
                 .iter()
@@ -131,11 +134,12 @@ impl Ebbtide {
             .collect();
         format!(
             "state_dir = {:?}\n{}\n[admin]\nlisten = \"{}\"\n\n[listeners.web]\nbind = \"{}\"\n\
-             pool = \"app\"\n\n[pools.app]\nprotocol = \"http\"\n{}\n[pools.app.servers]\n{servers}\n{}",
+             pool = \"app\"\n\n[pools.app]\nprotocol = \"{}\"\n{}\n[pools.app.servers]\n{servers}\n{}",
             self.state_dir(),
             setup.top,
             self.admin,
             self.address,
+            setup.protocol,
             setup.pool,
             setup.more,
         )

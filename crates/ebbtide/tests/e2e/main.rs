@@ -21,6 +21,7 @@ mod slow;
 mod smuggling;
 mod startup;
 mod stickiness;
+mod tcp;
 mod tunnels;
 mod upgrade;
 mod wall_clock;

@@ -9,13 +9,15 @@ use std::process::{Child, Command, Stdio};
 const HEALTH: &str = "health = { path = \"/health\", every = \"200ms\", timeout = \"5s\" }\n";
 
 /// A foreign server; it dies with this value.
-struct Foreign {
-    address: SocketAddr,
+pub struct Foreign {
+    /// Where it listens.
+    pub address: SocketAddr,
     child: Child,
 }
 
 impl Foreign {
-    fn start(command: &mut Command, address: SocketAddr) -> Self {
+    /// Starts it, and waits until it takes connections.
+    pub fn start(command: &mut Command, address: SocketAddr) -> Self {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| {
