@@ -3,8 +3,8 @@
 use ebbtide::config::{Loaded, parse, schema, settings_page};
 use ebbtide_control::{Template, Webhook, WebhookUrl};
 use ebbtide_core::{
-    Balance, Cut, HealthCheck, HealthSettings, HttpSettings, Millis, PoolConfig, Protocol,
-    SendProxy, ServerConfig, TcpSettings, UpgradeCheck,
+    Balance, HealthCheck, HealthSettings, HttpSettings, Millis, PoolConfig, ServerConfig,
+    UpgradeCheck,
 };
 use std::path::Path;
 
@@ -379,7 +379,7 @@ fn wrong_values_say_what_to_write() {
         ),
         (
             "protocol = \"nbd\"",
-            "`tcp` comes with a later version",
+            "`nbd` comes with a later version",
             "\"http\"",
         ),
         (
@@ -742,85 +742,4 @@ fn the_reference_and_the_schema_name_every_setting() {
     assert_eq!(pool["properties"]["balance"]["default"], "least-sessions");
     assert_eq!(pool["properties"]["health"]["oneOf"][0]["const"], false);
     assert_eq!(pool["required"], serde_json::json!(["servers"]));
-}
-
-#[test]
-fn a_tcp_pool_is_read() {
-    let text = SMALL.replace(
-        "[pools.app.servers]",
-        "[pools.app]\nprotocol = \"tcp\"\ncut = \"reset\"\nsend_proxy = \"v2\"\nnotice = \"telnet\"\n\
-         sticky = { by = \"source\", reuse = \"10m\", prefix_v4 = 24, prefix_v6 = 56 }\n\
-         timeouts = { keepalive = \"30s\", tunnel = \"8h\" }\n[pools.app.servers]",
-    );
-    let pool = good(&text).config.pools[0].clone();
-    assert_eq!(pool.protocol, Protocol::Tcp);
-    assert_eq!(
-        pool.tcp,
-        TcpSettings {
-            keepalive: Millis::from_secs(30),
-            cut: Cut::Reset,
-            send_proxy: SendProxy::V2,
-            telnet: true,
-        }
-    );
-    assert_eq!((pool.sticky.prefix_v4, pool.sticky.prefix_v6), (24, 56));
-    let defaults = good(&SMALL.replace(
-        "[pools.app.servers]",
-        "[pools.app]\nprotocol = \"tcp\"\n[pools.app.servers]",
-    ));
-    assert_eq!(defaults.config.pools[0].tcp, TcpSettings::defaults());
-}
-
-#[test]
-fn what_is_of_the_other_protocol_is_refused() {
-    let tcp = errors_in_pool(
-        "protocol = \"tcp\"\nsticky = { cookie = \"a\", by = \"cookie\" }\nprefix = \"/x\"\n\
-         timeouts = { head = \"1s\" }\nbalance = \"door-only\"",
-    );
-    for name in [
-        "pools.app.sticky.cookie: not in tcp pools",
-        "pools.app.sticky.by: not in tcp pools",
-        "pools.app.prefix: not in tcp pools",
-        "pools.app.timeouts.head: not in tcp pools",
-        "pools.app.balance: not in tcp pools",
-    ] {
-        assert!(tcp.contains(name), "{name} in {tcp}");
-    }
-    let http = errors_in_pool(
-        "cut = \"reset\"\nsticky = { by = \"source\", prefix_v4 = 24 }\nnotice = \"telnet\"\n\
-         health = { path = \"/\", send = \"x\" }",
-    );
-    for name in [
-        "pools.app.cut: not in http pools",
-        "pools.app.sticky.by: not in http pools",
-        "pools.app.sticky.prefix_v4: not in http pools",
-        "pools.app.notice.form: not in http pools",
-        "pools.app.health.send: this check asks for a page",
-    ] {
-        assert!(http.contains(name), "{name} in {http}");
-    }
-}
-
-#[test]
-fn proxies_in_front_are_addresses_or_networks() {
-    let with = |networks: &str| {
-        SMALL.replace(
-            "pool = \"app\"",
-            &format!("pool = \"app\"\nproxy_from = {networks}"),
-        )
-    };
-    let read = good(&with(r#"["10.0.0.5", "2001:db8::/32"]"#));
-    let shown: Vec<_> = read.config.listeners[0]
-        .proxy_from
-        .iter()
-        .map(|n| n.to_string())
-        .collect();
-    assert_eq!(shown, ["10.0.0.5", "2001:db8::/32"]);
-    let wrong = errors(&with(r#"["10.0.0.5/33"]"#));
-    assert!(
-        wrong.contains("`10.0.0.5/33` is neither an address nor a network"),
-        "{wrong}"
-    );
-    let wrong = errors(&with("\"10.0.0.5\""));
-    assert!(wrong.contains("expected a list of addresses"), "{wrong}");
 }
