@@ -252,7 +252,14 @@ proptest! {
     /// More bytes complete an answer and never change it.
     #[test]
     fn an_answer_is_final(
-        start in prop::sample::select(vec![&b""[..], b"PROXY ", b"PROXY TCP4 1.2.3.4 ", b"PROXY UNKNOWN", V2_START, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x20"]),
+        start in prop::sample::select(vec![
+            &b""[..],
+            b"PROXY ",
+            b"PROXY TCP4 1.2.3.4 ",
+            b"PROXY UNKNOWN",
+            V2_START,
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x20",
+        ]),
         rest in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(b"\r\n 0123".to_vec())], 0..140),
     ) {
         let bytes = [start, &rest].concat();

@@ -38,12 +38,21 @@ fn nbdinfo_understands_the_handshake() {
     }
     let listed = printed("nbdinfo", &["--list", &server.uri("")]);
     assert!(listed.contains("export=\"disk\""), "{listed}");
-    let refused = run("nbdinfo", &[&server.uri("other")]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(
-        !refused.status.success() && said.contains("there is only disk"),
-        "{said}"
-    );
+}
+
+#[test]
+fn an_export_that_does_not_exist_is_refused_in_words() {
+    let server = Server::start(image(), READ_ONLY);
+    let uri = server.uri("other");
+    for (program, arguments, expected) in [
+        ("nbdinfo", &[uri.as_str()][..], "No such file or directory"),
+        ("qemu-img", &["info", &uri], "there is only disk"),
+    ] {
+        let output = run(program, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{program}");
+        assert!(said.contains(expected), "{program}: {said}");
+    }
 }
 
 #[test]

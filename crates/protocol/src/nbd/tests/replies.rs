@@ -187,98 +187,56 @@ fn block_status_is_read() {
 }
 
 #[test]
-fn reads_that_are_answered_wrongly_are_refused() {
-    let (read, whole) = (Command::Read, command_flag::DF);
+#[rustfmt::skip] // one line for each case
+fn reads_with_wrong_data_are_refused() {
+    let whole = command_flag::DF;
     for (flags, parts, expected) in [
         (0, vec![data(999, 10, false)], ReplyFault::OutsideRequest),
         (0, vec![data(1091, 10, false)], ReplyFault::OutsideRequest),
         (0, vec![hole(1000, 101, true)], ReplyFault::OutsideRequest),
-        (
-            0,
-            vec![hole(u64::MAX, 10, true)],
-            ReplyFault::OutsideRequest,
-        ),
-        (
-            0,
-            vec![data(1000, 10, false), data(1009, 5, false)],
-            ReplyFault::Overlap,
-        ),
-        (
-            0,
-            vec![data(1050, 10, false), hole(1000, 51, false)],
-            ReplyFault::Overlap,
-        ),
-        (
-            0,
-            vec![data(1050, 10, false), hole(1055, 1, false)],
-            ReplyFault::Overlap,
-        ),
+        (0, vec![hole(u64::MAX, 10, true)], ReplyFault::OutsideRequest),
+        (0, vec![data(1000, 10, false), data(1009, 5, false)], ReplyFault::Overlap),
+        (0, vec![data(1050, 10, false), hole(1000, 51, false)], ReplyFault::Overlap),
+        (0, vec![data(1050, 10, false), hole(1055, 1, false)], ReplyFault::Overlap),
         (0, vec![data(1000, 10, false); 2], ReplyFault::Overlap),
         (0, vec![data(1000, 99, true)], ReplyFault::Incomplete),
-        (
-            0,
-            vec![data(1001, 99, false), done()],
-            ReplyFault::Incomplete,
-        ),
+        (0, vec![data(1001, 99, false), done()], ReplyFault::Incomplete),
         (0, vec![done()], ReplyFault::Incomplete),
-        (
-            0,
-            vec![data(1000, 100, true), done()],
-            ReplyFault::UnknownCookie,
-        ),
-        (
-            whole,
-            vec![data(1000, 50, false), data(1050, 50, true)],
-            ReplyFault::Fragmented,
-        ),
-        (0, vec![chunk(0, 0, b"")], ReplyFault::UnexpectedChunk),
-        (0, vec![chunk(0, 3, b"")], ReplyFault::UnexpectedChunk),
-        (0, vec![status(1, true)], ReplyFault::UnexpectedChunk),
-        (0, vec![chunk(1, 0, b"x")], ReplyFault::BadChunkLength),
-        (0, vec![chunk(0, 1, &[0; 8])], ReplyFault::BadChunkLength),
-        (0, vec![chunk(0, 2, &[0; 13])], ReplyFault::BadChunkLength),
-        (0, vec![hole(1000, 0, false)], ReplyFault::BadChunkLength),
-        (
-            0,
-            vec![chunk(0, 0x8001, &[0; 5])],
-            ReplyFault::BadChunkLength,
-        ),
-        (
-            0,
-            vec![chunk(0, 0x8001, b"\0\0\0\x05\0\x02x")],
-            ReplyFault::BadChunkLength,
-        ),
-        (
-            0,
-            vec![chunk(0, 0x8001, &[1; 6000])],
-            ReplyFault::BadChunkLength,
-        ),
-        (0, vec![chunk(0, 0x8001, &[0; 6])], ReplyFault::NoError),
-        (
-            0,
-            vec![chunk(0, 0x8002, b"\0\0\0\x05\0\0\0\0\0\0\0\0\0\x01")],
-            ReplyFault::OutsideRequest,
-        ),
-        (
-            0,
-            vec![written(|out| write_simple_reply(out, COOKIE))],
-            ReplyFault::SimpleReplyToRead,
-        ),
-        (
-            0,
-            vec![written(|out| write_done_chunk(out, 43))],
-            ReplyFault::UnknownCookie,
-        ),
-        (0, vec![b"HTTP".to_vec()], ReplyFault::BadMagic),
+        (0, vec![data(1000, 100, true), done()], ReplyFault::UnknownCookie),
+        (whole, vec![data(1000, 50, false), data(1050, 50, true)], ReplyFault::Fragmented),
     ] {
-        let mut reader = asked(&structured(), read, flags);
-        assert_eq!(
-            heads(&mut reader, &parts.concat()),
-            Err(expected),
-            "{parts:?}"
-        );
+        let mut reader = asked(&structured(), Command::Read, flags);
+        assert_eq!(heads(&mut reader, &parts.concat()), Err(expected), "{parts:?}");
     }
-    let mut reader = asked(&simple(), read, 0);
+}
+
+#[test]
+#[rustfmt::skip] // one line for each case
+fn reads_with_malformed_replies_are_refused() {
+    let simple_reply = written(|out| write_simple_reply(out, COOKIE));
+    let of_another = written(|out| write_done_chunk(out, 43));
+    let error_elsewhere = chunk(0, 0x8002, b"\0\0\0\x05\0\0\0\0\0\0\0\0\0\x01");
+    for (bytes, expected) in [
+        (chunk(0, 0, b""), ReplyFault::UnexpectedChunk),
+        (chunk(0, 3, b""), ReplyFault::UnexpectedChunk),
+        (status(1, true), ReplyFault::UnexpectedChunk),
+        (chunk(1, 0, b"x"), ReplyFault::BadChunkLength),
+        (chunk(0, 1, &[0; 8]), ReplyFault::BadChunkLength),
+        (chunk(0, 2, &[0; 13]), ReplyFault::BadChunkLength),
+        (hole(1000, 0, false), ReplyFault::BadChunkLength),
+        (chunk(0, 0x8001, &[0; 5]), ReplyFault::BadChunkLength),
+        (chunk(0, 0x8001, b"\0\0\0\x05\0\x02x"), ReplyFault::BadChunkLength),
+        (chunk(0, 0x8001, &[1; 6000]), ReplyFault::BadChunkLength),
+        (chunk(0, 0x8001, &[0; 6]), ReplyFault::NoError),
+        (error_elsewhere, ReplyFault::OutsideRequest),
+        (simple_reply, ReplyFault::SimpleReplyToRead),
+        (of_another, ReplyFault::UnknownCookie),
+        (b"HTTP".to_vec(), ReplyFault::BadMagic),
+    ] {
+        let mut reader = asked(&structured(), Command::Read, 0);
+        assert_eq!(heads(&mut reader, &bytes), Err(expected), "{bytes:?}");
+    }
+    let mut reader = asked(&simple(), Command::Read, 0);
     assert_eq!(heads(&mut reader, &done()), Err(ReplyFault::BadMagic));
 }
 
