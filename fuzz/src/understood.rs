@@ -191,7 +191,7 @@ pub fn forwarding(head: &RequestHead) -> Forwarding<'static> {
         trusts_client: false,
         via: "ebbtide",
         token_cookie: COOKIE.as_bytes(),
-        door_cookie: b"",
+        door_cookies: b"",
         keep_alive_upstream: true,
         tunnel: true,
         expect_continue: head.expect_continue,

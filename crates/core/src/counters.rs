@@ -64,6 +64,8 @@ pub struct PoolSlot {
     pub refused_closed: Counter,
     /// New sessions refused because no server admits any.
     pub refused_unavailable: Counter,
+    /// New sessions refused because the pool is for operators only.
+    pub refused_operators_only: Counter,
     /// Answers that Ebbtide gave for a server that failed (502 and 504).
     pub gateway_errors: Counter,
     /// Tokens that were not honoured: malformed, forged, other pool, expired, old epoch, ended.

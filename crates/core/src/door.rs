@@ -9,7 +9,7 @@ use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most doors that are open at the same time: each is one operator at work.
@@ -241,6 +241,15 @@ impl Door {
         self.keys.form.is_written(text)
     }
 
+    /// Whether nobody has entered before; from now on somebody has. Of several who ask at the same
+    /// moment, one is told so.
+    fn is_first(&self, at: WallTime) -> bool {
+        let mut state = self.state();
+        let is_first = state.entered.is_none();
+        state.entered.get_or_insert(at);
+        is_first
+    }
+
     fn state(&self) -> MutexGuard<'_, DoorState> {
         lock(&self.state)
     }
@@ -289,17 +298,11 @@ pub struct DoorNote {
 /// All doors of a node.
 #[derive(Debug, Default)]
 pub struct DoorTable {
-    known: AtomicUsize,
     doors: Mutex<BTreeMap<DoorId, Arc<Door>>>,
     notes: Mutex<Vec<DoorNote>>,
 }
 
 impl DoorTable {
-    /// Whether there is any door to look for: what requests are asked first.
-    pub fn is_any(&self) -> bool {
-        self.known.load(Relaxed) > 0
-    }
-
     /// Opens a door.
     pub fn open(&self, door: Arc<Door>) {
         let mut doors = lock(&self.doors);
@@ -311,7 +314,6 @@ impl DoorTable {
             };
             doors.remove(&oldest);
         }
-        self.known.store(doors.len(), Relaxed);
     }
 
     /// The doors that are open, by number.
@@ -340,16 +342,10 @@ impl DoorTable {
             () if !door.keys.entry.is_written(secret) => DoorRefusal::Unknown,
             () if door.pool != pool => DoorRefusal::OtherPool,
             () if !door.is_open(now.moment) => DoorRefusal::Over,
-            () if door.state().entered.is_some() => DoorRefusal::Used,
+            () if !door.is_first(now.wall) => DoorRefusal::Used,
             () => {
-                let entered = door.state().entered.replace(now.wall);
-                match entered {
-                    None => {
-                        self.note(&door, Some(client), "entered", now);
-                        return Ok(door);
-                    }
-                    Some(_) => DoorRefusal::Used,
-                }
+                self.note(&door, Some(client), "entered", now);
+                return Ok(door);
             }
         };
         Err(self.refuse(&door, refusal, client, now))
@@ -397,9 +393,6 @@ impl DoorTable {
 
     /// Ends the doors whose time is over, and forgets those that have long been.
     pub fn expire(&self, now: Now) {
-        if !self.is_any() {
-            return;
-        }
         let mut doors = lock(&self.doors);
         for door in doors.values().filter(|door| door.until <= now.moment) {
             if !door.over.swap(true, Relaxed) {
@@ -407,15 +400,11 @@ impl DoorTable {
             }
         }
         doors.retain(|_, door| now.moment.since(door.until) < KNOWN_AFTER);
-        self.known.store(doors.len(), Relaxed);
     }
 
     /// What happened since the last time, for the audit log.
     pub fn take_notes(&self) -> Vec<DoorNote> {
-        match self.is_any() {
-            true => std::mem::take(&mut *lock(&self.notes)),
-            false => Vec::new(),
-        }
+        std::mem::take(&mut *lock(&self.notes))
     }
 
     /// The door that a key or cookie names, and the secret that goes with it.

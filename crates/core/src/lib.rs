@@ -60,8 +60,8 @@ pub use name::{
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
 pub use record::{
-    AuditEntry, IntentRecord, PoolIntentRecord, Restored, RestoredServer, ServerOverride,
-    StoredIntent, StoredPoolIntent, Write,
+    AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
+    ServerOverride, StoredIntent, StoredPoolIntent, Write,
 };
 pub use session::{EndReason, Session, SessionState, Stay};
 pub use snapshot::{Fact, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets};

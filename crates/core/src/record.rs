@@ -3,6 +3,7 @@
 
 use crate::command::Actor;
 use crate::config::ServerConfig;
+use crate::door::DoorId;
 use crate::intent::{BlockNew, Closure};
 use crate::name::{ServerName, SessionId};
 use crate::snapshot::TokenSecrets;
@@ -33,6 +34,8 @@ pub enum Write {
         /// When the record may be dropped.
         until: WallTime,
     },
+    /// A door that is open; `None`: no longer.
+    Door(DoorId, Option<DoorRecord>),
     /// The secrets behind the tokens.
     TokenSecrets(TokenSecrets),
     /// A line of the audit log.
@@ -136,6 +139,16 @@ pub enum StoredPoolIntent {
     Closed(Closure),
 }
 
+/// A door as it is stored, so that after a restart it can be told that it is over: nobody comes in by
+/// what is kept here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorRecord {
+    /// The server that it was opened to.
+    pub server: ServerName,
+    /// Who opened it.
+    pub by: String,
+}
+
 /// Settings of a server that were set live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerOverride {
@@ -173,6 +186,8 @@ pub struct Restored {
     pub versions: Vec<(String, Versions)>,
     /// Sessions that an operator ended and whose tokens have not expired yet.
     pub ended_sessions: Vec<(SessionId, ServerName)>,
+    /// Doors that were open when the program ended: over by now.
+    pub doors: Vec<(DoorId, DoorRecord)>,
     /// The secrets behind the tokens.
     pub token_secrets: TokenSecrets,
     /// The secrets were made just now: no session of an earlier run can still show itself.

@@ -101,7 +101,7 @@ fn requests(name: &str, request: &[u8]) {
         trusts_client: false,
         via: "ebbtide",
         token_cookie: b"ebbtide_app",
-        door_cookie: b"",
+        door_cookies: b"",
         keep_alive_upstream: true,
         tunnel: false,
         expect_continue: false,

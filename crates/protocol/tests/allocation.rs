@@ -49,7 +49,7 @@ fn one_request(buffers: &mut Buffers) {
         trusts_client: false,
         via: "ebbtide",
         token_cookie: b"ebbtide",
-        door_cookie: b"",
+        door_cookies: b"",
         keep_alive_upstream: true,
         tunnel: false,
         expect_continue: false,

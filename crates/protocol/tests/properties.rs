@@ -94,7 +94,7 @@ fn forwarding() -> Forwarding<'static> {
         trusts_client: false,
         via: "ebbtide",
         token_cookie: b"ebbtide",
-        door_cookie: b"",
+        door_cookies: b"",
         keep_alive_upstream: true,
         tunnel: true,
         expect_continue: false,

@@ -46,7 +46,7 @@ fn forwarded_requests() {
                 proto: "http",
                 trusts_client: case.has("trusted client"),
                 via: "ebbtide",
-                door_cookie: b"",
+                door_cookies: b"",
                 token_cookie: if case.has("no token") {
                     b""
                 } else {

@@ -3,7 +3,6 @@
 pub(crate) mod form;
 pub(crate) mod page;
 
-use ebbtide_core::PoolConfig;
 use ebbtide_protocol::http1::{Field, RequestHead};
 
 /// What leads through a door, of the paths under the prefix.
@@ -13,26 +12,6 @@ pub(crate) enum DoorPath {
     Enter,
     /// The holder's own page.
     Page,
-}
-
-impl DoorPath {
-    /// What the path of this target is.
-    pub fn of(target: &[u8], prefix: &str) -> Option<Self> {
-        let path = crate::reserved::path_of(target);
-        match path.strip_prefix(prefix.as_bytes())? {
-            b"/enter" => Some(Self::Enter),
-            b"/door" => Some(Self::Page),
-            _ => None,
-        }
-    }
-}
-
-/// Whether a target is one that Ebbtide itself answers.
-pub(crate) fn is_reserved(target: &[u8], config: &PoolConfig) -> bool {
-    let path = crate::reserved::path_of(target);
-    let within = path.strip_prefix(config.http.prefix.as_bytes());
-    let alias = config.http.health_alias.as_deref();
-    matches!(within, Some([] | [b'/', ..])) || alias.is_some_and(|alias| alias.as_bytes() == path)
 }
 
 /// Takes fields of this name from a request. Servers that make variables of names read `-` and `_`
@@ -53,10 +32,11 @@ pub(crate) fn take_field(buf: &[u8], head: &mut RequestHead, name: &str) {
 }
 
 /// Whether a form was sent by a page of this very address: browsers say so in one of two ways, or
-/// in none.
-pub(crate) fn is_own_form(buf: &[u8], head: &RequestHead) -> bool {
+/// in none. `is_trusted`: a proxy in front says which address that was, if it has changed it.
+pub(crate) fn is_own_form(buf: &[u8], head: &RequestHead, is_trusted: bool) -> bool {
     let value = |name| crate::pages::field(buf, &head.fields, name);
-    let host = head.authority.map(|span| span.of(buf));
+    let said = value(b"x-forwarded-host").filter(|_| is_trusted);
+    let host = said.or(head.authority.map(|span| span.of(buf)));
     let from_here = value(b"sec-fetch-site").is_none_or(|site| site == b"same-origin");
     let origin_here = value(b"origin").is_none_or(|origin| {
         let authority = origin

@@ -26,10 +26,10 @@ use crate::flight::Phase;
 use crate::forward::{Failure, Forward, UploadState};
 use crate::pages::{self, Envelope, Format, Page, field};
 use crate::relay::Half;
-use crate::reserved::{self, path_of};
-use crate::routing::{Asking, Placed, Refused};
+use crate::reserved::{self, Reserved, path_of};
+use crate::routing::{Asking, Placed, Refused, Way};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
-use crate::view::{Routes, View};
+use crate::view::{DOOR_COOKIES, Routes, View};
 use crate::who;
 use ebbtide_core::{EndReason, Now, SecondTry, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, forwarded_for, write_request};
@@ -201,21 +201,25 @@ impl<'a> Exchange<'a> {
     }
 
     async fn run(&mut self) -> Next {
-        if self.view.snapshot.doors.is_any()
-            && let Some(next) = Box::pin(self.at_door()).await
-        {
-            return next;
+        match self.answer_reserved() {
+            None => {}
+            Some(Reserved::Answered(_)) => return self.send_own().await,
+            Some(Reserved::Door(path)) => return Box::pin(self.answer_at_door(path)).await,
         }
-        if self.answer_reserved() {
-            return self.send_own().await;
-        }
-        if self.through.is_none()
-            && let Err(refused) = self.place(false)
-        {
-            // In a box: few are refused, and a connection that rests has no room for it.
-            let entered = Box::pin(self.enter_later(refused)).await;
-            if let Err(refused) = entered {
-                return self.refuse(refused).await;
+        // In boxes: few are refused or come through doors, and a connection that rests has no room
+        // for them.
+        match self.place(false) {
+            Ok(true) => {}
+            Ok(false) => {
+                if let Some(next) = Box::pin(self.enter_by_door()).await {
+                    return next;
+                }
+            }
+            Err(refused) => {
+                let entered = Box::pin(self.enter_later(refused)).await;
+                if let Err(refused) = entered {
+                    return self.refuse(refused).await;
+                }
             }
         }
         let mut attempts = Attempts::default();
@@ -259,8 +263,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Writes the answer to a request for a reserved path, if it is one.
-    fn answer_reserved(&mut self) -> bool {
+    /// Writes the answer to a request for a reserved path, if it is one and no door's.
+    fn answer_reserved(&mut self) -> Option<Reserved> {
         let envelope = self.envelope();
         let asking = asking(
             (self.connection, self.client),
@@ -268,24 +272,24 @@ impl<'a> Exchange<'a> {
             &self.view,
             self.began,
         );
-        let answered = reserved::answer(
+        let mut found = reserved::answer(
             &asking,
             self.scratch.inbound.held(),
             &self.scratch.request,
             envelope,
             &mut self.scratch.to_client.bytes,
         );
-        let Some(answered) = answered else {
-            return false;
-        };
-        self.report.status = answered.status;
-        self.report.bytes = answered.bytes as u64;
-        self.connection.stream_of_events = answered.stream;
-        true
+        if let Some(Reserved::Answered(answered)) = &mut found {
+            self.report.status = answered.status;
+            self.report.bytes = answered.bytes as u64;
+            self.connection.stream_of_events = answered.stream.take();
+        }
+        found
     }
 
-    /// Finds or begins the session, and enters it.
-    fn place(&mut self, in_turn: bool) -> Result<(), Refused> {
+    /// Finds or begins the session, and enters it; `false` if the request shows a door's cookie, and
+    /// is no user's.
+    fn place(&mut self, in_turn: bool) -> Result<bool, Refused> {
         let now = match in_turn {
             true => self.connection.worker.now(),
             false => self.began,
@@ -301,8 +305,11 @@ impl<'a> Exchange<'a> {
         let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
         let placed = asking.place(buf, head, &mut remembered);
         self.connection.remembered = remembered;
-        self.settle(placed?, now);
-        Ok(())
+        match placed? {
+            Way::Session(placed) => self.settle(placed, now),
+            Way::Door => return Ok(false),
+        }
+        Ok(true)
     }
 
     fn settle(&mut self, placed: Placed, now: Now) {
@@ -412,7 +419,7 @@ impl<'a> Exchange<'a> {
             trusts_client: config.http.forwarded_trusted,
             via: VIA,
             token_cookie: config.sticky.cookie.as_bytes(),
-            door_cookie: self.routes.door_cookie.as_bytes(),
+            door_cookies: DOOR_COOKIES.as_bytes(),
             keep_alive_upstream: true,
             tunnel: self.request.wants_upgrade,
             expect_continue: self.request.expects_continue,

@@ -65,9 +65,18 @@ fn room(server: &ServerView) -> Option<u32> {
 }
 
 impl Refused {
+    /// The status that says so: what will not change by itself is no 503.
+    pub(crate) fn status(self) -> u16 {
+        match self {
+            Self::OperatorsOnly => 403,
+            Self::Closed | Self::Full | Self::Unavailable => 503,
+        }
+    }
+
     /// Its name in answers for programs.
     fn label(self) -> &'static str {
         match self {
+            Self::OperatorsOnly => "operators-only",
             Self::Closed => "closed",
             Self::Full => "full",
             Self::Unavailable => "unavailable",

@@ -1,11 +1,20 @@
 //! The paths that Ebbtide itself answers: what a session's user, and a balancer in front, may ask.
 
+use crate::door::DoorPath;
 use crate::gate;
 use crate::notice::stream::Stream;
 use crate::notice::{script, status, stream};
 use crate::pages::{self, Envelope, Format, Page};
 use crate::routing::Asking;
 use ebbtide_protocol::http1::RequestHead;
+
+/// What is at a reserved path.
+pub(crate) enum Reserved {
+    /// An answer, which was written.
+    Answered(Answered),
+    /// The way through a door.
+    Door(DoorPath),
+}
 
 /// An answer that was written.
 pub(crate) struct Answered {
@@ -16,24 +25,25 @@ pub(crate) struct Answered {
     pub stream: Option<Box<Stream>>,
 }
 
-impl From<(u16, usize)> for Answered {
+impl From<(u16, usize)> for Reserved {
     fn from((status, bytes): (u16, usize)) -> Self {
-        Self {
+        Self::Answered(Answered {
             status,
             bytes,
             stream: None,
-        }
+        })
     }
 }
 
-/// Writes the answer to a request for a reserved path; `None` if the path is not reserved.
+/// Writes the answer to a request for a reserved path, except for a door's; `None` if the path is not
+/// reserved.
 pub(crate) fn answer(
     asking: &Asking<'_>,
     buf: &[u8],
     head: &RequestHead,
     envelope: Envelope,
     out: &mut Vec<u8>,
-) -> Option<Answered> {
+) -> Option<Reserved> {
     let config = &asking.routes.pool.config;
     let http = &config.http;
     let path = path_of(head.target.of(buf));
@@ -49,6 +59,8 @@ pub(crate) fn answer(
     };
     let is_get = matches!(head.method.of(buf), b"GET" | b"HEAD");
     let page = match name {
+        b"/enter" => return Some(Reserved::Door(DoorPath::Enter)),
+        b"/door" => return Some(Reserved::Door(DoorPath::Page)),
         b"/health" if is_get => {
             return Some(gate::health(asking, envelope, out).into());
         }
@@ -60,10 +72,11 @@ pub(crate) fn answer(
         }
         b"/events" if is_get => match stream::begin(asking, (buf, head), envelope, out) {
             Ok(stream) => {
-                return Some(Answered {
+                return Some(Reserved::Answered(Answered {
+                    status: 200,
+                    bytes: 0,
                     stream: stream.map(Box::new),
-                    ..(200, 0).into()
-                });
+                }));
             }
             Err(page) => page,
         },

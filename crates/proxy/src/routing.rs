@@ -4,10 +4,10 @@
 use crate::view::Routes;
 use crate::worker::Worker;
 use ebbtide_core::{
-    EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ServerKey, ServerView, Session,
-    SessionId, Snapshot, Source, choose,
+    Balance, EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ServerKey, ServerView,
+    Session, SessionId, Snapshot, Source, choose,
 };
-use ebbtide_protocol::http1::{RequestHead, cookie};
+use ebbtide_protocol::http1::{RequestHead, cookie, cookies};
 use ebbtide_protocol::token::{Token, TokenError, TokenKeys};
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -47,9 +47,19 @@ pub(crate) struct Placed {
     pub moved: bool,
 }
 
+/// Where a request belongs.
+pub(crate) enum Way {
+    /// To a session's server.
+    Session(Placed),
+    /// It shows a door's cookie, whatever that is worth: it is no user's.
+    Door,
+}
+
 /// Why there is no server for a new session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
+    /// The pool admits nobody but operators, who come through doors.
+    OperatorsOnly,
     /// The pool is closed, or is closing and takes no new sessions any more.
     Closed,
     /// Every server that would admit sessions has as many as it may, or says so itself.
@@ -62,6 +72,7 @@ impl Refused {
     /// Counts it.
     pub fn count(self, slot: &PoolSlot) {
         match self {
+            Self::OperatorsOnly => &slot.refused_operators_only,
             Self::Closed => &slot.refused_closed,
             Self::Full => &slot.refused_full,
             Self::Unavailable => &slot.refused_unavailable,
@@ -89,27 +100,30 @@ impl Asking<'_> {
         buf: &[u8],
         head: &RequestHead,
         remembered: &mut Option<Remembered>,
-    ) -> Result<Placed, Refused> {
-        let Some(bound) = self.find(buf, head, remembered) else {
+    ) -> Result<Way, Refused> {
+        let Some(tokens) = self.tokens(buf, head) else {
+            return Ok(Way::Door);
+        };
+        let Some(bound) = self.find(tokens, remembered) else {
             let (session, index) = self.begin(&[], None)?;
-            return Ok(Placed {
+            return Ok(Way::Session(Placed {
                 session,
                 index,
                 is_new: true,
                 renew: true,
                 moved: false,
-            });
+            }));
         };
         if self.serves_own(&self.routes.pool.servers[bound.index]) {
-            return Ok(Placed {
+            return Ok(Way::Session(Placed {
                 renew: self.is_stale(bound.renewed_s),
                 session: bound.session,
                 index: bound.index,
                 is_new: false,
                 moved: false,
-            });
+            }));
         }
-        self.move_away(&bound.session, &[])
+        self.move_away(&bound.session, &[]).map(Way::Session)
     }
 
     /// Whether a server serves the sessions it has. The driver ends a drain at its deadline; if the
@@ -171,15 +185,34 @@ impl Asking<'_> {
         })
     }
 
-    /// The live session that the request's token names.
-    pub fn find(
+    /// The tokens that a request shows; `None` if it shows a door's cookie. One look at the cookies
+    /// tells both.
+    fn tokens<'b>(
+        &'b self,
+        buf: &'b [u8],
+        head: &'b RequestHead,
+    ) -> Option<impl Iterator<Item = &'b [u8]>> {
+        let token = self.routes.pool.config.sticky.cookie.as_bytes();
+        let door = self.routes.door_cookie.as_bytes();
+        let (mut first, mut has_more) = (None, false);
+        for (place, value) in cookies(buf, head, [token, door]) {
+            match (place, first) {
+                (0, None) => first = Some(value),
+                (0, Some(_)) => has_more = true,
+                _ => return None,
+            }
+        }
+        let others = has_more.then(|| cookie(buf, head, token).skip(1));
+        Some(first.into_iter().chain(others.into_iter().flatten()))
+    }
+
+    /// The live session that one of these tokens names.
+    fn find<'b>(
         &self,
-        buf: &[u8],
-        head: &RequestHead,
+        tokens: impl Iterator<Item = &'b [u8]>,
         remembered: &mut Option<Remembered>,
     ) -> Option<Bound> {
-        let name = self.routes.pool.config.sticky.cookie.as_bytes();
-        for text in cookie(buf, head, name) {
+        for text in tokens {
             if let Some(known) = remembered
                 && known.generation == self.generation
                 && known.text == text
@@ -298,6 +331,9 @@ impl Asking<'_> {
         from: Option<ServerKey>,
     ) -> Result<(Arc<Session>, usize), Refused> {
         let pool = &self.routes.pool;
+        if pool.config.balance == Balance::DoorOnly {
+            return Err(Refused::OperatorsOnly);
+        }
         if self.is_closed() {
             return Err(Refused::Closed);
         }

@@ -10,6 +10,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// What the names of the cookies of doors begin with; the pool's name follows.
+pub(crate) const DOOR_COOKIES: &str = "ebbtide_door_";
+
 /// Retries that are allowed from the start: a server that dies at once breaks off every exchange
 /// it has, and each of those is due its second try.
 const RETRIES_AT_FIRST: f64 = 100.0;
@@ -152,7 +155,7 @@ impl Routes {
             .map(|(index, lane)| (lane.tag, index));
         let http = &pool.config.http;
         Self {
-            door_cookie: format!("ebbtide_door_{name}"),
+            door_cookie: format!("{DOOR_COOKIES}{name}"),
             tag: known.map_or_else(|| tag(name), |known| known.tag),
             limits: Limits {
                 head_bytes: http.head_bytes_max,

@@ -5,7 +5,8 @@
 mod common;
 use common::{Client, House, MAINTENANCE, Message, Server, clock, ok, until};
 use ebbtide_core::{
-    Credentials, Door, DoorCredentials, DoorId, DoorKeys, DoorSecret, Millis, PoolKey, ServerKey,
+    Credentials, Door, DoorCredentials, DoorId, DoorKeys, DoorSecret, Millis, PoolKey, Reason,
+    ServerKey, Standing,
 };
 use std::sync::Arc;
 
@@ -17,6 +18,13 @@ fn keys(number: u64) -> DoorKeys {
         form: DoorSecret([0xef; 16]),
     }
 }
+
+/// Of every server of a pool that admits nobody but operators.
+const DOOR_ONLY: Standing = Standing {
+    admits_new: false,
+    serves_own: false,
+    reason: Reason::DoorOnly,
+};
 
 /// Opens a door to the first server, and does not enter.
 fn open_door(house: &House, as_admin: bool) -> Arc<Door> {
@@ -58,7 +66,8 @@ fn an_operator_is_inside_while_users_see_the_gate() {
     let server = Server::named("web1");
     let mut house = House::new(&[server.address]);
     let (mut operator, cookie, _) = inside(&mut house, false);
-    let answer = operator.get("/work", &format!("{cookie}; theme=dark; ebbtide_app=x"));
+    let others = "theme=dark; ebbtide_app=x; ebbtide_door_other=of-another-pool";
+    let answer = operator.get("/work", &format!("{cookie}; {others}"));
     assert_eq!((answer.status(), answer.text().as_str()), (200, "web1"));
     assert_eq!(answer.field("set-cookie"), None);
     let seen = server.log.lock().unwrap()[0].clone();
@@ -77,6 +86,7 @@ fn an_address_works_once_and_other_doors_not_at_all() {
     assert_eq!(again.status(), 403);
     assert!(again.text().contains("used already"), "{}", again.text());
     assert_eq!(again.field("set-cookie"), None);
+    assert_eq!(again.field("referrer-policy"), Some("no-referrer"));
     let forged = cookie.replace('c', "b");
     let refused = house
         .client()
@@ -116,6 +126,109 @@ fn nothing_works_after_the_end_and_the_browser_is_a_users_again() {
     assert!(refused.field("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(operator.get("/.ebbtide/door", &cookie).status(), 403);
     assert_eq!(server.seen().len(), 0);
+}
+
+/// That the door is over, said to whoever shows its cookie or address, which is taken back.
+#[track_caller]
+fn is_told_that_it_is_over(answer: &Message) {
+    assert_eq!(answer.status(), 403, "{}", answer.text());
+    assert!(
+        answer.text().contains("This door is over"),
+        "{}",
+        answer.text()
+    );
+    let taken = answer.field("set-cookie").unwrap();
+    assert!(taken.starts_with("ebbtide_door_app=; Max-Age=0"), "{taken}");
+}
+
+#[test]
+fn without_any_door_old_ones_are_over_and_nobody_becomes_a_user() {
+    let server = Server::named("web1");
+    let mut house = House::new(&[server.address]);
+    let until = clock().moment.plus(Millis(600_000));
+    let place = (PoolKey(0), ServerKey(0));
+    let old = Door::new(keys(7), place, until, false, "ann".into());
+    let old = format!("ebbtide_door_app={}", old.cookie_text());
+    let mut browser = house.client();
+    for cookies in [
+        old.clone(),
+        format!("theme=dark; {old}"),
+        format!("{old}; theme=dark"),
+        format!("ebbtide_app=x; {old}"),
+        "ebbtide_door_app=forged".to_owned(),
+        "ebbtide_door_app=".to_owned(),
+    ] {
+        is_told_that_it_is_over(&browser.get("/work", &cookies));
+    }
+    is_told_that_it_is_over(&browser.get("/.ebbtide/door", &old));
+    is_told_that_it_is_over(&browser.get("/.ebbtide/door", ""));
+    is_told_that_it_is_over(&enter(&mut browser));
+    assert_eq!(house.live().len(), 0, "nobody is a user by that");
+    house.stand(0, MAINTENANCE);
+    is_told_that_it_is_over(&browser.get("/work", &old));
+    house.stand(0, common::READY);
+    assert_eq!(server.seen().len(), 0);
+    let user = browser.get("/work", "theme=dark");
+    assert_eq!(user.text(), "web1");
+    let token = user.cookie();
+    is_told_that_it_is_over(&browser.get("/work", &format!("{token}; {old}")));
+    assert_eq!(browser.get("/work", &token).text(), "web1");
+    assert_eq!(house.pool_sum(|slot| &slot.doors_refused), 11);
+}
+
+#[test]
+fn an_address_that_is_none_takes_nobodys_door() {
+    let server = Server::named("web1");
+    let mut house = House::new(&[server.address]);
+    let (mut operator, cookie, _) = inside(&mut house, false);
+    let refused = operator.get("/.ebbtide/enter?key=1", &cookie);
+    assert_eq!(refused.status(), 403);
+    assert_eq!(refused.field("set-cookie"), None, "the other door is open");
+    assert_eq!(operator.get("/work", &cookie).text(), "web1");
+    let two = format!("ebbtide_door_app=of-another-path; {cookie}");
+    assert_eq!(operator.get("/work", &two).text(), "web1");
+}
+
+#[test]
+fn a_pool_for_operators_says_so_to_strangers() {
+    let server = Server::named("web1");
+    let mut house = House::with(&[server.address], |pool| {
+        pool.balance = ebbtide_core::Balance::DoorOnly;
+        pool.contact = Some("Operations, ext. 4455".into());
+    });
+    house.stand(0, DOOR_ONLY);
+    let mut stranger = house.client();
+    let mut ask = |fields: &str| {
+        stranger.send(format!("GET /work HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        let answer = stranger.answer();
+        assert_eq!(answer.status(), 403, "{}", answer.text());
+        assert_eq!(answer.field("retry-after"), None);
+        assert_eq!(answer.field("cache-control"), Some("no-store"));
+        assert!(!answer.text().contains("refresh"), "it does not open");
+        answer.text()
+    };
+    for (language, words) in [
+        ("en", "for operators only"),
+        ("de", "nur für"),
+        ("fr", "réservé"),
+        ("es", "reservado"),
+        ("ja", "専用"),
+        ("zh", "仅供"),
+    ] {
+        let html = ask(&format!("Accept-Language: {language}\r\n"));
+        assert!(
+            html.contains(words) && html.contains("ext. 4455"),
+            "{language}: {html}"
+        );
+        assert!(!html.contains("<script"), "{html}");
+    }
+    let json = ask("Accept: application/json\r\n");
+    assert!(json.contains("\"status\":403"), "{json}");
+    assert!(json.contains("\"reason\":\"operators-only\""), "{json}");
+    assert!(json.contains("\"retry_after\":null"), "{json}");
+    let plain = ask("Accept: text/plain\r\n");
+    assert!(plain.contains("for operators only"), "{plain}");
+    assert_eq!(house.pool_sum(|slot| &slot.refused_unavailable), 0);
 }
 
 #[test]
@@ -263,8 +376,4 @@ fn only_an_administrators_door_says_so() {
     user.send("GET / HTTP/1.1\r\nHost: a\r\nx-admin-session: 1\r\n\r\n");
     assert_eq!(user.answer().status(), 200);
     assert_eq!(said(&server.log.lock().unwrap()[0]), [""; 0]);
-    assert_eq!(
-        house.client().get("/.ebbtide/enter?key=1", "").status(),
-        404
-    );
 }

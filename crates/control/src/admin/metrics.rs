@@ -107,9 +107,9 @@ static FAMILIES: &[Family] = &[
     gauge("server_intent", "pool, server, intent", "1 for what the operator wants of the server", |s| s.of_labels("intent", |server| server.intent.label)),
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
     counter("pool_requests", "pool", "Requests that came in; connections, of a TCP pool", |s| s.of_pools(&[("", |slot| &slot.requests)])),
-    counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, or the pool is closed", |s| s.of_pools(&[
+    counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, the pool is closed, or for operators only", |s| s.of_pools(&[
         ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
-        ("closed", |slot| &slot.refused_closed),
+        ("closed", |slot| &slot.refused_closed), ("operators-only", |slot| &slot.refused_operators_only),
     ])),
     counter("pool_gateway_errors", "pool", "Answers that Ebbtide gave for a server that failed (502 and 504)", |s| s.of_pools(&[("", |slot| &slot.gateway_errors)])),
     counter("pool_tokens_refused", "pool, reason", "Session tokens that were not honoured, by reason", |s| s.of_pools(&[

@@ -13,15 +13,15 @@ mod thread;
 use database::{Change, Database};
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
-    AuditEntry, Now, PoolIntentRecord, Restored, RestoredServer, ServerName, ServerOverride,
-    SessionId, TokenSecrets, Versions, WallTime, Write,
+    AuditEntry, DoorId, DoorRecord, Now, PoolIntentRecord, Restored, RestoredServer, ServerName,
+    ServerOverride, SessionId, TokenSecrets, Versions, WallTime, Write,
 };
 pub use error::{StoreError, StoreErrorKind};
 pub use redb::StorageBackend;
 use redb::backends::FileBackend;
 use rows::{
-    AuditRow, EndedRow, IntentRow, LiveRow, OperatorRow, OverrideRow, PoolIntentRow, SecretsRow,
-    VersionsRow,
+    AuditRow, DoorRow, EndedRow, IntentRow, LiveRow, OperatorRow, OverrideRow, PoolIntentRow,
+    SecretsRow, VersionsRow,
 };
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -48,6 +48,7 @@ const EPOCH: &str = "epoch/";
 const LIVE: &str = "live/";
 const OVERRIDE: &str = "override/";
 const ENDED: &str = "ended/";
+const DOOR: &str = "door/";
 const AUDIT: &str = "audit/";
 const OPERATOR: &str = "operator/";
 
@@ -146,6 +147,7 @@ impl Store {
             pools: self.restore_pools()?,
             versions: self.restore_versions()?,
             ended_sessions: self.restore_ended(now.wall)?,
+            doors: self.restore_doors()?,
             first_start: self.database.get(SECRETS_KEY)?.is_none(),
             token_secrets: self.restore_secrets()?,
         })
@@ -201,6 +203,17 @@ impl Store {
             self.database.commit(&expired)?;
         }
         Ok(ended)
+    }
+
+    fn restore_doors(&mut self) -> Result<Vec<(DoorId, DoorRecord)>, StoreError> {
+        let rows = self.rows::<DoorRow>(DOOR)?.into_iter();
+        rows.map(|(key, row)| {
+            let id = DoorId::from_text(&key[DOOR.len()..]);
+            let record = row.into_record();
+            id.zip(record)
+                .ok_or_else(|| damaged(&self.path, &key, "it names no door or server"))
+        })
+        .collect()
     }
 
     fn restore_secrets(&mut self) -> Result<TokenSecrets, StoreError> {
@@ -369,6 +382,10 @@ fn change(write: &Write) -> Change {
                 until: Timestamp(until.0),
             };
             (format!("{ENDED}{id}"), Some(json(&row)))
+        }
+        Write::Door(id, record) => {
+            let row = record.as_ref().map(DoorRow::from);
+            (format!("{DOOR}{id}"), row.as_ref().map(json))
         }
         Write::TokenSecrets(secrets) => {
             (SECRETS_KEY.into(), Some(json(&SecretsRow::from(secrets))))

@@ -3,9 +3,9 @@
 
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
-    Actor, AuditEntry, BlockNew, Closure, IntentRecord, Millis, Moment, PoolIntentRecord,
-    ServerConfig, ServerOverride, StoredIntent, StoredPoolIntent, TokenSecrets, VersionBefore,
-    VersionPage, Versions, WallTime,
+    Actor, AuditEntry, BlockNew, Closure, DoorRecord, IntentRecord, Millis, Moment,
+    PoolIntentRecord, ServerConfig, ServerName, ServerOverride, StoredIntent, StoredPoolIntent,
+    TokenSecrets, VersionBefore, VersionPage, Versions, WallTime,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -330,6 +330,32 @@ impl From<OverrideRow> for ServerOverride {
 pub(super) struct EndedRow {
     pub server: String,
     pub until: Timestamp,
+}
+
+/// `door/{number}`
+#[derive(Serialize, Deserialize)]
+pub(super) struct DoorRow {
+    server: String,
+    by: String,
+}
+
+impl From<&DoorRecord> for DoorRow {
+    fn from(record: &DoorRecord) -> Self {
+        Self {
+            server: record.server.to_string(),
+            by: record.by.clone(),
+        }
+    }
+}
+
+impl DoorRow {
+    /// `None` if it names no server.
+    pub fn into_record(self) -> Option<DoorRecord> {
+        Some(DoorRecord {
+            server: ServerName::parse(&self.server)?,
+            by: self.by,
+        })
+    }
 }
 
 /// `secret/token`

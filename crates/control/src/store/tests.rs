@@ -143,6 +143,22 @@ fn every_kind_of_write_is_given_back() {
 }
 
 #[test]
+fn doors_that_were_open_are_given_back() {
+    let scratch = Scratch::new();
+    let door = DoorRecord {
+        server: web(1),
+        by: "ann".into(),
+    };
+    let mut store = Store::open(&scratch.0).unwrap();
+    let opened = [7, 8].map(|id| Write::Door(DoorId(id), Some(door.clone())));
+    store.write(&opened).unwrap();
+    store.write(&[Write::Door(DoorId(8), None)]).unwrap();
+    drop(store);
+    let restored = Store::open(&scratch.0).unwrap().restore(now(0)).unwrap();
+    assert_eq!(restored.doors, [(DoorId(7), door)]);
+}
+
+#[test]
 fn token_secrets_are_made_once() {
     let scratch = Scratch::new();
     let first = Store::open(&scratch.0).unwrap().restore(now(0)).unwrap();

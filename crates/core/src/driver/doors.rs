@@ -6,8 +6,8 @@ use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
 use crate::driver::state::State;
 use crate::name::ServerName;
-use crate::record::{AuditEntry, Write};
-use crate::time::{Millis, Now};
+use crate::record::{AuditEntry, DoorRecord, Write};
+use crate::time::{Millis, Now, WallTime};
 use std::sync::Arc;
 
 /// The shortest and the longest time that a door may be open.
@@ -54,7 +54,10 @@ impl Planner<'_> {
         let text = format!("door {} to {name} is open for {lasting}{admin}", keys.id);
         let change = Change::Node(NodeEdit::OpenDoor(Arc::new(door)));
         let target = name.to_string();
-        let mut plan = self.plan("door open", target, change, Vec::new(), text, false);
+        let by = self.actor.who.clone();
+        let record = DoorRecord { server: name, by };
+        let writes = vec![Write::Door(keys.id, Some(record))];
+        let mut plan = self.plan("door open", target, change, writes, text, false);
         plan.answer.deadline = Some(self.now.wall_at(until));
         Ok(plan)
     }
@@ -70,7 +73,8 @@ impl Planner<'_> {
         let target = name.map_or_else(|| "-".to_owned(), ToString::to_string);
         let text = format!("door {id} to {target} is closed");
         let change = Change::Node(NodeEdit::CloseDoor(id));
-        Ok(self.plan("door close", target, change, Vec::new(), text, false))
+        let writes = vec![Write::Door(id, None)];
+        Ok(self.plan("door close", target, change, writes, text, false))
     }
 }
 
@@ -78,26 +82,48 @@ impl State {
     /// Ends doors whose time is over; returns the audit lines of what happened at doors since.
     pub fn watch_doors(&self, now: Now) -> Vec<Write> {
         self.doors.expire(now);
-        let notes = self.doors.take_notes().into_iter();
-        let lines = notes.map(|note| {
-            let name = self.name_of(note.server);
-            let from = note.client.map(|client| client.to_string());
-            Write::Audit(AuditEntry {
-                at: note.at,
-                actor: Actor {
-                    who: match from {
-                        Some(_) => format!("door of {}", note.door.by),
-                        None => "ebbtide".to_owned(),
-                    },
-                    from: from.unwrap_or_else(|| "itself".to_owned()),
+        let mut writes = Vec::new();
+        for note in self.doors.take_notes() {
+            let id = note.door.id();
+            if !note.door.is_open(now.moment) {
+                writes.push(Write::Door(id, None));
+            }
+            let actor = match note.client {
+                Some(client) => Actor {
+                    who: format!("door of {}", note.door.by),
+                    from: client.to_string(),
                     reason: None,
                 },
-                action: "door".into(),
-                target: name.map_or_else(|| "-".to_owned(), ToString::to_string),
-                outcome: format!("door {} {}", note.door.id(), note.what),
-                forced: false,
-            })
-        });
-        lines.collect()
+                None => Actor::ebbtide(),
+            };
+            let name = self.name_of(note.server);
+            let target = name.map_or_else(|| "-".to_owned(), ToString::to_string);
+            let outcome = format!("door {id} {}", note.what);
+            writes.push(line(note.at, actor, target, outcome));
+        }
+        writes
     }
+}
+
+/// What is stored of doors that were open when the program ended: that they are over.
+pub(super) fn over_by_restart(doors: Vec<(DoorId, DoorRecord)>, now: Now) -> Vec<Write> {
+    let told = doors
+        .into_iter()
+        .flat_map(|(id, DoorRecord { server, by })| {
+            let outcome = format!("door {id} of {by} is over: Ebbtide was started again");
+            let line = line(now.wall, Actor::ebbtide(), server.to_string(), outcome);
+            [Write::Door(id, None), line]
+        });
+    told.collect()
+}
+
+fn line(at: WallTime, actor: Actor, target: String, outcome: String) -> Write {
+    Write::Audit(AuditEntry {
+        at,
+        actor,
+        action: "door".into(),
+        target,
+        outcome,
+        forced: false,
+    })
 }

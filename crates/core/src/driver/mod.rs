@@ -163,9 +163,11 @@ impl Driver {
         now: Now,
     ) -> Self {
         let ended_sessions = std::mem::take(&mut restored.ended_sessions);
+        let doors = std::mem::take(&mut restored.doors);
         let mut state = State::new(config, restored, sessions, boot, workers, now);
         let mut outputs = Vec::new();
-        let unsaved = state.take_up(ended_sessions, now, &mut outputs);
+        let mut unsaved = state.take_up(ended_sessions, now, &mut outputs);
+        unsaved.extend(doors::over_by_restart(doors, now));
         Self {
             state,
             acknowledged: vec![0; workers],
@@ -245,13 +247,17 @@ impl Driver {
             let command = match self.queue.pop_front() {
                 None if self.unsaved.is_empty() || now.moment < self.store_again_at => return,
                 None => None,
-                Some((id, actor, command)) => match self.state.plan(&actor, command, now) {
-                    Ok(plan) => Some((id, plan)),
-                    Err(refusal) => {
-                        self.refuse(id, refusal);
-                        continue;
+                Some((id, actor, command)) => {
+                    // What happened at doors before this is decided comes before it in the log.
+                    self.unsaved.extend(self.state.watch_doors(now));
+                    match self.state.plan(&actor, command, now) {
+                        Ok(plan) => Some((id, plan)),
+                        Err(refusal) => {
+                            self.refuse(id, refusal);
+                            continue;
+                        }
                     }
-                },
+                }
             };
             let mut writes = self.unsaved.clone();
             if let Some((_, plan)) = &command {

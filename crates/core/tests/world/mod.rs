@@ -188,6 +188,12 @@ impl World {
                 Write::EndedSession { id, server, .. } => {
                     restored.ended_sessions.push((*id, server.clone()));
                 }
+                Write::Door(id, record) => {
+                    restored.doors.retain(|(known, _)| known != id);
+                    restored
+                        .doors
+                        .extend(record.clone().map(|record| (*id, record)));
+                }
                 Write::TokenSecrets(secrets) => restored.token_secrets = secrets.clone(),
                 Write::Audit(_) => {}
             }

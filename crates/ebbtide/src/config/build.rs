@@ -181,6 +181,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
         if let Some(minimum) = minimum.as_ref().filter(|read| read.written) {
             check_minimum(&pool, minimum, servers.len());
         }
+        let user = user(&pool.section("user"));
         let config = PoolConfig {
             protocol,
             tcp: tcp(&pool),
@@ -195,11 +196,11 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
                 .writes("upgrade")
                 .then(|| upgrade(&pool.section("upgrade"))),
             gate: gate(&pool),
-            user: user(&pool.section("user")),
+            door: door(&pool.section("door"), user.as_ref()),
+            user,
             logout_call: pool
                 .writes("logout_call")
                 .then(|| logout_call(&pool.section("logout_call"))),
-            door: door(&pool.section("door")),
             servers,
             name,
         };

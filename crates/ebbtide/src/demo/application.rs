@@ -19,6 +19,8 @@ use tokio::time::{Instant, interval};
 pub const LOGIN_COOKIE: &str = "demo_login";
 /// The application's cookie with the user's name, from which Ebbtide knows it.
 pub const USER_COOKIE: &str = "demo_user";
+/// The field by which it knows an administrator; the demo's pool takes it from everybody else.
+pub const ADMIN_FIELD: &str = "X-Admin-Session";
 /// The application forgets a login after this; the demo's pool has the same as `reuse`.
 pub const LOGIN_LIFE: Duration = Duration::from_secs(120);
 /// Logins that fit into its memory, as its health page tells.
@@ -105,10 +107,14 @@ async fn page(State(application): State<Application>, headers: HeaderMap) -> Htm
                  <input name=\"user\" value=\"you\" maxlength=\"40\"> <button>Log in</button></form>"
             .to_owned(),
     };
+    let admin = match headers.contains_key(ADMIN_FIELD) {
+        true => "<p>You came through a door, <b>as an administrator</b>.</p>",
+        false => "",
+    };
     Html(
         PAGE.replace("{name}", application.name)
             .replace("{colour}", application.colour)
-            .replace("{body}", &body),
+            .replace("{body}", &format!("{admin}{body}")),
     )
 }
 

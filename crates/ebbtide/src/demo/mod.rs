@@ -15,7 +15,7 @@ use crate::signals::StopSignals;
 use crate::status_page::page;
 use crate::target::DEMO_DIRECTORY;
 use crate::view::{Line, Style, on_terminal};
-use application::{Application, LOGIN_LIFE, USER_COOKIE};
+use application::{ADMIN_FIELD, Application, LOGIN_LIFE, USER_COOKIE};
 use ebbtide_api::{Client, SOCKET_NAME};
 use ebbtide_core::Millis;
 use std::fs;
@@ -186,7 +186,10 @@ fn introduction(
             "ebbtide close demo --within 2m",
             "close the service: users are told, on your page too",
         ),
-        ("ebbtide door demo/blue", "your own way in, closed or not"),
+        (
+            "ebbtide door demo/blue --as-admin",
+            "your own way in, closed or not; the page says so",
+        ),
         ("ebbtide open demo", "open again"),
         (
             "ebbtide maintenance demo/gold",
@@ -230,6 +233,7 @@ contact = \"whoever started the demo\"
 logout = [\"/logout\"]
 logout_call = {{ path = \"/logout\", method = \"POST\" }}
 user = {{ cookie = \"{USER_COOKIE}\" }}
+door = {{ admin_field = \"{ADMIN_FIELD}: 1\" }}
 sticky = {{ reuse = \"{}s\", active = \"10s\" }}
 health = {{ path = \"/health\", expect = \"ACTIVE\", every = \"1s\" }}
 

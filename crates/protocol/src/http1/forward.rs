@@ -4,6 +4,7 @@
 //! understood, and what a client says of how it came is replaced by what is known.
 
 use std::io::Write;
+use std::iter;
 use std::net::{IpAddr, SocketAddr};
 
 use super::field::{FieldKind, is_named};
@@ -27,8 +28,9 @@ pub struct Forwarding<'a> {
     pub via: &'a str,
     /// The name of the token cookie, which the server does not see; empty if there is none.
     pub token_cookie: &'a [u8],
-    /// The name of the door cookie, which the server does not see either.
-    pub door_cookie: &'a [u8],
+    /// What the names of doors' cookies begin with: no server sees one, whichever pool it is for.
+    /// Empty if there are none.
+    pub door_cookies: &'a [u8],
     /// Keep the connection to the server for more requests?
     pub keep_alive_upstream: bool,
     /// Pass the wish to upgrade on.
@@ -79,7 +81,7 @@ pub fn write_request(out: &mut Vec<u8>, buf: &[u8], head: &RequestHead, f: &Forw
             FieldKind::Other | FieldKind::SetCookie | FieldKind::Cookie
                 if is_named(buf, &head.connection, field.name) => {}
             FieldKind::Other | FieldKind::SetCookie => put_field(out, name, value),
-            FieldKind::Cookie => put_cookies(out, name, value, [f.token_cookie, f.door_cookie]),
+            FieldKind::Cookie => put_cookies(out, name, value, f),
             _ => {}
         }
     }
@@ -186,9 +188,15 @@ fn put_via(out: &mut Vec<u8>, version: Version, via: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Writes a `Cookie` field without the cookies `ours`; nothing if no other is left.
-fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], ours: [&[u8]; 2]) {
-    let is_ours = |pair: &[u8]| ours.iter().any(|name| is_cookie(pair, name));
+/// Writes a `Cookie` field without the cookies that are ours; nothing if no other is left.
+fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], f: &Forwarding<'_>) {
+    let (token, doors) = (f.token_cookie, f.door_cookies);
+    let is_ours = |pair: &[u8]| {
+        named(pair).is_some_and(|(own, _)| {
+            let is_token = !own.is_empty() && own == token;
+            is_token || (!doors.is_empty() && own.starts_with(doors))
+        })
+    };
     if !pairs(value).any(is_ours) {
         return put_field(out, name, value);
     }
@@ -206,36 +214,48 @@ fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], ours: [&[u8]; 2]) {
 
 /// The parts of a `Cookie` or `Set-Cookie` value.
 fn pairs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|byte| *byte == b';')
-        .map(trim)
-        .filter(|pair| !pair.is_empty())
+    let ends = memchr::memchr_iter(b';', value).chain(iter::once(value.len()));
+    let pairs = ends.scan(0, |start, end| {
+        let from = std::mem::replace(start, end + 1);
+        Some(trim(&value[from..end]))
+    });
+    pairs.filter(|pair| !pair.is_empty())
 }
 
-/// The value in the pair `name=value`, if that is its name.
-fn cookie_value<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+/// The name and the value of the pair `name=value`.
+fn named(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let equals = memchr::memchr(b'=', pair)?;
-    let same = !name.is_empty() && trim(&pair[..equals]) == name;
-    same.then(|| trim(&pair[equals + 1..]))
+    Some((trim(&pair[..equals]), trim(&pair[equals + 1..])))
 }
 
 fn is_cookie(pair: &[u8], name: &[u8]) -> bool {
-    cookie_value(pair, name).is_some()
+    !name.is_empty() && named(pair).is_some_and(|(own, _)| own == name)
 }
 
 /// Every value of the cookie `name`, across all `Cookie` fields.
 pub fn cookie<'a>(
     buf: &'a [u8],
-    head: &RequestHead,
-    name: &[u8],
+    head: &'a RequestHead,
+    name: &'a [u8],
 ) -> impl Iterator<Item = &'a [u8]> {
-    let cookies = head
-        .fields
-        .iter()
-        .filter(|field| field.kind == FieldKind::Cookie);
-    cookies
+    cookies(buf, head, [name]).map(|(_, value)| value)
+}
+
+/// The same of several cookies in one look: each value with the place of its name in `names`.
+pub fn cookies<'a, const N: usize>(
+    buf: &'a [u8],
+    head: &'a RequestHead,
+    names: [&'a [u8]; N],
+) -> impl Iterator<Item = (usize, &'a [u8])> {
+    let fields = head.fields.iter();
+    fields
+        .filter(|field| field.kind == FieldKind::Cookie)
         .flat_map(|field| pairs(field.value.of(buf)))
-        .filter_map(move |pair| cookie_value(pair, name))
+        .filter_map(move |pair| {
+            let (own, value) = named(pair)?;
+            let place = names.iter().position(|name| *name == own)?;
+            (!own.is_empty()).then_some((place, value))
+        })
 }
 
 /// Writes the head of a response for a client. Returns the framing of the body that must follow:

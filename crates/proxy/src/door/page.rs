@@ -7,7 +7,11 @@ use std::fmt::Write;
 
 /// Shown by browsers as it stands, never within another page, and it loads nothing.
 const GUARD: &str = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
-                     base-uri 'none'; frame-ancestors 'none'\r\nReferrer-Policy: same-origin\r\n";
+                     base-uri 'none'; frame-ancestors 'none'\r\n";
+/// An address that was asked for may still open a door: it is told to nobody.
+const TELL_NOBODY: &str = "Referrer-Policy: no-referrer\r\n";
+/// The forms of the door's page must say where they come from.
+const TELL_US: &str = "Referrer-Policy: same-origin\r\n";
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--line:#8884;--soft:#8881;--key:#0b6bcb}\
@@ -37,10 +41,6 @@ pub(crate) struct Message<'a> {
 /// Why nobody comes in here, for whoever tried.
 pub(crate) fn of_refusal(refusal: DoorRefusal) -> Message<'static> {
     let (title, text) = match refusal {
-        DoorRefusal::Unknown => (
-            "No such door",
-            "This address leads nowhere: it was copied wrongly, or Ebbtide was started again since.",
-        ),
         DoorRefusal::OtherPool => (
             "Another pool's door",
             "This door leads into another pool and is worth nothing here.",
@@ -50,10 +50,11 @@ pub(crate) fn of_refusal(refusal: DoorRefusal) -> Message<'static> {
             "Each address of a door works once, in one browser. If that was not you, tell whoever \
              opened the door; otherwise open another one.",
         ),
-        DoorRefusal::Over => (
-            "This door is closed",
-            "Its time was up, or it was closed. Open another one to go on; after the next request \
-             this browser is a user's again.",
+        DoorRefusal::Unknown | DoorRefusal::Over => (
+            "This door is over",
+            "Its time was up, it was closed, or Ebbtide was started again; or its address was copied \
+             wrongly. Open another one to go on: without a door, this browser is a user's from its \
+             next request on.",
         ),
     };
     Message {
@@ -91,7 +92,7 @@ impl Message<'_> {
             ),
             Format::Plain => ("text/plain; charset=utf-8", format!("{title}\n\n{text}\n")),
         };
-        let fields = format!("{GUARD}{}", self.fields);
+        let fields = format!("{GUARD}{TELL_NOBODY}{}", self.fields);
         pages::write_answer(out, self.status, (media_type, &fields), &body, envelope)
     }
 }
@@ -152,7 +153,8 @@ pub(crate) fn write_door(
     );
     let body = html(&format!("Door: {}", pool.config.name), &content);
     let media_type = "text/html; charset=utf-8";
-    pages::write_answer(out, 200, (media_type, GUARD), &body, envelope)
+    let fields = format!("{GUARD}{TELL_US}");
+    pages::write_answer(out, 200, (media_type, &fields), &body, envelope)
 }
 
 fn put_server(content: &mut String, server: &ServerView, is_here: bool, form: &str) {

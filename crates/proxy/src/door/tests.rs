@@ -9,22 +9,6 @@ fn head(text: &str) -> RequestHead {
 }
 
 #[test]
-fn only_the_paths_of_doors_are_theirs() {
-    let path = |target: &str| DoorPath::of(target.as_bytes(), "/.ebbtide");
-    assert_eq!(path("/.ebbtide/enter?key=1"), Some(DoorPath::Enter));
-    assert_eq!(path("/.ebbtide/door"), Some(DoorPath::Page));
-    for other in [
-        "/",
-        "/enter",
-        "/.ebbtide/doors",
-        "/.ebbtide/enter/",
-        "/.ebbtidex/door",
-    ] {
-        assert_eq!(path(other), None, "{other}");
-    }
-}
-
-#[test]
 fn a_field_is_taken_however_it_is_written() {
     let text = "GET / HTTP/1.1\r\nHost: a\r\nx-admin_session: 1\r\nX-Admin-Session: 2\r\nX-Admin: 3\r\n\r\n";
     let mut head = head(text);
@@ -42,7 +26,7 @@ fn a_field_is_taken_however_it_is_written() {
 fn forms_of_other_sites_are_not_ours() {
     let own = |fields: &str| {
         let text = format!("POST / HTTP/1.1\r\nHost: a:80\r\nContent-Length: 0\r\n{fields}\r\n");
-        is_own_form(text.as_bytes(), &head(&text))
+        is_own_form(text.as_bytes(), &head(&text), false)
     };
     assert!(own(""));
     assert!(own("Origin: http://a:80\r\n"));
@@ -58,6 +42,10 @@ fn forms_of_other_sites_are_not_ours() {
     ] {
         assert!(!own(wrong), "{wrong}");
     }
+    let in_front = "Origin: https://app.example\r\nX-Forwarded-Host: app.example\r\n";
+    assert!(!own(in_front), "anybody may say so");
+    let text = format!("POST / HTTP/1.1\r\nHost: a:80\r\nContent-Length: 0\r\n{in_front}\r\n");
+    assert!(is_own_form(text.as_bytes(), &head(&text), true));
 }
 
 #[test]

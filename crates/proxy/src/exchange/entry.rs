@@ -61,7 +61,7 @@ impl Exchange<'_> {
         let free = gate::free_places(&asking);
         // Without a place there is still to be found out why: the pool may be closed by now.
         match free == 0 || ticket.is_next(free) {
-            true => self.place(true),
+            true => self.place(true).map(drop),
             false => Err(Refused::Full),
         }
     }
@@ -115,12 +115,13 @@ impl Exchange<'_> {
             head,
             now: self.connection.worker.now(),
             // Of a live session it would have been let in.
-            clears_cookie: refused == Refused::Closed && cookie(buf, head, token).next().is_some(),
+            clears_cookie: matches!(refused, Refused::Closed | Refused::OperatorsOnly)
+                && cookie(buf, head, token).next().is_some(),
             envelope: self.envelope(),
             nonce: nonce(),
         };
         self.report.bytes = gate::write(&mut self.scratch.to_client.bytes, &refusal) as u64;
-        self.report.status = 503;
+        self.report.status = refused.status();
         self.send_own().await
     }
 }

@@ -38,35 +38,38 @@ impl Through {
 }
 
 impl Exchange<'_> {
-    /// Answers what is asked of doors, and lets through whoever has entered one. `None`: the request
-    /// goes on; through a door, if [`Exchange::through`] says so.
-    pub(super) async fn at_door(&mut self) -> Option<Next> {
-        let buf = self.scratch.inbound.held();
-        let config = &self.routes.pool.config;
-        let target = self.scratch.request.target.of(buf);
-        if let Some(path) = DoorPath::of(target, &config.http.prefix) {
-            self.hides_query = true;
-            return Some(match path {
-                DoorPath::Enter => self.enter_door().await,
-                DoorPath::Page => self.door_page().await,
-            });
+    /// Answers what is asked of doors themselves.
+    pub(super) async fn answer_at_door(&mut self, path: DoorPath) -> Next {
+        self.hides_query = true;
+        match path {
+            DoorPath::Enter => self.enter_door().await,
+            DoorPath::Page => self.door_page().await,
         }
-        if door::is_reserved(target, config) {
-            return None;
-        }
-        match self.found_door()? {
+    }
+
+    /// Lets a request through the door whose cookie it shows, or answers it: that door is over, or
+    /// its server is gone.
+    pub(super) async fn enter_by_door(&mut self) -> Option<Next> {
+        match self.found_door() {
             Err(refusal) => Some(self.refuse_at_door(refusal).await),
             Ok(door) => self.go_through(door).await,
         }
     }
 
-    /// The door that the browser shows a cookie of.
-    fn found_door(&self) -> Option<Result<Arc<Door>, DoorRefusal>> {
+    /// The door that the browser shows a cookie of. There may be cookies of other paths or hosts with
+    /// that name.
+    fn found_door(&self) -> Result<Arc<Door>, DoorRefusal> {
         let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
-        let name = self.routes.door_cookie.as_bytes();
-        let shown = cookie(buf, head, name).next()?;
-        let pool = self.routes.pool.key;
-        Some(self.doors().find(pool, shown, self.client, self.began))
+        let (name, pool) = (self.routes.door_cookie.as_bytes(), self.routes.pool.key);
+        let find = |shown| self.doors().find(pool, shown, self.client, self.began);
+        let mut refusal = DoorRefusal::Unknown;
+        for found in cookie(buf, head, name).map(find) {
+            match found {
+                Ok(door) => return Ok(door),
+                Err(why) => refusal = why,
+            }
+        }
+        Err(refusal)
     }
 
     /// Uses the one-use key of the address.
@@ -102,11 +105,12 @@ impl Exchange<'_> {
 
     /// The holder's own page, and what its forms ask for.
     async fn door_page(&mut self) -> Next {
-        let door = match self.found_door().unwrap_or(Err(DoorRefusal::Unknown)) {
+        let door = match self.found_door() {
             Ok(door) => door,
             Err(refusal) => return self.refuse_at_door(refusal).await,
         };
         let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
+        let trusted = self.routes.pool.config.http.forwarded_trusted;
         match head.method.of(buf) {
             b"GET" | b"HEAD" => {
                 let envelope = self.envelope();
@@ -116,7 +120,7 @@ impl Exchange<'_> {
                 self.report.status = 200;
                 self.send_own().await
             }
-            b"POST" if door::is_own_form(buf, head) => self.take_form(door).await,
+            b"POST" if door::is_own_form(buf, head, trusted) => self.take_form(door).await,
             b"POST" => {
                 self.refuse_form("It came from another page than the door's own.")
                     .await
@@ -257,7 +261,8 @@ impl Exchange<'_> {
     async fn refuse_at_door(&mut self, refusal: DoorRefusal) -> Next {
         self.pool_slot().doors_refused.add(1);
         let mut message = of_refusal(refusal);
-        if refusal != DoorRefusal::Used {
+        // What is wrong with an address is no fault of the door that this browser may have entered.
+        if refusal != DoorRefusal::Used && self.found_door().is_err() {
             message.fields = self.cookie_away();
         }
         self.give_message(&message).await

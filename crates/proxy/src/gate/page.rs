@@ -50,7 +50,9 @@ struct Told<'a> {
 /// Writes the page with its head. Returns the length of its body.
 pub(crate) fn write(out: &mut Vec<u8>, refusal: &Refusal<'_>) -> usize {
     let told = refusal.told();
-    let mut extra = format!("Retry-After: {}\r\n", refusal.again_s());
+    let mut extra = refusal
+        .again_s()
+        .map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
     if refusal.clears_cookie {
         let cookie = &refusal.pool.config.sticky.cookie;
         extra += &format!("Set-Cookie: {cookie}=; Max-Age=0; HttpOnly; SameSite=Lax; Path=/\r\n");
@@ -71,7 +73,8 @@ pub(crate) fn write(out: &mut Vec<u8>, refusal: &Refusal<'_>) -> usize {
         (Format::Json, _) => refusal.json(&told),
     };
     let media_type = format.media_type();
-    pages::write_answer(out, 503, (media_type, &extra), &body, refusal.envelope)
+    let status = refusal.refused.status();
+    pages::write_answer(out, status, (media_type, &extra), &body, refusal.envelope)
 }
 
 impl Refusal<'_> {
@@ -87,7 +90,7 @@ impl Refusal<'_> {
         match self.refused {
             Refused::Closed => self.pool.pages.closed.as_deref(),
             Refused::Full => self.pool.pages.full.as_deref(),
-            Refused::Unavailable => None,
+            Refused::Unavailable | Refused::OperatorsOnly => None,
         }
     }
 
@@ -100,11 +103,12 @@ impl Refusal<'_> {
             Refused::Closed => (words.closed_title, words.closed_text),
             Refused::Full => (words.full_title, words.full_text),
             Refused::Unavailable => (words.unavailable_title, words.unavailable_text),
+            Refused::OperatorsOnly => (words.operators_title, words.operators_text),
         };
         let own = match self.refused {
             Refused::Closed => closure.and_then(|closure| closure.message.as_deref()),
             Refused::Full => config.gate.full_text.as_deref(),
-            Refused::Unavailable => None,
+            Refused::Unavailable | Refused::OperatorsOnly => None,
         };
         Told {
             words,
@@ -123,17 +127,19 @@ impl Refusal<'_> {
         }
     }
 
-    /// When to come again.
-    fn again_s(&self) -> u64 {
-        if self.refused != Refused::Closed {
-            return AGAIN_SOON_S;
+    /// When to come again, if that may help.
+    fn again_s(&self) -> Option<u64> {
+        match self.refused {
+            Refused::OperatorsOnly => return None,
+            Refused::Full | Refused::Unavailable => return Some(AGAIN_SOON_S),
+            Refused::Closed => {}
         }
         let closure = self.pool.intent.closure();
         let end = closure.and_then(|closure| closure.expected_end);
         let left = end.and_then(|end| end.0.checked_sub(self.now.wall.0));
-        left.map_or(AGAIN_S, |left| {
+        Some(left.map_or(AGAIN_S, |left| {
             left.div_ceil(1000).clamp(AGAIN_S_MIN, AGAIN_S_MAX)
-        })
+        }))
     }
 
     /// Whether the request can simply be made again, by reloading the page.
@@ -167,15 +173,27 @@ impl Refusal<'_> {
             false => format!("<dl>{rows}</dl>"),
         };
         let again = self.is_repeatable();
-        let by_itself = match again {
+        let opens = self.refused != Refused::OperatorsOnly;
+        let by_itself = match again && opens {
             true => format!(
                 "<noscript><meta http-equiv=\"refresh\" content=\"{AGAIN_SOON_S}\"></noscript>"
             ),
             false => String::new(),
         };
-        let below = match again {
-            true => words.refreshes,
-            false => words.not_processed,
+        let below = match (again, opens) {
+            (true, true) => words.refreshes,
+            (true, false) => "",
+            (false, _) => words.not_processed,
+        };
+        let onward = match opens {
+            true => format!(
+                "<script nonce=\"{nonce:032x}\" data-gate=\"{prefix}/gate\" \
+                 data-again=\"{repeats}\">{SCRIPT}</script>",
+                nonce = self.nonce,
+                prefix = escape(&self.pool.config.http.prefix),
+                repeats = if again { "yes" } else { "no" },
+            ),
+            false => String::new(),
         };
         // The operator may write in any language, and from right to left.
         let direction = if told.is_own { " dir=\"auto\"" } else { "" };
@@ -186,13 +204,10 @@ impl Refusal<'_> {
              <style nonce=\"{nonce:032x}\">{STYLE}</style></head>\n<body><main>{ICON}\
              <h1>{title}</h1>\n<p class=\"message\"{direction} tabindex=\"-1\">{message}</p>\n{list}\
              <p class=\"soft\" role=\"status\">{below}</p><a data-go-on hidden href=\"/\">{go_on}</a>\
-             </main>\n<script nonce=\"{nonce:032x}\" data-gate=\"{prefix}/gate\" data-again=\"{repeats}\">\
-             {SCRIPT}</script></body></html>\n",
+             </main>\n{onward}</body></html>\n",
             nonce = self.nonce,
             message = escape(told.message),
             go_on = words.go_on,
-            prefix = escape(&self.pool.config.http.prefix),
-            repeats = if again { "yes" } else { "no" },
         )
     }
 
@@ -201,16 +216,19 @@ impl Refusal<'_> {
             time.map_or_else(|| "null".into(), |time| json_string(&rfc3339(time)))
         };
         format!(
-            "{{\"status\":503,\"error\":{title},\"reason\":\"{reason}\",\"message\":{message},\
+            "{{\"status\":{status},\"error\":{title},\"reason\":\"{reason}\",\"message\":{message},\
              \"began\":{began},\"ends\":{ends},\"expected_end\":{expected_end},\
              \"retry_after\":{again},\"contact\":{contact}}}\n",
+            status = self.refused.status(),
             title = json_string(told.title),
             reason = self.refused.label(),
             message = json_string(told.message),
             began = time(told.began),
             ends = time(told.ends),
             expected_end = time(told.expected_end),
-            again = self.again_s(),
+            again = self
+                .again_s()
+                .map_or_else(|| "null".into(), |seconds| seconds.to_string()),
             contact = told.contact.map_or_else(|| "null".into(), json_string),
         )
     }

@@ -8,6 +8,7 @@
 mod closings;
 mod dice;
 mod disk;
+mod doors;
 mod judge;
 mod plan;
 mod shrink;

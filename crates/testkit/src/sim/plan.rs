@@ -3,6 +3,7 @@
 //! plays the others much as before; that is what makes a failing history short.
 
 use super::dice::Dice;
+use super::doors::{AtDoor, Opens};
 use ebbtide_core::{
     Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
     ServerName, UpgradeCheck,
@@ -19,6 +20,8 @@ pub(super) const PROBE_EVERY_MS: i64 = 1000;
 pub(super) const TAIL_MS: i64 = 16_000;
 /// Chooses which seeds close pools: not the first five that were kept (`sim/seeds.txt`).
 const CLOSINGS: u64 = 29;
+/// Chooses which seeds open doors: none of those that were kept before there were any.
+const DOORS: u64 = 606;
 const POOLS: [&str; 2] = ["app", "web"];
 
 /// The fixed part of a run.
@@ -28,6 +31,8 @@ pub(super) struct Setup {
     pub clients: usize,
     pub tick_ms: i64,
     pub length_ms: i64,
+    /// How long it goes on after that.
+    pub tail_ms: i64,
     pub balance: Balance,
     pub health: bool,
     pub max_sessions: Option<u32>,
@@ -66,6 +71,7 @@ pub(super) enum Action {
         pool: usize,
     },
     Operator(Order),
+    Door(AtDoor),
     Server(ServerName, Being),
     /// For so long, probes of this server come back late, or not at all.
     Probes {
@@ -118,6 +124,8 @@ pub(super) enum Order {
     Reload(File),
     Close(usize, Closes),
     Open(usize),
+    OpenDoor(Opens),
+    CloseDoor(usize),
 }
 
 /// How an operator closes a pool, or changes how it closes.
@@ -211,6 +219,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         clients: 3 + dice.below(6),
         tick_ms: dice.between(50, 100),
         length_ms: dice.between(20_000, 45_000),
+        tail_ms: TAIL_MS,
         balance: [
             Balance::LeastSessions,
             Balance::RoundRobin,
@@ -234,6 +243,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.operators();
     planner.faults();
     planner.closings(Dice::new(seed ^ CLOSINGS));
+    planner.doors(Dice::new(seed ^ DOORS));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..
@@ -255,12 +265,12 @@ impl Planner {
         self.actions.push(Planned { at, action });
     }
 
-    fn moment(&mut self) -> i64 {
+    pub fn moment(&mut self) -> i64 {
         let end = self.setup.length_ms;
         self.dice.between(100, end)
     }
 
-    fn server(&mut self) -> ServerName {
+    pub fn server(&mut self) -> ServerName {
         if self.dice.chance(70) {
             return self.focus.clone();
         }

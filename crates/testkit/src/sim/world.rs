@@ -3,9 +3,10 @@
 
 use super::dice::scramble;
 use super::disk::Disk;
+use super::doors::{Held, Passage};
 use super::judge::{Failure, Judge};
 use super::plan::{
-    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, TAIL_MS, pool_name,
+    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name,
 };
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
@@ -41,6 +42,7 @@ pub(super) struct World {
     disk: Disk,
     servers: BTreeMap<ServerName, Server>,
     pub clients: Vec<Client>,
+    pub doors: BTreeMap<usize, Held>,
     pub node: Option<Node>,
     pub life: u32,
     pub judge: Judge,
@@ -58,6 +60,7 @@ pub(super) struct Node {
     pub table: Arc<SessionTable>,
     pub workers: Vec<Worker>,
     pub exchanges: Vec<Exchange>,
+    pub passages: Vec<Passage>,
     sweep_next: usize,
     ticks: u64,
 }
@@ -120,6 +123,7 @@ impl World {
             disk: Disk::default(),
             servers: BTreeMap::new(),
             clients,
+            doors: BTreeMap::new(),
             node: None,
             life: 0,
             judge: Judge::default(),
@@ -139,7 +143,7 @@ impl World {
 
     /// Plays the plan to its end, or to the first broken promise; returns the steps taken.
     pub fn run(&mut self) -> Result<u64, Failure> {
-        let end = self.setup.length_ms + TAIL_MS;
+        let end = self.setup.length_ms + self.setup.tail_ms;
         let mut steps = 0;
         while let Some(((at, _), happening)) = self.queue.pop_first() {
             if at > end {
@@ -286,6 +290,7 @@ impl World {
             Action::Request { .. } => self.request(index),
             Action::Logout { client, pool } => self.log_out(client, pool),
             Action::Operator(order) => self.operate(order),
+            Action::Door(deed) => self.at_door(index, deed),
             Action::Server(server, being) => self.servers.entry(server).or_default().being = being,
             Action::Probes {
                 server,
@@ -385,6 +390,7 @@ impl World {
             table,
             workers: (0..self.setup.workers).map(|_| Worker::new(at)).collect(),
             exchanges: Vec::new(),
+            passages: Vec::new(),
             sweep_next: 0,
             ticks: 0,
         });
@@ -416,6 +422,7 @@ impl World {
             self.cut(|exchange, _| exchange.is_over());
         }
         self.judge_exchanges();
+        self.cut_behind_doors();
         if ticks.is_multiple_of(8) {
             self.observe();
         }
@@ -714,6 +721,8 @@ impl World {
             Order::Open(pool) => Command::Open {
                 pool: pool_name(pool).into(),
             },
+            Order::OpenDoor(opens) => self.open_door(opens),
+            Order::CloseDoor(door) => self.close_door(door)?,
         })
     }
 }

@@ -1,11 +1,12 @@
 //! What operators ask for, what is stored of it, and what they are answered.
 
+use super::doors::DoorWrites;
 use super::health::Verdict;
 use super::intents::{Countdown, SelfEnd, Want};
 use super::pools::PoolWant;
 use super::{DURABLE, GUARDED, Judge, ORDER};
 use ebbtide_core::{
-    Answer, Close, Command, IntentRecord, Now, PoolStatus, Refusal, RefusalKind, RequestId,
+    Answer, Close, Command, DoorId, IntentRecord, Now, PoolStatus, Refusal, RefusalKind, RequestId,
     ServerName, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
@@ -35,6 +36,8 @@ pub(super) enum Asks {
     Set(u32, Option<u32>),
     Rotate([u8; 32]),
     Pool(PoolAsks),
+    /// That a door is open, or over.
+    Door(DoorId, bool),
     Other,
 }
 
@@ -56,6 +59,7 @@ pub(super) struct Ticket {
     self_ends: Vec<ServerName>,
     /// Pools of which the end of a countdown is.
     pool_ends: Vec<String>,
+    pub doors: DoorWrites,
 }
 
 impl Asks {
@@ -100,10 +104,10 @@ impl Judge {
                 (None, Asks::Pool(asks), true)
             }
             Command::Open { .. } => (None, Asks::Pool(PoolAsks::default()), true),
-            Command::AddServer { .. }
-            | Command::OpenDoor { .. }
-            | Command::CloseDoor { .. }
-            | Command::Reload { .. } => (None, Asks::Other, true),
+            Command::OpenDoor { .. } | Command::CloseDoor { .. } => {
+                (None, self.door_asked(command), true)
+            }
+            Command::AddServer { .. } | Command::Reload { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.cloned(), asks);
         if let Command::AddServer { pool, server: new } = command {
@@ -139,7 +143,10 @@ impl Judge {
 
     /// The driver has decided on a command (or ended a drain) and wants it stored.
     pub fn persisting(&mut self, ticket: u64, writes: &[Write], snapshot: &Snapshot, now: Now) {
-        let mut known = Ticket::default();
+        let mut known = Ticket {
+            doors: self.doors_persisting(writes, now),
+            ..Ticket::default()
+        };
         for write in writes {
             match write {
                 Write::Audit(entry) => {
@@ -287,9 +294,11 @@ impl Judge {
     /// The driver is about to hear from the store; `may_be_there` tells whether the disk has
     /// any of the write.
     pub fn stored(&mut self, ticket: u64, well: bool, may_be_there: bool, at: i64) {
-        let Some(ticket) = self.tickets.remove(&ticket) else {
+        let Some(mut ticket) = self.tickets.remove(&ticket) else {
             return;
         };
+        let is_stored = (well || !may_be_there).then_some(well);
+        self.doors_stored(std::mem::take(&mut ticket.doors), is_stored);
         if well {
             for name in ticket.self_ends {
                 if let Some(end) = &mut self.server(&name).self_end {
@@ -337,6 +346,16 @@ impl Judge {
             return self.fail(ORDER, format!("request {} is answered twice", id.0));
         };
         request.answered = true;
+        if let Asks::Door(door, opens) = request.asks {
+            let done = match result {
+                Ok(_) => true,
+                Err(refusal) => refusal.kind == RefusalKind::Unacknowledged,
+            };
+            self.door_answered(door, opens, done, at);
+        }
+        let Some(request) = self.requests.get(&id) else {
+            return;
+        };
         match result {
             Ok(answer) => {
                 let stored = request.stored;
@@ -397,7 +416,7 @@ impl Judge {
             Asks::Live(live) => server.live = live,
             Asks::Set(weight, max) => server.set = Some((weight, max)),
             Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) => {}
-            Asks::Pool(_) | Asks::Other => {}
+            Asks::Pool(_) | Asks::Door(..) | Asks::Other => {}
         }
         if ends {
             self.all_over(&name, done.stored_at, at, super::DOORS);
@@ -452,6 +471,7 @@ impl Judge {
 
     /// The end of a run: whoever asked this node has been answered.
     pub fn finish(&mut self) {
+        self.doors_finish();
         let unsaved = self.servers.iter().find(|(_, server)| {
             let end = server.self_end.as_ref();
             end.is_some_and(|end| !end.saved && !end.unsure && !end.at_start)

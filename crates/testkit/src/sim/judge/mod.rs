@@ -3,6 +3,7 @@
 //! node's word is taken for nothing that matters.
 
 mod commands;
+mod doors;
 mod health;
 mod intents;
 mod notices;
@@ -10,7 +11,8 @@ mod pools;
 mod sessions;
 
 use commands::{Request, Ticket};
-use ebbtide_core::{Now, RequestId, ServerName, SessionId};
+use doors::{Door, DoorRows};
+use ebbtide_core::{DoorId, Now, RequestId, ServerName, SessionId};
 use health::Seen;
 use intents::{SelfEnd, Want};
 use pools::Pool;
@@ -46,6 +48,7 @@ pub(super) const DEADLINE: &str = "promise 3 (a deadline is a deadline)";
 pub(super) const DURABLE: &str = "promise 5 (an acknowledged intent is durable)";
 pub(super) const GUARDED: &str = "promise 6 (capacity is guarded)";
 pub(super) const DOORS: &str = "promise 8 (closed doors stay closed)";
+pub(super) const LEADS: &str = "an open door leads to its server, past the gate";
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
 pub(super) const ORDER: &str = "persist before publish before answer";
 pub(super) const HEALTH: &str = "a server is as its probes say";
@@ -66,6 +69,8 @@ pub(in crate::sim) struct Judge {
     sessions: BTreeMap<SessionId, Stay>,
     requests: BTreeMap<RequestId, Request>,
     tickets: BTreeMap<u64, Ticket>,
+    doors: BTreeMap<DoorId, Door>,
+    door_rows: DoorRows,
     /// What tokens were made with when it was last looked at.
     secret: Option<[u8; 32]>,
     /// The newest request that was decided on.
@@ -143,6 +148,7 @@ impl Judge {
         self.generation = 0;
         self.restarted = true;
         self.pools_start();
+        self.doors_start();
         for server in self.servers.values_mut() {
             server.was_present = std::mem::take(&mut server.present);
             server.seen = Seen::default();
@@ -155,7 +161,9 @@ impl Judge {
     }
 
     pub fn killed(&mut self) {
-        self.tickets.clear();
+        for ticket in std::mem::take(&mut self.tickets).into_values() {
+            self.doors_stored(ticket.doors, None);
+        }
         self.sessions_killed();
     }
 
