@@ -47,8 +47,16 @@ pub(super) struct DoorRows {
     started_at: i64,
 }
 
-/// What one write says of doors: of each whether it is open.
-pub(super) type DoorWrites = Vec<(DoorId, bool)>;
+/// What one write says of doors.
+pub(super) type DoorWrites = Vec<(DoorId, DoorWrite)>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DoorWrite {
+    Open,
+    Over,
+    /// The audit log is told that a restart has ended it.
+    Told,
+}
 
 impl Judge {
     /// An operator asks for a door, or for its end.
@@ -176,8 +184,14 @@ impl Judge {
         for write in writes {
             match write {
                 Write::Door(id, record) => {
-                    known.push((*id, record.is_some()));
-                    if let (Some(door), Some(_)) = (self.doors.get_mut(id), record) {
+                    let is_open = record.is_some();
+                    let said = if is_open {
+                        DoorWrite::Open
+                    } else {
+                        DoorWrite::Over
+                    };
+                    known.push((*id, said));
+                    if let Some(door) = self.doors.get_mut(id).filter(|_| is_open) {
                         door.until = Some(now.moment.plus(door.lasting));
                     }
                 }
@@ -186,9 +200,12 @@ impl Judge {
                     let rows = &self.door_rows;
                     let is_known =
                         |id: &DoorId| rows.untold.contains(id) || rows.unsure.contains(id);
-                    if !id.as_ref().is_some_and(is_known) {
-                        let text = format!("nothing was open, but it is told: {}", entry.outcome);
-                        self.fail(DURABLE, text);
+                    match id.filter(is_known) {
+                        Some(id) => known.push((id, DoorWrite::Told)),
+                        None => {
+                            let text = format!("nothing was open, but told: {}", entry.outcome);
+                            self.fail(DURABLE, text);
+                        }
                     }
                 }
                 _ => {}
@@ -200,20 +217,22 @@ impl Judge {
     /// What became of a write: stored (`Some(true)`), not stored, or nobody knows.
     pub(super) fn doors_stored(&mut self, writes: DoorWrites, is_stored: Option<bool>) {
         let rows = &mut self.door_rows;
-        for (id, is_open) in writes {
-            match is_stored {
-                None => {
+        for (id, said) in writes {
+            match (is_stored, said) {
+                (None, _) => {
                     rows.there.remove(&id);
                     rows.unsure.insert(id);
                 }
-                Some(false) => {}
-                Some(true) => {
+                (Some(false), _) => {}
+                (Some(true), DoorWrite::Open) => {
+                    rows.there.insert(id);
+                }
+                (Some(true), DoorWrite::Over) => {
                     rows.unsure.remove(&id);
+                    rows.there.remove(&id);
+                }
+                (Some(true), DoorWrite::Told) => {
                     rows.untold.remove(&id);
-                    match is_open {
-                        true => rows.there.insert(id),
-                        false => rows.there.remove(&id),
-                    };
                 }
             }
         }
