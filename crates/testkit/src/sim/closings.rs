@@ -54,7 +54,7 @@ impl Planner {
     }
 
     /// Plans an action; not so late that the run would be over before its answer.
-    fn plan(&mut self, at: i64, action: Action) {
+    pub(super) fn plan(&mut self, at: i64, action: Action) {
         self.add(at.min(self.setup.length_ms + TAIL_MS / 2), action);
     }
 

@@ -119,12 +119,12 @@ impl Planner {
         }
         if self.dice.chance(40) {
             let when = at + self.dice.between(0, spell);
-            self.add(when, Action::Operator(Order::CloseDoor(door)));
+            self.plan(when, Action::Operator(Order::CloseDoor(door)));
         }
         if self.dice.chance(30) {
             let when = at + self.dice.between(0, spell);
             let kill = self.kill();
-            self.add(when, kill);
+            self.plan(when, kill);
         }
     }
 
