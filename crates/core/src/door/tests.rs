@@ -96,8 +96,9 @@ fn a_closed_door_is_over_and_is_forgotten_in_the_end() {
     assert_eq!(refusal(found), Some(DoorRefusal::Over));
     assert_eq!(table.list(at(1).moment).len(), 0);
     table.expire(at(60 + 3599));
-    assert!(table.is_any());
+    assert_eq!(lock(&table.doors).len(), 1);
     table.expire(at(60 + 3600));
+    assert_eq!(lock(&table.doors).len(), 0);
 }
 
 #[test]
