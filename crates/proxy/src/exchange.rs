@@ -27,7 +27,7 @@ use crate::forward::{Failure, Forward, UploadState};
 use crate::pages::{self, Envelope, Format, Page, field};
 use crate::relay::Half;
 use crate::reserved::{self, Reserved, path_of};
-use crate::routing::{Asking, Placed, Refused, Way};
+use crate::routing::{Asking, Placed, Refused, Whose};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{DOOR_COOKIES, Routes, View};
 use crate::who;
@@ -306,8 +306,8 @@ impl<'a> Exchange<'a> {
         let placed = asking.place(buf, head, &mut remembered);
         self.connection.remembered = remembered;
         match placed? {
-            Way::Session(placed) => self.settle(placed, now),
-            Way::Door => return Ok(false),
+            Whose::User(placed) => self.settle(placed, now),
+            Whose::DoorHolder => return Ok(false),
         }
         Ok(true)
     }

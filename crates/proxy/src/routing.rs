@@ -47,12 +47,12 @@ pub(crate) struct Placed {
     pub moved: bool,
 }
 
-/// Where a request belongs.
-pub(crate) enum Way {
-    /// To a session's server.
-    Session(Placed),
+/// Whose a request is.
+pub(crate) enum Whose {
+    /// A user's, with a session.
+    User(Placed),
     /// It shows a door's cookie, whatever that is worth: it is no user's.
-    Door,
+    DoorHolder,
 }
 
 /// Why there is no server for a new session.
@@ -100,13 +100,13 @@ impl Asking<'_> {
         buf: &[u8],
         head: &RequestHead,
         remembered: &mut Option<Remembered>,
-    ) -> Result<Way, Refused> {
+    ) -> Result<Whose, Refused> {
         let Some(tokens) = self.tokens(buf, head) else {
-            return Ok(Way::Door);
+            return Ok(Whose::DoorHolder);
         };
         let Some(bound) = self.find(tokens, remembered) else {
             let (session, index) = self.begin(&[], None)?;
-            return Ok(Way::Session(Placed {
+            return Ok(Whose::User(Placed {
                 session,
                 index,
                 is_new: true,
@@ -115,7 +115,7 @@ impl Asking<'_> {
             }));
         };
         if self.serves_own(&self.routes.pool.servers[bound.index]) {
-            return Ok(Way::Session(Placed {
+            return Ok(Whose::User(Placed {
                 renew: self.is_stale(bound.renewed_s),
                 session: bound.session,
                 index: bound.index,
@@ -123,7 +123,7 @@ impl Asking<'_> {
                 moved: false,
             }));
         }
-        self.move_away(&bound.session, &[]).map(Way::Session)
+        self.move_away(&bound.session, &[]).map(Whose::User)
     }
 
     /// Whether a server serves the sessions it has. The driver ends a drain at its deadline; if the
