@@ -541,6 +541,8 @@ fn describe(write: &Write) -> String {
             format!("versions of {name} before: {}", versions.join(", "))
         }
         Write::Versions(name, None) => format!("versions of {name} forgotten"),
+        Write::Door(id, Some(_)) => format!("door {id} is open"),
+        Write::Door(id, None) => format!("door {id} forgotten"),
         Write::Epoch(name, epoch) => format!("{name} epoch {epoch}"),
         Write::LiveServer(name, Some(_)) => format!("{name} is live"),
         Write::LiveServer(name, None) => format!("{name} is gone"),

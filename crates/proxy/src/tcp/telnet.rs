@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(
             say(&mut telnet, first.clone(), 0, &["\r", "\nWelcome"]),
             "\r\n\r\n*** Your session on this server ends in 2 minutes, at \
-             Wed, 18 Nov 2026 10:08:40 GMT. Save your work.\r\n*** Upgrade\r\nWelcome"
+             Wed, 18 Nov 2026 11:08:40 GMT. Save your work.\r\n*** Upgrade\r\nWelcome"
         );
         assert_eq!(say(&mut telnet, first.clone(), 59_000, &["\r\n"]), "\r\n");
         let reminded = say(&mut telnet, first.clone(), 60_000, &["a"]);
