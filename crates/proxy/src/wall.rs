@@ -71,12 +71,12 @@ pub(crate) fn minute(time: WallTime) -> String {
     )
 }
 
-/// `Sun, 22 Nov 2026 17:11:21 GMT` (RFC 9110, 5.6.7), of the nearest second.
+/// `Sun, 22 Nov 2026 17:11:21 GMT` (RFC 9110, 5.6.7). What is left of the second is left out: nobody
+/// is told of an end that is later than it will be.
 pub(crate) fn http_date(time: WallTime) -> String {
-    let nearest = WallTime(time.0.saturating_add(500) / 1000 * 1000);
-    let at = Civil::of(nearest);
+    let at = Civil::of(time);
     // 1 January 1970 was a Thursday.
-    let weekday = WEEKDAYS[(nearest.0 / 86_400_000 % 7) as usize];
+    let weekday = WEEKDAYS[(time.0 / 86_400_000 % 7) as usize];
     format!(
         "{weekday}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
         at.day,
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(shown(951_782_399), "2000-02-28T23:59:59.042Z");
         assert_eq!(shown(951_868_799), "2000-02-29T23:59:59.042Z");
         assert_eq!(shown(1_795_367_481), "2026-11-22T17:11:21.042Z");
-        let field = http_date(WallTime(1_795_367_480_500));
+        let field = http_date(WallTime(1_795_367_481_999));
         assert_eq!(field, "Sun, 22 Nov 2026 17:11:21 GMT");
         let shown = minute(WallTime(1_795_367_481_000));
         assert_eq!(shown, "2026-11-22 17:11 UTC");

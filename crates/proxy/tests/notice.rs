@@ -5,7 +5,7 @@ mod common;
 use common::{House, Message, PATIENCE, Plan, Server, Wire, get, until};
 use ebbtide_core::{
     BlockNew, Closing, Closure, EndReason, Millis, Moment, Notice, NoticeKind, PoolIntent,
-    PoolView, Reason, Standing,
+    PoolView, Reason, Standing, WallTime,
 };
 use std::sync::Arc;
 
@@ -157,7 +157,14 @@ fn the_state_is_told_at_once_and_whenever_it_changes() {
     let ends = |text: &str| text.split(r#""ends":""#).nth(1).unwrap()[..19].to_owned();
     assert_eq!(ends(&told), ends(&asked), "the same deadline everywhere");
     house.publish(|_, pool| close(pool, in_seconds(1200), "Go"));
-    events.expect("state", &[r#""message":"Go""#]);
+    events.expect("state", &[r#""message":"Go""#, r#""expected_end":null"#]);
+    house.publish(|_, pool| {
+        close(pool, in_seconds(1200), "Go");
+        if let PoolIntent::Closing(closing) = &mut pool.intent {
+            closing.closure.expected_end = Some(WallTime(1_795_367_481_042));
+        }
+    });
+    events.expect("state", &[r#""expected_end":"2026-11-22T17:11:21.042Z""#]);
     house.publish(|_, pool| {
         pool.intent = PoolIntent::Open;
         for server in &mut pool.servers {
@@ -248,6 +255,39 @@ fn a_reminder_is_told_when_its_time_comes() {
     };
     // On a machine that was busy for two seconds the first event is the reminder.
     assert!(left() <= 60_000 || left() <= 60_000);
+}
+
+#[test]
+fn nobody_is_told_of_more_time_than_there_is() {
+    let (mut house, [cookie, _]) = two();
+    // In every part of a second.
+    for more in [1, 250, 499, 500, 501, 999] {
+        let deadline = common::clock().moment.plus(Millis(600_000 + more));
+        house.publish(|_, pool| close(pool, deadline, "now"));
+        let answer = house.client().get("/", &cookie);
+        let field = answer.field("ebbtide-session-ends").expect("the end");
+        let told = ask(&house, &cookie).text();
+        let part = |name: &str| {
+            let text = told
+                .split(&format!("\"{name}\":"))
+                .nth(1)
+                .expect("it is told");
+            text.split(',').next().unwrap().trim_matches('"').to_owned()
+        };
+        let (seconds, millis): (u64, u64) = (
+            part("seconds_left").parse().unwrap(),
+            part("milliseconds_left").parse().unwrap(),
+        );
+        assert!(
+            seconds * 1000 <= millis && millis < seconds * 1000 + 1000,
+            "{told}"
+        );
+        // The wall clock and the boot clock are read one after the other: a millisecond between them
+        // can be the one in which a second begins.
+        let ends = part("ends");
+        let is_edge = ends.contains(".000Z") || ends.contains(".001Z") || ends.contains(".999Z");
+        assert!(is_edge || field.contains(&ends[11..19]), "{field}, {ends}");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(crate) enum Life {
 pub(crate) struct Told {
     over: Option<EndReason>,
     pool: &'static str,
+    /// When a pool that closes or is closed will probably be open again.
+    expected_end: Option<WallTime>,
     notice: Option<Arc<Notice>>,
     /// The reminder that came last.
     reminder: Option<Millis>,
@@ -123,6 +125,7 @@ impl Told {
                 Life::None | Life::Live(_) => None,
             },
             pool: intent.label(),
+            expected_end: intent.closure().and_then(|closure| closure.expected_end),
             reminder: notice
                 .as_ref()
                 .and_then(|notice| notice.reminder(now.moment)),
@@ -171,7 +174,7 @@ impl Told {
             rfc3339(started)
         });
         format!(
-            "{{\"server\":{},\"since\":{},\"state\":\"{state}\",\"reason\":{},\"pool_state\":\"{}\",\"notice\":{}}}",
+            "{{\"server\":{},\"since\":{},\"state\":\"{state}\",\"reason\":{},\"pool_state\":\"{}\",\"notice\":{},\"expected_end\":{}}}",
             quoted(name),
             quoted(since),
             quoted(self.over.map(|reason| reason.label().to_owned())),
@@ -179,6 +182,7 @@ impl Told {
             self.notice
                 .as_ref()
                 .map_or_else(|| "null".to_owned(), |notice| self.notice_json(notice, now)),
+            quoted(self.expected_end.map(rfc3339)),
         )
     }
 
@@ -194,7 +198,7 @@ impl Told {
                 .as_deref()
                 .map_or_else(|| "null".to_owned(), json_string),
             rfc3339(now.wall_at(notice.deadline)),
-            left.0.div_ceil(1000),
+            left.0 / 1000,
             left.0,
             reminders.join(","),
             self.blocked,
