@@ -24,6 +24,8 @@ pub(super) struct Rewriting {
 #[derive(Default)]
 pub(super) struct PageEdit {
     pub insertion: Option<Box<Insertion>>,
+    /// Its head is that of a changed page.
+    is_changed: bool,
     policies: Vec<String>,
 }
 
@@ -34,7 +36,7 @@ impl PageEdit {
         let mut fields: Vec<(&str, &[u8])> = policies
             .map(|policy| ("Content-Security-Policy", policy.as_bytes()))
             .collect();
-        if self.insertion.is_some() {
+        if self.is_changed {
             fields.push(("Cache-Control", b"no-store"));
         }
         fields
@@ -73,7 +75,8 @@ impl Exchange<'_> {
         attempts: &mut Attempts,
     ) -> Result<(), Failure> {
         let (buf, head) = (self.scratch.outbound.filled(), &self.scratch.response);
-        let encoding = match inject::judge_head(buf, head) {
+        let is_head = self.request.is_head;
+        let encoding = match inject::judge_head(buf, head, is_head) {
             None => return Ok(()),
             Some(Err(reason)) => {
                 self.count_untouched(reason);
@@ -85,14 +88,25 @@ impl Exchange<'_> {
             self.count_untouched(Untouched::Policy);
             return Ok(());
         };
-        let look = self.await_look(upstream, attempts).await?;
-        let Look::Html { mark_bytes } = look else {
-            self.count_untouched(Untouched::NotHtml);
-            return Ok(());
-        };
-        let tag = inject::tag(&self.routes.pool.config.http.prefix, nonce.as_deref());
+        let mut insertion = None;
+        if !is_head {
+            let mark_bytes = match self.await_look(upstream, attempts).await? {
+                Look::Html { mark_bytes } => mark_bytes,
+                Look::Utf16 => {
+                    self.count_untouched(Untouched::Charset);
+                    return Ok(());
+                }
+                Look::Other | Look::Unknown => {
+                    self.count_untouched(Untouched::NotHtml);
+                    return Ok(());
+                }
+            };
+            let tag = inject::tag(&self.routes.pool.config.http.prefix, nonce.as_deref());
+            insertion = Some(Box::new(Insertion::new(tag, encoding, mark_bytes)));
+        }
         self.page.edit = PageEdit {
-            insertion: Some(Box::new(Insertion::new(tag, encoding, mark_bytes))),
+            insertion,
+            is_changed: true,
             policies,
         };
         Ok(())
@@ -145,7 +159,7 @@ impl Exchange<'_> {
     /// first of all.
     pub(super) fn edit_page_head(&mut self) -> PageEdit {
         let edit = std::mem::take(&mut self.page.edit);
-        if edit.insertion.is_some() {
+        if edit.is_changed {
             let (buf, head) = (self.scratch.outbound.filled(), &mut self.scratch.response);
             inject::forget_the_original(buf, head);
             head.framing = Framing::Chunked;
@@ -164,7 +178,11 @@ impl Exchange<'_> {
         }
     }
 
+    /// Counts a page that stays as it is; a `HEAD` has none.
     fn count_untouched(&self, reason: Untouched) {
+        if self.request.is_head {
+            return;
+        }
         let slot = self.connection.pool_slot(&self.routes);
         reason.counter(slot).add(1);
     }

@@ -9,8 +9,9 @@ mod rewrite;
 mod sniff;
 
 pub(crate) use csp::{Admitted, Ours, admit};
-pub(crate) use rewrite::{Insertion, Outcome};
-pub(crate) use sniff::{Look, SNIFF_BYTES_MAX, look};
+pub use rewrite::{Insertion, Outcome, Released};
+pub(crate) use sniff::SNIFF_BYTES_MAX;
+pub use sniff::{Look, look};
 
 use crate::pages::field;
 use ebbtide_core::{Counter, PoolSlot};
@@ -32,12 +33,13 @@ const PARTIAL_WISHES: [&[u8]; 4] = [
 
 /// Fields of an answer that are true only of the page as the server made it, or that let a cache
 /// keep it.
-const OF_THE_ORIGINAL: [&[u8]; 14] = [
+const OF_THE_ORIGINAL: [&[u8]; 15] = [
     b"accept-ranges",
     b"age",
     b"cache-control",
     b"cdn-cache-control",
     b"content-digest",
+    b"content-length",
     b"content-md5",
     b"content-security-policy",
     b"digest",
@@ -91,8 +93,8 @@ impl Untouched {
 /// Whether a request is for a page that its user will look at. What scripts ask for is not: they
 /// would get more than they asked for.
 pub(crate) fn is_navigation(buf: &[u8], head: &RequestHead) -> bool {
-    // A form's answer is a page too.
-    if head.upgrade.is_some() || !matches!(head.method.of(buf), b"GET" | b"POST") {
+    // A form's answer is a page too; and what `HEAD` is told is true of the page.
+    if head.upgrade.is_some() || !matches!(head.method.of(buf), b"GET" | b"HEAD" | b"POST") {
         return false;
     }
     let value = |name| field(buf, &head.fields, name);
@@ -109,34 +111,38 @@ pub(crate) fn is_navigation(buf: &[u8], head: &RequestHead) -> bool {
 /// Takes out of a request what would have its answer come compressed or in part.
 pub(crate) fn ask_for_all(buf: &[u8], head: &mut RequestHead) {
     // With other methods, conditions are about what may be done.
-    let is_get = head.method.of(buf) == b"GET";
+    let is_reading = matches!(head.method.of(buf), b"GET" | b"HEAD");
     head.fields.retain(|field| {
-        let is_partial = is_get && is_one_of(field, buf, &PARTIAL_WISHES);
+        let is_partial = is_reading && is_one_of(field, buf, &PARTIAL_WISHES);
         !is_partial && !is_one_of(field, buf, &[b"accept-encoding"])
     });
 }
 
 /// Whether the answer is a page that the script can be put into, as far as its head tells; in which
-/// encoding. `None` if it is no page at all.
+/// encoding. `None` if it is no page at all. The answer to a `HEAD` is judged as that to a `GET`.
 pub(crate) fn judge_head(
     buf: &[u8],
     head: &ResponseHead,
+    is_head: bool,
 ) -> Option<Result<AsciiCompatibleEncoding, Untouched>> {
     let content_type = field(buf, &head.fields, b"content-type")?;
     let (kind, parameters) = split_once(content_type, b';');
     // XHTML is left alone: one tag in the wrong place, or an attribute without a value, and a
     // browser shows an error in place of the page.
     let is_html = kind.trim_ascii().eq_ignore_ascii_case(b"text/html");
-    // What a redirect says is seen by nobody.
-    let is_seen = !matches!(head.status, 204 | 205 | 300..=399)
-        && !matches!(head.framing, Framing::None | Framing::Length(0));
-    if !is_html || !is_seen {
-        return None;
-    }
     let any = |name: &[u8], test: fn(&[u8]) -> bool| {
         let mut values = values(buf, &head.fields, name);
         values.any(test)
     };
+    let is_empty = match is_head {
+        true => any(b"content-length", |value| value == b"0"),
+        false => matches!(head.framing, Framing::None | Framing::Length(0)),
+    };
+    // What a redirect says is seen by nobody.
+    let is_seen = !matches!(head.status, 204 | 205 | 300..=399) && !is_empty;
+    if !is_html || !is_seen {
+        return None;
+    }
     let coded = |value: &[u8]| !value.is_empty() && !value.eq_ignore_ascii_case(b"identity");
     Some(if head.status == 206 || any(b"content-range", |_| true) {
         Err(Untouched::Partial)

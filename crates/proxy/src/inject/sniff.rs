@@ -5,26 +5,36 @@ pub(crate) const SNIFF_BYTES_MAX: usize = 4 * 1024;
 
 const UTF8_BOM: &[u8] = b"\xef\xbb\xbf";
 
+/// What UTF-16 begins with, in either order of its bytes.
+const UTF16_BOMS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
 /// What the first bytes look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub enum Look {
     /// HTML; it begins after so many bytes of a byte order mark.
     Html {
         /// 0 or 3.
         mark_bytes: usize,
     },
-    /// Something else: it does not begin with `<`. So do JSON, images, archives, UTF-16 and text;
-    /// a page that begins with text is among them, as nothing tells it from what is not a page.
+    /// UTF-16, whatever its head says: a byte order mark counts for more (WHATWG Encoding, 6).
+    Utf16,
+    /// Something else: it does not begin with `<`. So do JSON, images, archives and text; a page that
+    /// begins with text is among them, as nothing tells it from what is not a page. Without its mark,
+    /// UTF-16 is none to a browser either.
     Other,
     /// Only white space so far, or nothing.
     Unknown,
 }
 
 /// Looks at the front of a body.
-pub(crate) fn look(front: &[u8]) -> Look {
+pub fn look(front: &[u8]) -> Look {
+    if UTF16_BOMS.iter().any(|mark| front.starts_with(mark)) {
+        return Look::Utf16;
+    }
     let (mark_bytes, text) = match front.strip_prefix(UTF8_BOM) {
         Some(text) => (UTF8_BOM.len(), text),
         None if UTF8_BOM.starts_with(front) => return Look::Unknown,
+        None if UTF16_BOMS.iter().any(|mark| mark.starts_with(front)) => return Look::Unknown,
         None => (0, front),
     };
     let mut visible = text.iter().skip_while(|byte| is_blank(**byte));
@@ -74,7 +84,7 @@ mod tests {
             b"\x89PNG\r\n",
             b"GIF89a",
             b"\x1f\x8b\x08",
-            b"\xff\xfe<\0h\0",
+            b"\xff\xd8\xff\xe0",
             b"<\0h\0t\0",
             b"\0<\0h",
             b"ok",
@@ -85,6 +95,8 @@ mod tests {
         for unknown in [
             b"".as_slice(),
             b"\xef",
+            b"\xff",
+            b"\xfe",
             b"\xef\xbb",
             b" \n",
             b"\xef\xbb\xbf \n<",
@@ -92,5 +104,7 @@ mod tests {
             assert_eq!(look(unknown), Look::Unknown, "{unknown:?}");
         }
         assert_eq!(look(&[b' '; SNIFF_BYTES_MAX]), Look::Other);
+        assert_eq!(look(b"\xff\xfe<\0h\0"), Look::Utf16);
+        assert_eq!(look(b"\xfe\xff\0<"), Look::Utf16);
     }
 }
