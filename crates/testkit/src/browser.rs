@@ -105,22 +105,54 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &phone);
     }
 
-    /// Shows pages as for somebody who prefers `light` or `dark`.
-    pub fn prefer(&self, scheme: &str) {
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+    /// Shows pages as for somebody whose settings say so: `"prefers-color-scheme"` is `"dark"`,
+    /// `"forced-colors"` are `"active"`.
+    pub fn prefer(&self, feature: &str, value: &str) {
+        let features = json!({ "features": [{ "name": feature, "value": value }] });
         self.devtools("Emulation.setEmulatedMedia", &features);
     }
 
-    /// What a screen reader can tell of the page: `role: name`, a line each.
+    /// Has the user read other languages from the next page on.
+    pub fn speak(&self, languages: &str) {
+        let agent = self.run("return navigator.userAgent");
+        let languages = json!({ "userAgent": agent, "acceptLanguage": languages });
+        self.devtools("Emulation.setUserAgentOverride", &languages);
+    }
+
+    /// What `function` returns, called on the first element with this `id`, be it in a shadow root or
+    /// in a frame. `None` if there is none.
+    pub fn inside(&self, id: &str, function: &str) -> Option<Value> {
+        let all = json!({ "depth": -1, "pierce": true });
+        let document = self.devtools("DOM.getDocument", &all);
+        let node = json!({ "backendNodeId": node_of(&document["root"], id)? });
+        let object = self.devtools("DOM.resolveNode", &node);
+        let call = json!({
+            "objectId": object["object"]["objectId"],
+            "functionDeclaration": function,
+            "returnByValue": true,
+        });
+        let called = self.devtools("Runtime.callFunctionOn", &call);
+        Some(called["result"]["value"].clone())
+    }
+
+    /// What a screen reader can tell of the page and its frames: `role: name`, a line each.
     pub fn told(&self) -> String {
-        let tree = self.devtools("Accessibility.getFullAXTree", &json!({}));
+        let frames = self.devtools("Page.getFrameTree", &json!({}));
+        self.told_of(&frames["frameTree"])
+    }
+
+    fn told_of(&self, frames: &Value) -> String {
+        let frame = json!({ "frameId": frames["frame"]["id"] });
+        let tree = self.devtools("Accessibility.getFullAXTree", &frame);
         let nodes = tree["nodes"].as_array().cloned().unwrap_or_default();
         let lines = nodes.iter().filter(|node| node["ignored"] == false);
         let line = |node: &Value| {
             let text = |of: &str| node[of]["value"].as_str().unwrap_or_default().to_owned();
             format!("{}: {}\n", text("role"), text("name"))
         };
-        lines.map(line).collect()
+        let below = frames["childFrames"].as_array().into_iter().flatten();
+        let below = below.map(|below| self.told_of(below));
+        lines.map(line).chain(below).collect()
     }
 
     /// Waits until a screen reader can tell all of this; what it tells then.
@@ -204,6 +236,22 @@ impl Drop for Browser {
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// The number of the first element with this `id`, at or below `node`.
+fn node_of(node: &Value, id: &str) -> Option<u64> {
+    let names = node["attributes"].as_array();
+    let is_it = names.is_some_and(|names| {
+        let mut pairs = names.chunks(2);
+        pairs.any(|pair| pair[0] == "id" && pair[1] == id)
+    });
+    if is_it {
+        return node["backendNodeId"].as_u64();
+    }
+    let lists = ["shadowRoots", "children"].map(|name| node[name].as_array());
+    let mut below = lists.into_iter().flatten().flatten();
+    let found = below.find_map(|below| node_of(below, id));
+    found.or_else(|| node_of(node.get("contentDocument")?, id))
 }
 
 /// Decodes base64 (RFC 4648, 4).

@@ -1,7 +1,7 @@
-//! What users see, in a real browser: a plain page, one under a strict policy, and a single-page
-//! application that shows its own, while their service closes, the time changes, and the time is up.
+//! What users see, in a real browser: plain pages, strange ones, and a single-page application that
+//! shows its own, while their service closes, the time changes, the time is up, and it opens again.
 //!
-//! `EBBTIDE_PICTURES=docs/images` keeps pictures.
+//! `EBBTIDE_PICTURES=$PWD/docs/images` keeps pictures.
 
 use crate::harness::{Ebbtide, Setup};
 use ebbtide_testkit::{Browser, until};
@@ -11,6 +11,10 @@ use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// Keys, as WebDriver names them.
+const TAB: &str = "\u{e004}";
+const ENTER: &str = "\u{e007}";
 
 const PLAIN: &str = "<!doctype html><title>Orders</title><meta name=viewport content='width=device-width'>\
     <h1>Orders</h1><p><input autofocus> Customer<p>4711 Miller &amp; Sons";
@@ -22,7 +26,26 @@ const APPLICATION: &str = "<!doctype html><title>Terminal</title><h1>Terminal</h
     socket.onopen = () => line.textContent = 'connected';\
     socket.onclose = (event) => line.textContent = 'closed ' + event.code + ' ' + event.reason;</script>";
 
-/// An application with the pages above, each of which includes the script itself.
+/// Records what it is told, and leaves it to the script to show it.
+const RECORDING: &str = "<!doctype html><title>Orders</title><h1>Orders</h1><script>window.told = [];\
+    addEventListener('ebbtide:notice', ({ detail }) => told.push(detail.why + ' ' + detail.notice?.message));\
+    </script>";
+
+/// Its rules mean to spoil whatever they reach.
+const HOSTILE: &str = "<!doctype html><title>Orders</title><style>html { font-size: 40px; visibility: hidden }\
+    div, section, dialog, p, button { display: none !important; color: red !important }\
+    * { font: bold 30px serif !important; letter-spacing: 9px; text-transform: uppercase; direction: rtl !important;\
+    --e-back: red; --e-ink: red; --e-card: red; --e-text: red; visibility: hidden !important }\
+    html > div { all: unset !important; display: none !important; opacity: 0 !important; zoom: 3 !important;\
+    transform: scale(3) !important; --e-back: red !important; --e-card: red !important }</style><h1>Orders</h1>";
+
+const FRAMES: &str = "<!doctype html><title>Desk</title><h1>Desk</h1>\
+    <iframe src=/plain width=600 height=300></iframe><iframe src=/strict width=600 height=300></iframe>";
+
+const FRAMESET: &str = "<!doctype html><title>Desk</title><frameset cols='50%,50%'><frame src=/plain>\
+    <frame src=/plain></frameset>";
+
+/// An application with the pages above, which include the script themselves.
 fn application() -> SocketAddr {
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("an address");
@@ -63,10 +86,20 @@ fn serve(stream: TcpStream) {
              base-uri 'none'; require-trusted-types-for 'script'; trusted-types 'none'\r\n",
         ),
         "/application" => (APPLICATION, ""),
+        "/recording" => (RECORDING, ""),
+        "/hostile" => (HOSTILE, ""),
+        "/frames" | "/frames-without" => (FRAMES, ""),
+        "/frameset" => (FRAMESET, ""),
+        "/text" => ("<!doctype html>no head, no body", ""),
         "/health" => ("ACTIVE", ""),
         _ => (PLAIN, ""),
     };
-    let page = format!("{page}<script src=\"/.ebbtide/notice.js\" async></script>");
+    let script = match first.contains("without") {
+        true => "",
+        false => "<script src=\"/.ebbtide/notice.js\" async></script>",
+    };
+    // Where the script is put into pages that do not have it.
+    let page = page.replacen("<!doctype html>", &format!("<!doctype html>{script}"), 1);
     let answer = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n{policy}\
          Connection: close\r\n\r\n{page}",
@@ -76,10 +109,16 @@ fn serve(stream: TcpStream) {
 }
 
 fn start(more: &str) -> Ebbtide {
-    let servers = vec![("web1".into(), application())];
-    let mut setup = Setup::new(&[]).with("notice = { inject = false }");
+    start_with("inject = false", &["web1"], more)
+}
+
+fn start_with(notice: &str, servers: &[&str], more: &str) -> Ebbtide {
+    let mut setup = Setup::new(&[]).with(&format!("notice = {{ {notice} }}"));
     setup.pool += more;
-    setup.servers = servers;
+    let servers = servers.iter();
+    setup.servers = servers
+        .map(|name| ((*name).into(), application()))
+        .collect();
     Ebbtide::start(&setup)
 }
 
@@ -88,10 +127,30 @@ fn close(ebbtide: &Ebbtide, within: &str, message: &str) {
     ebbtide.cli(&close).exits(0);
 }
 
+/// Keeps a picture, once nothing moves any more.
 fn picture(browser: &Browser, name: &str) {
     if let Some(folder) = std::env::var_os("EBBTIDE_PICTURES") {
+        let moving = "function() { return this.getRootNode().getAnimations().length }";
+        until("nothing moves", LIMIT, || {
+            (browser.inside("banner", moving)? == 0).then_some(())
+        });
         browser.picture(&Path::new(&folder).join(name));
     }
+}
+
+/// Where the element is, how large, and in which colours and letters.
+#[track_caller]
+fn look(browser: &Browser, id: &str) -> String {
+    let look = "function() { const { x, y, width, height } = this.getBoundingClientRect();\
+        const of = getComputedStyle(this); return [x, y, width, height, of.color, of.backgroundColor, of.font,\
+        of.visibility, of.direction, of.textTransform, of.letterSpacing].join(' ') }";
+    let look = browser.inside(id, look).expect("it is there");
+    look.as_str().expect("a text").to_owned()
+}
+
+/// How many there are of it.
+fn count(told: &str, what: &str) -> usize {
+    told.matches(what).count()
 }
 
 /// Waits until the pop-up has gone.
@@ -113,7 +172,7 @@ fn users_see_a_closing_its_changes_and_its_end() {
     let told = browser.wait_for(&[
         "alertdialog: Service notice",
         "The <b>database</b> moves & grows.",
-        "This service closes in 20 minutes",
+        "This service closes in 19 minutes",
         "Save your work",
     ]);
     assert!(told.contains("you cannot come back"), "{told}");
@@ -132,7 +191,7 @@ fn users_see_a_closing_its_changes_and_its_end() {
     close(&ebbtide, "2h", "Later.");
     browser.wait_for(&[
         "alertdialog: New time",
-        "This service closes in 2 hours",
+        "This service closes in 1 hr 59 min",
         "Later.",
     ]);
     dismiss(&browser);
@@ -140,22 +199,207 @@ fn users_see_a_closing_its_changes_and_its_end() {
     browser.wait_for(&["Called off", "You can go on working."]);
     browser.wait_without("Called off");
 
-    close(&ebbtide, "5s", "Now.");
-    browser.wait_for(&["alertdialog: Your session has ended", "button: Reload"]);
+    // Nobody is told of two minutes who has less, nor of a time without its seconds.
+    close(&ebbtide, "110s", "Soon.");
+    browser.wait_for(&["alertdialog: Service notice", "closes in 1 min ", "sec"]);
+    let end = "function() { return /\\d+:\\d\\d:\\d\\d/.test(this.textContent) }";
+    assert_eq!(browser.inside("end", end), Some(true.into()));
+    close(&ebbtide, "50s", "Now.");
+    browser.wait_for(&["alertdialog: New time", "Now."]);
+    dismiss(&browser);
+    // In the last minute, too, it can be put out of the way, by keyboard as well.
+    let width = "function() { return this.getBoundingClientRect().width }";
+    assert_eq!(browser.inside("banner", width), Some(1000.into()));
+    picture(&browser, "notice-last-minute.png");
+    browser.press(TAB);
+    browser.press(TAB);
+    browser.press(ENTER);
+    browser.wait_for(&["button: Show"]);
+    let small = browser.inside("banner", width).expect("a banner");
+    assert!(small.as_f64().expect("a width") < 300.0, "{small}");
+    picture(&browser, "notice-hidden.png");
+    browser.press(ENTER);
+    browser.wait_for(&["button: Hide", "button: Details"]);
+}
+
+#[test]
+fn users_learn_that_it_is_closed_and_when_it_opens() {
+    let ebbtide = start("");
+    let browser = Browser::start("en");
+    browser.open(&url(&ebbtide, "/plain"));
+    let close = [
+        "close",
+        "app",
+        "--within",
+        "5s",
+        "--for",
+        "2h",
+        "--message",
+        "Upgrade.",
+    ];
+    ebbtide.cli(&close).exits(0);
+    let told = browser.wait_for(&[
+        "alertdialog: Your session has ended",
+        "The service is closed.",
+        "Upgrade.",
+        "Expected to open again: ",
+        "button: OK",
+    ]);
+    assert!(!told.contains("button: Reload"), "in vain: {told}");
     picture(&browser, "notice-ended.png");
+    // What they have not saved they can still copy.
+    dismiss(&browser);
+    browser.wait_for(&[
+        "region: Service notice",
+        "Your session has ended",
+        "textbox",
+    ]);
+    ebbtide.cli(&["open", "app"]).exits(0);
+    let told = browser.wait_for(&[
+        "alertdialog: The service is open again",
+        "button: Reload the page",
+    ]);
+    assert!(!told.contains("is closed"), "{told}");
+    picture(&browser, "notice-open-again.png");
+    browser.press(TAB);
+    browser.press(ENTER);
+    until("the page is loaded anew", LIMIT, || {
+        (!browser.told().contains("open again")).then_some(())
+    });
+}
+
+#[test]
+fn pages_and_languages_of_all_kinds_show_the_same() {
+    let ebbtide = start("");
+    let browser = Browser::start("en");
+    let open = |path: &str| {
+        browser.run("try { sessionStorage.clear() } catch {}");
+        browser.open(&url(&ebbtide, path));
+    };
+    let parts = ["alertdialog: Service notice", "This service closes in 1"];
+    open("/plain");
+    close(&ebbtide, "20m", "Soon.");
+    browser.wait_for(&parts);
+    let looks = |names: [&str; 4]| names.map(|name| look(&browser, name));
+    let plain = looks(["banner", "left", "title", "message"]);
+    open("/hostile");
+    browser.wait_for(&parts);
+    assert_eq!(looks(["banner", "left", "title", "message"]), plain);
+    // In all windows and frames of a page it is shown once.
+    for path in ["/frames", "/frames-without", "/frameset", "/text"] {
+        open(path);
+        let told = browser.wait_for(&["alertdialog: Service notice"]);
+        let pop_ups = count(&told, "alertdialog:");
+        dismiss(&browser);
+        let told = browser.wait_for(&["region: Service notice"]);
+        let shown = (pop_ups, count(&told, "region: Service notice"));
+        assert_eq!(shown, (1, 1), "{path}: {told}");
+    }
+    for (language, parts) in [
+        (
+            "es-MX,es",
+            ["Aviso del servicio", "Este servicio cierra en 1"],
+        ),
+        (
+            "ja,en",
+            ["サービスからのお知らせ", "分でこのサービスは停止します"],
+        ),
+        ("zh-CN,zh", ["服务通知", "分钟后关闭"]),
+        ("fr-CH,fr", ["Avis de service", "Ce service ferme dans 1"]),
+        (
+            "xx,de",
+            ["Hinweis zum Dienst", "Dieser Dienst schließt in 1"],
+        ),
+        ("xx", ["Service notice", "This service closes in 1"]),
+    ] {
+        browser.speak(language);
+        open("/plain");
+        browser.wait_for(&parts);
+    }
+    browser.prefer("forced-colors", "active");
+    close(&ebbtide, "50s", "Now.");
+    browser.wait_for(&["alertdialog: New time"]);
+    dismiss(&browser);
+    let edges = "function() { const of = getComputedStyle(this); const canvas = document.createElement('i');\
+        canvas.style.color = 'Canvas'; document.body.append(canvas); return of.borderBottomWidth + ' ' +\
+        (of.backgroundColor === getComputedStyle(canvas).color) }";
+    assert_eq!(browser.inside("banner", edges), Some("6px true".into()));
+    picture(&browser, "notice-forced-colours.png");
+}
+
+#[test]
+fn a_drain_is_told_to_the_users_of_its_server_and_they_are_reminded() {
+    let notice = "inject = false, reminders = [\"30m\", \"10m\"]";
+    let ebbtide = start_with(notice, &["web1", "web2"], "");
+    let browser = Browser::start("en");
+    browser.open(&url(&ebbtide, "/recording"));
+    let session = "const asked = new XMLHttpRequest(); asked.open('GET', '/.ebbtide/session', false); asked.send();\
+        return JSON.parse(asked.responseText).server";
+    let own = browser.run(session);
+    let own = own.as_str().expect("a server");
+    let other = match own {
+        "app/web1" => "app/web2",
+        _ => "app/web1",
+    };
+    let drain = |server: &str, within: &str, message: &str| {
+        let drain = [
+            "drain",
+            server,
+            "--within",
+            within,
+            "--message",
+            message,
+            "--force",
+        ];
+        ebbtide.cli(&drain).exits(0);
+    };
+    drain(other, "40m", "Theirs.");
+    drain(own, "1803s", "Yours.");
+    browser.wait_for(&[
+        "alertdialog: Service notice",
+        "Your session ends in ",
+        "Yours.",
+        "begin again on another server",
+    ]);
+    dismiss(&browser);
+    // Half an hour before the end, three seconds later.
+    browser.wait_for(&[
+        "alertdialog: Service notice",
+        "Your session ends in 29 minutes",
+    ]);
+    dismiss(&browser);
+    drain(own, "603s", "Yours.");
+    browser.wait_for(&["alertdialog: New time"]);
+    dismiss(&browser);
+    browser.wait_for(&["alertdialog: Service notice", "Your session ends in 9 min "]);
+    ebbtide.cli(&["ready", other]).exits(0);
+    drain(own, "5s", "Yours.");
+    let told = browser.wait_for(&[
+        "alertdialog: Your session has ended",
+        "button: Reload the page",
+    ]);
+    assert!(!told.contains("closed"), "{told}");
+    let expected = [
+        "notice", "reminder", "changed", "reminder", "changed", "ended",
+    ];
+    let expected = expected.map(|why| match why {
+        "ended" => "ended undefined".to_owned(),
+        why => format!("{why} Yours."),
+    });
+    assert_eq!(browser.run("return told.join()"), expected.join(","));
 }
 
 #[test]
 fn the_banner_fits_the_dark_a_phone_and_a_language() {
     let ebbtide = start("");
     let browser = Browser::start("de-AT,de");
-    browser.prefer("dark");
+    browser.prefer("prefers-color-scheme", "dark");
     browser.be_a_phone();
     browser.open(&url(&ebbtide, "/strict"));
     close(&ebbtide, "20m", "Die Datenbank zieht um.");
     browser.wait_for(&[
         "alertdialog: Hinweis zum Dienst",
-        "Dieser Dienst schließt in 20 Minuten",
+        "Dieser Dienst schließt in 19 Minuten",
     ]);
     picture(&browser, "notice-phone-dark.png");
     dismiss(&browser);
@@ -182,6 +426,8 @@ fn an_application_shows_its_own_and_its_socket_is_closed_in_time() {
         let told = browser.run("return told.join(' ')");
         (told == "notice changed cancelled notice ended").then_some(())
     });
+    ebbtide.cli(&["open", "app"]).exits(0);
+    browser.wait_for(&["StaticText: reopened"]);
 }
 
 #[test]
