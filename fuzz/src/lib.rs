@@ -10,6 +10,7 @@
 mod body;
 mod configuration;
 mod health;
+mod inject;
 mod letter;
 mod nbd_client;
 mod nbd_server;
@@ -26,6 +27,7 @@ mod understood;
 pub use body::body;
 pub use configuration::configuration;
 pub use health::health;
+pub use inject::inject;
 pub use nbd_client::nbd_client;
 pub use nbd_server::nbd_server;
 pub use pipeline::{pipeline, request};
@@ -47,13 +49,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     Target::new("request", request, "http"),
     Target::new("response", response, "http"),
     Target::new("body", body, "http"),
     Target::new("round_trip", round_trip, "http"),
     Target::new("pipeline", pipeline, "http"),
     Target::new("health", health, "health"),
+    Target::new("inject", inject, "html"),
     Target::new("token", token, "token"),
     Target::new("configuration", configuration, "configuration"),
     Target::new("proxy_protocol", proxy_protocol, "proxy_protocol"),

@@ -59,6 +59,11 @@ fn health() {
 }
 
 #[test]
+fn inject() {
+    check("inject");
+}
+
+#[test]
 fn token() {
     check("token");
 }

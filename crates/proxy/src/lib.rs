@@ -35,5 +35,7 @@ mod who;
 mod worker;
 
 pub use access_log::{AccessLogOptions, LogFormat};
+/// Where the banner's script goes into a page: public for what throws bytes at it.
+pub use inject::{Insertion, Look, Outcome, Released, look};
 pub use listeners::StartError;
 pub use plane::{DataPlane, Options};

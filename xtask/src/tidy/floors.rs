@@ -60,7 +60,7 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         package: "ebbtide-fuzz",
-        imports: &["ebbtide-protocol", "ebbtide"],
+        imports: &["ebbtide-protocol", "ebbtide-proxy", "ebbtide"],
         foreign: true,
     },
     Floor {

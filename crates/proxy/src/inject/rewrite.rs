@@ -27,7 +27,7 @@ type Reader = HtmlRewriter<'static, fn(&[u8])>;
 
 /// What became of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// The place has not come yet.
     Looking,
     /// The script is in.
@@ -37,10 +37,10 @@ pub(crate) enum Outcome {
 }
 
 /// What is passed on, in pieces that follow each other.
-pub(crate) type Released<'a> = [&'a [u8]; 4];
+pub type Released<'a> = [&'a [u8]; 4];
 
 /// The script on its way into one page.
-pub(crate) struct Insertion {
+pub struct Insertion {
     /// What is inserted.
     tag: Vec<u8>,
     /// What has come of the page.
