@@ -21,6 +21,7 @@ mod slow;
 mod smuggling;
 mod startup;
 mod stickiness;
+mod streams;
 mod tcp;
 mod tunnels;
 mod upgrade;

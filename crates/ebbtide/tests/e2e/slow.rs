@@ -100,7 +100,7 @@ fn connect_with_small_buffer(address: SocketAddr) -> TcpStream {
 }
 
 /// Allows this process as many descriptors as it may have.
-fn raise_descriptors() {
+pub fn raise_descriptors() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let raised = Rlimit {
         current: maximum,
