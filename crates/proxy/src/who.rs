@@ -1,6 +1,5 @@
 //! Who a session's user is, where the pool says how to know.
 
-use crate::pages::field;
 use ebbtide_core::{PoolConfig, Session, UserSource};
 use ebbtide_protocol::http1::{RequestHead, cookie};
 
@@ -21,10 +20,16 @@ pub(crate) fn note(session: &Session, buf: &[u8], head: &RequestHead, pool: &Poo
 /// The user that a request names, as text that can be shown.
 fn name(source: &UserSource, buf: &[u8], head: &RequestHead) -> Option<String> {
     let said = match source {
-        UserSource::Header(name) => field(buf, &head.fields, name.as_bytes())?.to_vec(),
-        UserSource::Cookie(name) => cookie(buf, head, name.as_bytes()).next()?.to_vec(),
+        UserSource::Header(name) => only_field(buf, head, name.as_bytes())?.to_vec(),
+        UserSource::Cookie(name) => {
+            let value = cookie(buf, head, name.as_bytes()).next()?;
+            // RFC 6265, 4.1.1: quotes around the whole value belong to the syntax.
+            let quoted = value.strip_prefix(b"\"");
+            let inner = quoted.and_then(|value| value.strip_suffix(b"\""));
+            inner.unwrap_or(value).to_vec()
+        }
         UserSource::Basic => {
-            let said = field(buf, &head.fields, b"authorization")?;
+            let said = only_field(buf, head, b"authorization")?;
             let (scheme, coded) = said.split_at_checked(6)?;
             if !scheme.eq_ignore_ascii_case(b"basic ") {
                 return None;
@@ -39,6 +44,15 @@ fn name(source: &UserSource, buf: &[u8], head: &RequestHead) -> Option<String> {
     let text = String::from_utf8_lossy(&said);
     let shown: String = text.chars().filter(|c| !c.is_control()).collect();
     (!shown.is_empty()).then_some(shown)
+}
+
+/// The value of the one field of this name. Of several nobody knows which is the proxy's and which
+/// the client's own, so none of them names the user.
+fn only_field<'a>(buf: &'a [u8], head: &RequestHead, name: &[u8]) -> Option<&'a [u8]> {
+    let fields = head.fields.iter();
+    let mut found = fields.filter(|field| field.name.of(buf).eq_ignore_ascii_case(name));
+    let first = found.next()?;
+    found.next().is_none().then(|| first.value.of(buf))
 }
 
 /// Every cookie but Ebbtide's own, as one `Cookie` value.
@@ -125,6 +139,35 @@ mod tests {
         }
         let bearer = "Authorization: Bearer QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
         assert_eq!(named(UserSource::Basic, bearer), None);
+    }
+
+    #[test]
+    fn quotes_around_a_cookies_value_are_not_of_the_name() {
+        let cookie = |text: &str| {
+            let text = format!("Cookie: a=b; user={text}\r\n");
+            named(UserSource::Cookie("user".into()), &text)
+        };
+        assert_eq!(cookie("\"eve\"").unwrap(), "eve");
+        assert_eq!(cookie("\"eve").unwrap(), "\"eve");
+        assert_eq!(cookie("\"").unwrap(), "\"");
+        assert_eq!(cookie("\"\""), None);
+        assert_eq!(cookie("e\"v\"e").unwrap(), "e\"v\"e");
+    }
+
+    #[test]
+    fn of_two_fields_none_names_the_user() {
+        let twice = "X-Remote-User: mallory\r\nx-remote-user: bob\r\n";
+        let header = || UserSource::Header("X-Remote-User".into());
+        assert_eq!(named(header(), twice), None);
+        let same = "X-Remote-User: bob\r\nX-Remote-User: bob\r\n";
+        assert_eq!(named(header(), same), None);
+        let aladdin = "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+        assert!(named(UserSource::Basic, aladdin).is_some());
+        let bearer = "Authorization: Bearer x\r\n";
+        assert_eq!(
+            named(UserSource::Basic, &format!("{aladdin}{bearer}")),
+            None
+        );
     }
 
     #[test]
