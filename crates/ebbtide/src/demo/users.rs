@@ -113,10 +113,12 @@ async fn stay(address: SocketAddr, account: &Arc<Account>) {
 }
 
 async fn log_in(browser: &mut Browser, account: &Account) -> bool {
-    account.logins.fetch_add(1, Relaxed);
     let name = NAMES[random(NAMES.len() as u64) as usize];
     let form = format!("user={name}");
     let answer = request(browser, account, Method::POST, "/login", &form).await;
+    if answer.is_some() {
+        account.logins.fetch_add(1, Relaxed);
+    }
     answer.is_some()
 }
 
@@ -211,4 +213,33 @@ fn random_between(least_ms: u64, most_ms: u64) -> Duration {
 /// A number below `limit`. A demo without a source of randomness has users who are all alike.
 fn random(limit: u64) -> u64 {
     getrandom::u64().unwrap_or_default() % limit
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// What is counted as a login when the answer to it is this one.
+    async fn logins(answer: &'static str) -> u64 {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut browser = Browser::new(listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let account = Account::default();
+        log_in(&mut browser, &account).await;
+        account.logins.load(Relaxed)
+    }
+
+    #[tokio::test]
+    async fn only_who_gets_in_has_logged_in() {
+        let empty = "Content-Length: 0\r\n\r\n";
+        let gate = format!("HTTP/1.1 503 Service Unavailable\r\n{empty}");
+        assert_eq!(logins(gate.leak()).await, 0);
+        let inside = format!("HTTP/1.1 303 See Other\r\nLocation: /\r\n{empty}");
+        assert_eq!(logins(inside.leak()).await, 1);
+    }
 }
