@@ -332,6 +332,14 @@ impl NoticeSettings {
 }
 
 impl PoolConfig {
+    /// What the names of all doors' cookies begin with.
+    pub const DOOR_COOKIES: &str = "ebbtide_door_";
+
+    /// The name of the cookie of doors to the pool of this name.
+    pub fn door_cookie(pool: &str) -> String {
+        format!("{}{pool}", Self::DOOR_COOKIES)
+    }
+
     /// A pool with every setting at its default and no servers yet.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();

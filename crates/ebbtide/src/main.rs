@@ -4,7 +4,7 @@ use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
 use ebbtide::{config, demo, documents, logging, node, operate, output};
-use ebbtide_core::{PoolConfig, count};
+use ebbtide_core::count;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -65,9 +65,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
-    let loaded = config::load(file)?;
+    let loaded = config::load_with_pages(file)?;
     let pools = &loaded.config.pools;
-    check_pages(pools)?;
     let listeners = loaded.config.listeners.len();
     let servers = pools.iter().map(|pool| pool.servers.len()).sum::<usize>();
     if global.json {
@@ -86,16 +85,4 @@ fn check(file: &Path, global: &Global) -> Result<Exit, Failure> {
         ));
     }
     Ok(Exit::Done)
-}
-
-/// A page that cannot be read is no reason not to run, but it is one not to be content with a file.
-fn check_pages(pools: &[PoolConfig]) -> Result<(), Failure> {
-    for pool in pools {
-        for (page, path) in pool.gate.files() {
-            let setting = format!("pools.{}.{}", pool.name, page.label());
-            ebbtide_control::read_page(path)
-                .map_err(|why| Failure::usage(format!("{setting}: {why}")))?;
-        }
-    }
-    Ok(())
 }

@@ -438,6 +438,62 @@ fn wrong_values_say_what_to_write() {
             "204 is never sent with a page",
             "200 or 503",
         ),
+        (
+            "health_page = { template = \"<p>{{staus}}</p>\" }",
+            "nothing is known for `{{staus}}`",
+            "did you mean `{{status}}`?",
+        ),
+        (
+            "health_page = { template = \"<p>{{ status }}</p>\" }",
+            "does not say `{{status}}`",
+            "ACTIVE - 12",
+        ),
+        (
+            "queue_max = 5",
+            "nobody waits in line",
+            "add `queue = \"30s\"`",
+        ),
+        (
+            "health_alias = \"/\"",
+            "users who open the site would get it",
+            "\"/health\"",
+        ),
+        (
+            "health_alias = \"/up?x=1\"",
+            "it is compared without the query",
+            "\"/health\"",
+        ),
+        (
+            "health_alias = \"/.ebbtide/session\"",
+            "it would hide a page of Ebbtide's own",
+            "\"/health\"",
+        ),
+        (
+            "user = { header = \"Authorization\" }",
+            "secrets would be shown",
+            "write `user = { basic = true }`",
+        ),
+        (
+            "user = { header = \"cookie\" }",
+            "secrets would be shown",
+            "user = { cookie = \"NAME\" }",
+        ),
+        (
+            "user = { cookie = \"ebbtide_app\" }",
+            "`ebbtide_app` is Ebbtide's own cookie",
+            "a cookie of the application",
+        ),
+        (
+            "user = { cookie = \"ebbtide_door_app\" }",
+            "`ebbtide_door_app` is Ebbtide's own cookie",
+            "a cookie of the application",
+        ),
+        (
+            "user = { header = \"X-A\", basic = true }",
+            "a user is named in one place",
+            "keep one of",
+        ),
+        ("user = {}", "does not say where", "X-Remote-User"),
         ("contact = \"a\\nb\"", "a line break", "one line"),
         (
             "sticky = { cookie = \"a=b\" }",
@@ -453,6 +509,10 @@ fn wrong_values_say_what_to_write() {
 #[test]
 fn one_slip_is_one_mistake() {
     let mistaken = |text: &str| errors(text).matches("error: ").count();
+    let in_pool = |lines: &str| {
+        let lines = format!("[pools.app]\n{lines}\n[pools.app.servers]");
+        SMALL.replace("[pools.app.servers]", &lines)
+    };
     for slip in [
         SMALL.replace("[pools.app.servers]", "[pools.app.server]"),
         SMALL.replace("[listeners.web]", "[listener.web]"),
@@ -461,6 +521,11 @@ fn one_slip_is_one_mistake() {
             "[pools.app.servers]",
             "[pools.app]\nhealth = { path = \"h\", expect = \"OK\" }\n[pools.app.servers]",
         ),
+        in_pool("user = { header = \"X Remote\" }"),
+        in_pool("user = { heder = \"X-Remote-User\" }"),
+        in_pool("user = { basic = \"yes\" }"),
+        in_pool("queue = \"1ms\"\nqueue_max = 5"),
+        in_pool("health_page = { template = \"{{staus}}\" }"),
     ] {
         assert_eq!(mistaken(&slip), 1, "{}", errors(&slip));
     }

@@ -29,9 +29,9 @@ use crate::relay::Half;
 use crate::reserved::{self, Reserved, path_of};
 use crate::routing::{Asking, Placed, Refused, Whose};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
-use crate::view::{DOOR_COOKIES, Routes, View};
+use crate::view::{Routes, View};
 use crate::who;
-use ebbtide_core::{EndReason, Now, SecondTry, ServerKey, ServerSlot, Stay};
+use ebbtide_core::{EndReason, Now, PoolConfig, SecondTry, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, forwarded_for, write_request};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -419,7 +419,7 @@ impl<'a> Exchange<'a> {
             trusts_client: config.http.forwarded_trusted,
             via: VIA,
             token_cookie: config.sticky.cookie.as_bytes(),
-            door_cookies: DOOR_COOKIES.as_bytes(),
+            door_cookies: PoolConfig::DOOR_COOKIES.as_bytes(),
             keep_alive_upstream: true,
             tunnel: self.request.wants_upgrade,
             expect_continue: self.request.expects_continue,

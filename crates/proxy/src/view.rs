@@ -1,7 +1,7 @@
 //! A worker's own view of the snapshot: what it looks up for each request, laid ready.
 
 use crate::upstream::{Lane, Lanes};
-use ebbtide_core::{Network, PoolKey, PoolView, Reason, Rotation, ServerKey, Snapshot};
+use ebbtide_core::{Network, PoolConfig, PoolKey, PoolView, Reason, Rotation, ServerKey, Snapshot};
 use ebbtide_protocol::http1::Limits;
 use ebbtide_protocol::token::{TokenKeys, tag};
 use std::cell::{Cell, RefCell};
@@ -9,9 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// What the names of the cookies of doors begin with; the pool's name follows.
-pub(crate) const DOOR_COOKIES: &str = "ebbtide_door_";
 
 /// Retries that are allowed from the start: a server that dies at once breaks off every exchange
 /// it has, and each of those is due its second try.
@@ -155,7 +152,7 @@ impl Routes {
             .map(|(index, lane)| (lane.tag, index));
         let http = &pool.config.http;
         Self {
-            door_cookie: format!("{DOOR_COOKIES}{name}"),
+            door_cookie: PoolConfig::door_cookie(name),
             tag: known.map_or_else(|| tag(name), |known| known.tag),
             limits: Limits {
                 head_bytes: http.head_bytes_max,

@@ -7,11 +7,12 @@ use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::tcp::{check_protocol, tcp};
+use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
 use ebbtide_core::{
     Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall, Millis,
-    NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings, UserSource,
+    NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,9 +20,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use toml::de::DeTable;
 
-/// All of the file, or all of its mistakes.
-pub(super) fn build(table: &DeTable<'_>) -> Result<Loaded, Vec<Problem>> {
-    let reader = Reader::default();
+/// All of the file, or all of its mistakes; with those in the pages that it names, if it is to look
+/// into them.
+pub(super) fn build(table: &DeTable<'_>, looks_into_pages: bool) -> Result<Loaded, Vec<Problem>> {
+    let reader = Reader::new(looks_into_pages);
     let root = Section::root(&reader, table);
     let (node, admin_span) = node(&root);
     let pools = pools(&root);
@@ -175,13 +177,14 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
     let mut pools = Vec::new();
     for (name, pool) in section.named() {
         let sticky = sticky(&pool, &name, &mut cookies);
+        let own_cookies = [sticky.cookie.clone(), PoolConfig::door_cookie(&name)];
         let protocol = protocol(&pool);
         let servers = servers(&pool);
         let minimum = pool.count("minimum");
         if let Some(minimum) = minimum.as_ref().filter(|read| read.written) {
             check_minimum(&pool, minimum, servers.len());
         }
-        let user = user(&pool.section("user"));
+        let user = user(&pool.section("user"), &own_cookies);
         let config = PoolConfig {
             protocol,
             tcp: tcp(&pool),
@@ -298,40 +301,6 @@ fn sticky(
     }
 }
 
-/// Where requests name their user; more than one place is a mistake.
-fn user(user: &Section<'_, '_>) -> Option<UserSource> {
-    let sources = [
-        user.text("header")
-            .map(|read| (read.span, UserSource::Header(read.value))),
-        user.text("cookie")
-            .map(|read| (read.span, UserSource::Cookie(read.value))),
-        user.flag("basic")
-            .filter(|read| read.value)
-            .map(|read| (read.span, UserSource::Basic)),
-    ];
-    let mut sources = sources.into_iter().flatten();
-    let (_, first) = sources.next().or_else(|| {
-        if user.written {
-            user.report(
-                &user.span,
-                format!("{}: does not say where", user.shown()),
-                "needs one of `header`, `cookie`, `basic`",
-                Some("write `user = { header = \"X-Remote-User\" }`".into()),
-            );
-        }
-        None
-    })?;
-    if let Some((span, _)) = sources.next() {
-        user.report(
-            &span,
-            format!("{}: a user is named in one place", user.shown()),
-            "the second one",
-            Some("keep one of `header`, `cookie` and `basic`".into()),
-        );
-    }
-    Some(first)
-}
-
 fn logout_call(call: &Section<'_, '_>) -> LogoutCall {
     LogoutCall {
         method: value(call.word("method")).to_owned(),
@@ -413,6 +382,10 @@ fn notice(notice: &Section<'_, '_>) -> NoticeSettings {
 fn http(pool: &Section<'_, '_>) -> HttpSettings {
     let (timeouts, limits) = (pool.section("timeouts"), pool.section("limits"));
     let prefix = pool.text("prefix");
+    let health_alias = pool.text("health_alias");
+    if let (Some(prefix), Some(alias)) = (&prefix, &health_alias) {
+        check_alias(pool, &prefix.value, alias);
+    }
     if let Some(read) = prefix.as_ref().filter(|read| read.value.ends_with('/')) {
         pool.report(
             &read.span,
@@ -421,9 +394,10 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
             Some("write a path such as \"/.ebbtide\"".into()),
         );
     }
+    let prefix_path = value(prefix);
     HttpSettings {
-        prefix: value(prefix),
-        health_alias: maybe(pool.text("health_alias")),
+        prefix: prefix_path,
+        health_alias: maybe(health_alias),
         logout: value(pool.texts("logout")),
         forwarded_trusted: value(pool.word("forwarded")) == "trust",
         head_bytes_max: number(limits.count("head_bytes")),
@@ -440,6 +414,28 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
         event_streams_max: number(limits.count("event_streams")),
         retry_percent: number(pool.count("retry_percent")),
     }
+}
+
+/// A path whose health page would hide something else, or that no request can match.
+fn check_alias(pool: &Section<'_, '_>, prefix: &str, alias: &Read<String>) {
+    let within = alias.value.strip_prefix(prefix);
+    let (what, label) = match alias.value.as_str() {
+        "/" => (
+            "users who open the site would get it",
+            "hides the front page",
+        ),
+        path if path.contains('?') => ("it is compared without the query", "has a query"),
+        _ if within.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) => {
+            ("it would hide a page of Ebbtide's own", "below `prefix`")
+        }
+        _ => return,
+    };
+    pool.report(
+        &alias.span,
+        format!("{}.health_alias: {what}", pool.shown()),
+        label,
+        Some("write a path of its own, such as \"/health\"".into()),
+    );
 }
 
 fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {

@@ -11,6 +11,7 @@ mod reference;
 mod schema;
 mod settings;
 mod tcp;
+mod user;
 mod value;
 
 pub use problem::{ConfigErrors, MistakeAt};
@@ -112,12 +113,22 @@ impl std::error::Error for LoadError {}
 
 /// Reads and checks a file. Host names in it are looked up, so this can take as long as DNS does.
 pub fn load(path: &Path) -> Result<Loaded, LoadError> {
+    read(path, false)
+}
+
+/// The same with the pages that the file names: mistakes are also that one of them cannot be read, or
+/// has a placeholder that nobody knows. A node runs all the same, so only `ebbtide check` asks for it.
+pub fn load_with_pages(path: &Path) -> Result<Loaded, LoadError> {
+    read(path, true)
+}
+
+fn read(path: &Path, looks_into_pages: bool) -> Result<Loaded, LoadError> {
     let bytes = std::fs::read(path).map_err(|error| LoadError::Unreadable {
         path: path.into(),
         error,
     })?;
     let shown = path.display().to_string();
-    parse(&shown, &bytes).map_err(LoadError::Mistaken)
+    judge(&shown, &bytes, looks_into_pages).map_err(LoadError::Mistaken)
 }
 
 /// The `state_dir` that a file names, whatever else is in it: a node goes on running while its file
@@ -131,6 +142,10 @@ pub fn state_dir(path: &Path) -> Option<PathBuf> {
 
 /// Checks the bytes of a file; `path` is for the messages.
 pub fn parse(path: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
+    judge(path, bytes, false)
+}
+
+fn judge(path: &str, bytes: &[u8], looks_into_pages: bool) -> Result<Loaded, ConfigErrors> {
     let source = std::str::from_utf8(bytes).map_err(|error| not_utf8(path, bytes, error))?;
     let (table, syntax) = DeTable::parse_recoverable(source);
     if !syntax.is_empty() {
@@ -140,7 +155,8 @@ pub fn parse(path: &str, bytes: &[u8]) -> Result<Loaded, ConfigErrors> {
             .collect();
         return Err(ConfigErrors::new(path, source, problems));
     }
-    build::build(table.get_ref()).map_err(|problems| ConfigErrors::new(path, source, problems))
+    build::build(table.get_ref(), looks_into_pages)
+        .map_err(|problems| ConfigErrors::new(path, source, problems))
 }
 
 fn syntax_problem(source: &str, table: &DeTable<'_>, error: &toml::de::Error) -> Problem {

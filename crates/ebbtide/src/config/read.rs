@@ -14,11 +14,21 @@ use toml::de::{DeTable, DeValue};
 /// Keeps the mistakes and the addresses that were looked up.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
+    /// Whether the pages that the file names are looked into: one that cannot be read is no reason
+    /// not to run, but it is one not to be content with a file.
+    looks_into_pages: bool,
     problems: RefCell<Vec<Problem>>,
     addresses: RefCell<BTreeMap<String, Result<SocketAddr, Mistake>>>,
 }
 
 impl Reader {
+    pub fn new(looks_into_pages: bool) -> Self {
+        Self {
+            looks_into_pages,
+            ..Self::default()
+        }
+    }
+
     pub fn into_problems(self) -> Vec<Problem> {
         self.problems.into_inner()
     }
@@ -162,6 +172,11 @@ impl<'r, 'i> Section<'r, 'i> {
             ),
         }
         section
+    }
+
+    /// Whether the pages that the file names are looked into.
+    pub fn looks_into_pages(&self) -> bool {
+        self.reader.looks_into_pages
     }
 
     /// Whether `false` is written in place of the table of this name.

@@ -224,7 +224,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::UrlPath,
         Default::Else("none"),
         "A second path for the pool's own health page (`PREFIX/health`), for a balancer in front \
-         that asks for a path of its own.",
+         that asks for a path of its own. Neither `/` nor below `prefix`, and without a query.",
     ),
     setting(
         "pools.*.queue",
@@ -237,7 +237,8 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.queue_max",
         Kind::Count(1, 100_000),
         Default::Value("1000"),
-        "Most new users in line; each holds a connection. The next one gets the full page at once.",
+        "Most new users in line, where there is a `queue`; each holds a connection. The next one gets \
+         the full page at once.",
     ),
     setting(
         "pools.*.end_grace",
@@ -359,20 +360,23 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.user.header",
         Kind::FieldName,
         Default::Else("none"),
-        "The field that names the user, such as \"X-Remote-User\". Only where a proxy of yours sets \
-         it: clients can write what they like.",
+        "The field that names the user, such as \"X-Remote-User\", in any case of letters. Only where \
+         a proxy of yours sets it, in place of what clients have written. A request with several \
+         fields of this name names nobody: one of them may be the client's own.",
     ),
     setting(
         "pools.*.user.cookie",
         Kind::CookieName,
         Default::Else("none"),
-        "The cookie that holds the user's name.",
+        "The cookie that holds the user's name, in the same case of letters. Quotes around its value \
+         do not belong to the name; nothing else is decoded. Clients can write what they like.",
     ),
     setting(
         "pools.*.user.basic",
         Kind::Flag,
         Default::Value("false"),
-        "The user name of basic authentication (RFC 7617).",
+        "The user name of basic authentication (RFC 7617). It is not checked here: clients can write \
+         what they like.",
     ),
     setting(
         "pools.*.logout_call.path",
@@ -420,7 +424,8 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.upgrade.within",
         seconds(1, 31 * DAY),
         Default::Value("\"4h\""),
-        "How long after it was closed the pool may open by itself.",
+        "How long after it was closed the pool may open by itself; another `close` begins that time \
+         anew.",
     ),
     setting(
         "pools.*.pages.closed",
@@ -677,19 +682,21 @@ pub const SETTINGS: &[Setting] = &[
         "webhooks.*.secret_file",
         Kind::FilePath,
         Default::Else("deliveries are not signed"),
-        "A file with the secret that deliveries are signed with, which only its owner may read.",
+        "A file with the secret that deliveries are signed with, 16 to 4096 bytes, which only its owner \
+         may read (mode 0600). Line breaks at its end do not belong to the secret.",
     ),
     setting(
         "webhooks.*.secret_env",
         Kind::Text,
         Default::Else("deliveries are not signed"),
-        "The environment variable with that secret.",
+        "The environment variable with that secret, instead of the file.",
     ),
     setting(
         "webhooks.*.template",
         Kind::OneOf(&["json", "slack", "teams"], &[]),
         Default::Value("\"json\""),
-        "The event as JSON, or a sentence for a chat service.",
+        "The event as JSON, or a sentence for a chat service: what happened, the deadline, who did it \
+         and what users are told.",
     ),
     setting(
         "webhooks.*.timeout",

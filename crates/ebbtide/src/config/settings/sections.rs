@@ -80,14 +80,17 @@ pub const SECTIONS: &[Section] = &[
         "pools.*.pages",
         Short::None,
         "Pages of your own for those who cannot get in; each file is read again when it changes, up \
-         to 1 MiB. `{{message}}`, `{{began}}`, `{{ends}}`, `{{expected_end}}`, `{{contact}}` and \
-         `{{pool}}` in them are replaced by text.",
+         to 1 MiB. `{{title}}`, `{{message}}`, `{{began}}`, `{{ends}}`, `{{expected_end}}`, \
+         `{{contact}}` and `{{pool}}` in them are replaced by text. `ebbtide check` looks into them: \
+         it refuses a file that cannot be read, and other names between such braces.",
     ),
     section(
         "pools.*.health_page",
         Short::None,
         "The pool's own health page (`PREFIX/health` and `health_alias`), in the form that a \
-         balancer in front looks for.",
+         balancer in front looks for. The number of sessions available is that of free places under \
+         `max_sessions`, of all servers that take new sessions together; where one of them has no \
+         limit there is no such number, and 9999 is said.",
     ),
     section(
         "pools.*.timeouts",
