@@ -3,8 +3,8 @@
 use crate::{
     AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, Doors, DrainRequest,
     EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, NewDoor, NewToken, OpenDoor,
-    PREFIX, PoolStatus, ReasonRequest, ServerStatus, SessionPage, SessionQuery, SetServer, Status,
-    Tokens, WaitAnswer, WaitQuery,
+    PREFIX, PoolStatus, ReasonRequest, ServerStatus, SessionPage, SessionQuery, SessionsEnded,
+    SetServer, Status, Tokens, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -206,7 +206,7 @@ impl Client {
     }
 
     /// Ends every live session that fits.
-    pub async fn end_sessions(&self, body: &EndSessionsRequest) -> Result<Changed> {
+    pub async fn end_sessions(&self, body: &EndSessionsRequest) -> Result<SessionsEnded> {
         self.post("/sessions/end", body).await
     }
 

@@ -32,6 +32,12 @@ pub enum EventKind {
         to: String,
         /// When its sessions end, for a drain.
         deadline: Option<Timestamp>,
+        /// Who wants it.
+        #[serde(default)]
+        by: String,
+        /// What users are told.
+        #[serde(default)]
+        message: Option<String>,
     },
     /// The server's standing has another reason.
     Standing {
@@ -52,6 +58,12 @@ pub enum EventKind {
         to: String,
         /// When its sessions end, if it is closing.
         deadline: Option<Timestamp>,
+        /// Who wants it.
+        #[serde(default)]
+        by: String,
+        /// What users are told.
+        #[serde(default)]
+        message: Option<String>,
     },
     /// A pool that was to open by itself does not: its time for that is over.
     StaysClosed {
@@ -152,6 +164,8 @@ mod tests {
                 from: "ready".into(),
                 to: "hold".into(),
                 deadline: None,
+                by: "anna".into(),
+                message: None,
             },
         };
         let json = serde_json::to_value(&event).unwrap();

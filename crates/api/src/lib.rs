@@ -18,8 +18,8 @@ pub use event::{Event, EventKind};
 pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
     DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery, ReasonRequest,
-    RemoveQuery, Role, Session, SessionPage, SessionQuery, SetServer, Token, Tokens, WaitAnswer,
-    WaitFor, WaitQuery,
+    RemoveQuery, Role, Session, SessionPage, SessionQuery, SessionsEnded, SetServer, Token, Tokens,
+    WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
     Forecast, Health, Intent, Listener, Node, PoolIntent, PoolStatus, ServerStatus, SessionCounts,

@@ -21,7 +21,8 @@ pub struct HoldRequest {
 pub struct DrainRequest {
     /// From now to the deadline.
     pub within_ms: u64,
-    /// What users are told.
+    /// What users are told: plain text of at most 1,000 characters, `\n` between its lines. An empty
+    /// one takes away what they were told before.
     #[serde(default)]
     pub message: Option<String>,
     /// Past the capacity guard.
@@ -65,10 +66,11 @@ pub struct CloseRequest {
     /// From now to the deadline, up to seven days; 0: at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub within_ms: Option<u64>,
-    /// The deadline, instead of `within_ms`.
+    /// The deadline, instead of `within_ms`: at most seven days away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at: Option<Timestamp>,
-    /// What users are told: plain text of at most 1,000 characters.
+    /// What users are told: plain text of at most 1,000 characters, `\n` between its lines. An empty
+    /// one takes away what they were told before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// How long the pool will probably be closed, up to 31 days; users are told.
@@ -186,8 +188,8 @@ pub struct SessionQuery {
     pub limit: Option<u32>,
 }
 
-/// Body of `POST sessions/end`: the live sessions that fit all that is said. Says it nothing, it ends
-/// nothing.
+/// Body of `POST sessions/end`: the live sessions that fit all that is said. Says it nothing but
+/// `idle`, it is refused.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EndSessionsRequest {
@@ -238,20 +240,32 @@ pub struct Session {
     pub ended: Option<String>,
     /// Its user's name, where the pool says how to know it and a request has told it.
     pub user: Option<String>,
-    /// The address that it began from.
-    pub client: String,
+    /// The address that it began from. This and what follows is absent of a session that an operator
+    /// ended before the program was last started: then it is not known.
+    pub client: Option<String>,
     /// When it began.
-    pub started: Timestamp,
-    /// When its user was last heard from.
-    pub last_activity: Timestamp,
+    pub started: Option<Timestamp>,
+    /// When its user was last heard from; of one that has ended, when it did.
+    pub last_activity: Option<Timestamp>,
     /// How long ago that is.
-    pub quiet_ms: u64,
+    pub quiet_ms: Option<u64>,
     /// Requests so far.
-    pub requests: u32,
+    pub requests: Option<u32>,
     /// Requests and tunnels that are open now.
-    pub open: u32,
+    pub open: Option<u32>,
     /// Bytes of bodies and tunnels so far, both ways.
-    pub bytes: u64,
+    pub bytes: Option<u64>,
+}
+
+/// The answer to `POST sessions/end`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SessionsEnded {
+    /// What was done.
+    #[serde(flatten)]
+    pub changed: Changed,
+    /// Those of the `ids` that were not ended: no such session is live, or it does not fit what else
+    /// was said.
+    pub unknown: Vec<String>,
 }
 
 /// Query of `GET audit`.

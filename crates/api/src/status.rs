@@ -56,6 +56,9 @@ pub struct PoolStatus {
     pub listeners: Vec<Listener>,
     /// The servers, in the configuration's order, then those added live.
     pub servers: Vec<ServerStatus>,
+    /// Soon after a restart of the node: until then sessions from before may still show themselves
+    /// with a request. Before they do they are neither counted nor listed.
+    pub counting_until: Option<Timestamp>,
 }
 
 /// What the operator wants of a pool.

@@ -38,8 +38,8 @@ impl std::error::Error for BadTimestamp {}
 impl FromStr for Timestamp {
     type Err = BadTimestamp;
 
-    /// Reads what [`Display`](fmt::Display) writes; the fraction may be absent, and instead of `Z`
-    /// there may be an offset such as `+01:00`.
+    /// Reads what [`Display`](fmt::Display) writes; the fraction, or it and the seconds, may be absent,
+    /// and instead of `Z` there may be an offset such as `+01:00`.
     fn from_str(text: &str) -> Result<Self, BadTimestamp> {
         parse(text).ok_or(BadTimestamp)
     }
@@ -48,6 +48,8 @@ impl FromStr for Timestamp {
 fn parse(text: &str) -> Option<Timestamp> {
     let (text, ahead_ms) = split_offset(text)?;
     let (date, time) = text.split_once('T')?;
+    let minutes_only = format!("{time}:00");
+    let time = if time.len() == 5 { &minutes_only } else { time };
     let (clock, fraction) = time.split_once('.').unwrap_or((time, "000"));
     let (year, month, day) = three(date, '-', [4, 2, 2])?;
     let (hour, minute, second) = three(clock, ':', [2, 2, 2])?;
@@ -180,6 +182,8 @@ mod tests {
             "2026-03-29T03:30:00+02:00",
             "2026-03-28T20:00:00-05:30",
             "2026-03-29T01:30:00+00:00",
+            "2026-03-29T03:30+02:00",
+            "2026-03-29T01:30Z",
         ] {
             assert_eq!(text.parse(), Ok(utc), "{text}");
         }
@@ -202,6 +206,11 @@ mod tests {
             "2026-01-31T24:00:00Z",
             "2026-01-31T08:05:09",
             "2026-01-31T08:05:09+0100",
+            "2026-01-31T08:05",
+            "2026-01-31T08Z",
+            "2026-01-31T08:5Z",
+            "2026-01-31T08:05.042Z",
+            "2026-01-31T8:05:Z",
             "2026-01-31T08:05:09+24:00",
             "1970-01-01T00:30:00+01:00",
             "2026-01-31T08:05:09.04Z",

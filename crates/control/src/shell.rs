@@ -148,14 +148,15 @@ impl Shell {
                     webhooks,
                     notes,
                 }) => {
-                    let command = Command::Reload { config };
+                    let beside = outside.webhooks.differences(&webhooks);
+                    let command = Command::Reload { config, beside };
                     let answer = inbox.ask(|reply| Message::Command(actor, command, reply));
                     // If the control thread is stopping, the asker is told so by being hung up on.
                     let Ok(mut answer) = answer.blocking_recv() else {
                         return;
                     };
                     if let Ok(answer) = &mut answer {
-                        answer.changes.extend(outside.webhooks.replace(webhooks));
+                        outside.webhooks.replace(webhooks);
                         answer.changes.extend(notes);
                     }
                     drop(reply.send(answer));

@@ -41,6 +41,7 @@ pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
         admitting: pool.admitting,
         listeners: listeners.collect(),
         servers: pool.servers.iter().map(server).collect(),
+        counting_until: pool.counting_until.map(time),
     }
 }
 
@@ -127,6 +128,7 @@ pub(crate) fn session(session: &Session, snapshot: &Snapshot, now: Now) -> Optio
         SessionState::Idle => ("idle", None),
         SessionState::Ended(reason) => ("ended", Some(reason.label().to_owned())),
     };
+    let is_known = !session.is_buried();
     Some(api::Session {
         id: session.id.to_string(),
         pool: pool.config.name.clone(),
@@ -134,13 +136,13 @@ pub(crate) fn session(session: &Session, snapshot: &Snapshot, now: Now) -> Optio
         state: word.to_owned(),
         ended,
         user: session.user(),
-        client: session.client.to_string(),
-        started: time(now.wall_at(session.started)),
-        last_activity: time(now.wall_at(session.last_activity())),
-        quiet_ms: now.moment.since(session.last_activity()).0,
-        requests: session.requests(),
-        open: session.open(),
-        bytes: session.bytes(),
+        client: is_known.then(|| session.client.to_string()),
+        started: is_known.then(|| time(now.wall_at(session.started))),
+        last_activity: is_known.then(|| time(now.wall_at(session.last_activity()))),
+        quiet_ms: is_known.then(|| now.moment.since(session.last_activity()).0),
+        requests: is_known.then(|| session.requests()),
+        open: is_known.then(|| session.open()),
+        bytes: is_known.then(|| session.bytes()),
     })
 }
 
@@ -179,10 +181,18 @@ pub(crate) fn event(id: u64, event: &Event) -> api::Event {
 
 fn event_kind(kind: &EventKind) -> api::EventKind {
     match kind {
-        EventKind::Intent { from, to, deadline } => api::EventKind::Intent {
+        EventKind::Intent {
+            from,
+            to,
+            deadline,
+            by,
+            message,
+        } => api::EventKind::Intent {
             from: (*from).to_owned(),
             to: (*to).to_owned(),
             deadline: deadline.map(time),
+            by: by.clone(),
+            message: message.clone(),
         },
         EventKind::Standing { from, to, why } => api::EventKind::Standing {
             from: from.label().to_owned(),
@@ -194,11 +204,15 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             from,
             to,
             deadline,
+            by,
+            message,
         } => api::EventKind::PoolIntent {
             pool: pool.clone(),
             from: (*from).to_owned(),
             to: (*to).to_owned(),
             deadline: deadline.map(time),
+            by: by.clone(),
+            message: message.clone(),
         },
         EventKind::PoolClosed { pool, ended } => api::EventKind::PoolClosed {
             pool: pool.clone(),

@@ -197,7 +197,7 @@ async fn sessions_are_listed_in_pages_and_ended() {
     assert_eq!(ids(&first), ["0000000000000001", "0000000000000003"]);
     assert_eq!(ids(&second), ["0000000000000005"]);
     assert_eq!(second.next, None);
-    assert_eq!(second.sessions[0].client, "192.0.2.7");
+    assert_eq!(second.sessions[0].client.as_deref(), Some("192.0.2.7"));
 
     let reason = ReasonQuery::default();
     client
@@ -244,6 +244,11 @@ async fn sessions_are_found_by_user_and_words_and_ended_together() {
 
     let nothing = client.end_sessions(&EndSessionsRequest::default()).await;
     assert_eq!(refused(nothing).0, 422);
+    let all_idle = EndSessionsRequest {
+        idle: true,
+        ..EndSessionsRequest::default()
+    };
+    assert_eq!(refused(client.end_sessions(&all_idle).await).0, 422);
     let of_bob = EndSessionsRequest {
         user: Some("bob".into()),
         pool: Some("app".into()),
@@ -251,14 +256,17 @@ async fn sessions_are_found_by_user_and_words_and_ended_together() {
         ..EndSessionsRequest::default()
     };
     let done = client.end_sessions(&of_bob).await.unwrap();
-    assert_eq!(done.text, "2 sessions were ended");
+    assert_eq!(done.changed.text, "2 sessions were ended");
+    assert_eq!(done.unknown, Vec::<String>::new());
     assert_eq!(refused(client.end_sessions(&of_bob).await).0, 404);
     let ids = EndSessionsRequest {
         ids: vec!["0000000000000004".into(), "0000000000000001".into()],
         ..EndSessionsRequest::default()
     };
     let done = client.end_sessions(&ids).await.unwrap();
-    assert_eq!(done.text, "session 0000000000000004 on app/web2 was ended");
+    let text = "session 0000000000000004 on app/web2 was ended";
+    assert_eq!(done.changed.text, text);
+    assert_eq!(done.unknown, ["0000000000000001"]);
     let ended = SessionQuery {
         ended: true,
         ..SessionQuery::default()
@@ -267,6 +275,39 @@ async fn sessions_are_found_by_user_and_words_and_ended_together() {
     assert_eq!(ended.len(), 3);
     assert_eq!(ended[0].ended.as_deref(), Some("ended-by-operator"));
     assert_eq!(count(SessionQuery::default()).await, 3);
+}
+
+#[tokio::test]
+async fn after_a_restart_nothing_is_invented_of_a_session_that_had_ended() {
+    let scratch = Scratch::new();
+    let mut node = Node::start(config(1), &scratch);
+    node.begin_session(7, "web1");
+    let reason = ReasonQuery::default();
+    let id = "0000000000000007";
+    node.client().end_session(id, &reason).await.unwrap();
+    node.stop();
+    let node = Node::start(config(1), &scratch);
+    let query = SessionQuery {
+        ended: true,
+        ..SessionQuery::default()
+    };
+    let ended = node.client().sessions(&query).await.unwrap().sessions;
+    let [session] = &ended[..] else {
+        panic!("{ended:?}");
+    };
+    assert_eq!((&*session.id, &*session.server), (id, "web1"));
+    assert_eq!(session.ended.as_deref(), Some("ended-by-operator"));
+    assert_eq!((&session.client, session.started), (&None, None));
+    assert_eq!((session.quiet_ms, session.requests), (None, None));
+    let search = SessionQuery {
+        search: Some("0.0.0.0".into()),
+        ..query
+    };
+    let found = node.client().sessions(&search).await.unwrap();
+    assert!(found.sessions.is_empty(), "{found:?}");
+    // Those from before that are still alive are not known yet.
+    let pool = node.client().pool("app").await.unwrap();
+    assert!(pool.counting_until.is_some());
 }
 
 #[tokio::test]
@@ -292,6 +333,17 @@ async fn a_pool_is_closed_and_opened() {
         ..CloseRequest::default()
     };
     assert_eq!(refused(close(both).await).0, 422);
+    let week_ms = 7 * 24 * 3_600_000;
+    let far = CloseRequest {
+        at: Some(Timestamp(
+            ebbtide_control::clock().wall.0 + week_ms + 60_000,
+        )),
+        ..CloseRequest::default()
+    };
+    let (status, error) = refused(close(far).await);
+    assert_eq!(status, 422);
+    assert!(error.message.contains("is too far away"), "{error}");
+    assert!(!error.message.contains("--within"), "{error}");
     let long = CloseRequest {
         within_ms: Some(60_000),
         message: Some("x".repeat(10_000)),

@@ -137,6 +137,8 @@ pub enum Command {
     Reload {
         /// The new configuration.
         config: Arc<Config>,
+        /// What else is different in the file, a line each.
+        beside: Vec<String>,
     },
 }
 

@@ -29,6 +29,10 @@ pub enum EventKind {
         to: &'static str,
         /// When its sessions end, for a drain.
         deadline: Option<WallTime>,
+        /// Who wants it.
+        by: String,
+        /// What users are told.
+        message: Option<String>,
     },
     /// The server's standing has another reason.
     Standing {
@@ -49,6 +53,10 @@ pub enum EventKind {
         to: &'static str,
         /// When its sessions end, if it is closing.
         deadline: Option<WallTime>,
+        /// Who wants it.
+        by: String,
+        /// What users are told.
+        message: Option<String>,
     },
     /// A pool's countdown is over: it is closed.
     PoolClosed {
@@ -132,21 +140,11 @@ impl fmt::Display for EventKind {
                 why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
             }
             Self::PoolIntent { pool, from, to, .. } => write!(f, "pool {pool} {from} -> {to}"),
-            Self::PoolClosed { pool, ended: None } => {
-                write!(f, "pool {pool} closed: every session left by itself")
-            }
-            Self::PoolClosed {
-                pool,
-                ended: Some(left),
-            } => {
-                let left = count(*left, "session");
-                write!(f, "pool {pool} closed: the deadline ended {left}")
+            Self::PoolClosed { pool, ended } => {
+                write!(f, "pool {pool} closed: {}", how_ended(*ended))
             }
             Self::StaysClosed { pool, why } => write!(f, "pool {pool}: {why}"),
-            Self::Drained { ended: None } => f.write_str("drained: every session left by itself"),
-            Self::Drained { ended: Some(left) } => {
-                write!(f, "drained: the deadline ended {}", count(*left, "session"))
-            }
+            Self::Drained { ended } => write!(f, "drained: {}", how_ended(*ended)),
             Self::Forgotten { sessions } => write!(f, "forgot {}", count(*sessions, "session")),
             Self::SessionBegan {
                 id,
@@ -165,6 +163,15 @@ impl fmt::Display for EventKind {
             Self::Store { failed: Some(why) } => write!(f, "the store fails: {why}"),
             Self::Store { failed: None } => f.write_str("the store works again"),
         }
+    }
+}
+
+/// How the sessions of a server or a pool came to their end: so many by the deadline, or `None`, all by
+/// themselves.
+pub(crate) fn how_ended(ended: Option<u32>) -> String {
+    match ended {
+        None => "every session left by itself".into(),
+        Some(left) => format!("the deadline ended {}", count(left, "session")),
     }
 }
 

@@ -46,6 +46,14 @@ impl Intent {
             _ => None,
         }
     }
+
+    /// What users are told, if they are told something.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Drain(drain) => drain.message.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// What the operator wants of a whole pool: the service, as users know it. Durable.

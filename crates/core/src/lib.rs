@@ -47,7 +47,7 @@ pub use door::{
     Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorRefusal,
     DoorSecret, DoorSettings, DoorTable,
 };
-pub use driver::{Close, Driver, Input, Output};
+pub use driver::{CLOSE_MAX, Close, Driver, Input, Output};
 pub use event::{Event, EventKind, count};
 pub use forecast::{DurationHistory, Forecast};
 pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};

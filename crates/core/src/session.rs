@@ -111,6 +111,7 @@ pub struct Session {
     open: AtomicU32,
     tunnels: AtomicU32,
     ended: AtomicU8,
+    is_buried: bool,
     who: Mutex<Option<Box<Who>>>,
 }
 
@@ -138,8 +139,29 @@ impl Session {
             open: AtomicU32::new(0),
             tunnels: AtomicU32::new(0),
             ended: AtomicU8::new(0),
+            is_buried: false,
             who: Mutex::default(),
         }
+    }
+
+    /// A session that an operator ended before a restart: no more is known of it than its number and
+    /// its server.
+    pub(crate) fn buried(id: SessionId, server: (PoolKey, ServerKey, u32), now: Moment) -> Self {
+        let load = Arc::<ServerLoad>::default();
+        load.enter();
+        let nobody = IpAddr::from([0, 0, 0, 0]);
+        let session = Self {
+            is_buried: true,
+            ..Self::new(id, server, load, nobody, now, now)
+        };
+        session.end(EndReason::EndedByOperator, now);
+        session
+    }
+
+    /// Whether it ended before a restart: then nothing is known of its client, its times and what it
+    /// did.
+    pub fn is_buried(&self) -> bool {
+        self.is_buried
     }
 
     /// Its user was heard from.

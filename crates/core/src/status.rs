@@ -37,6 +37,9 @@ pub struct PoolStatus {
     pub listeners: Vec<(String, std::net::SocketAddr)>,
     /// The servers, in the file's order, then those added live.
     pub servers: Vec<ServerStatus>,
+    /// Soon after a restart: until then sessions from before may still show themselves, which are not
+    /// counted and not listed before they do.
+    pub counting_until: Option<WallTime>,
 }
 
 /// A server.

@@ -6,7 +6,7 @@
 
 use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::session::{EndReason, Session, SessionState};
-use crate::snapshot::{ServerLoad, ServerView, Snapshot};
+use crate::snapshot::{ServerView, Snapshot};
 use crate::source::{self, Sources};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
@@ -320,11 +320,7 @@ impl SessionTable {
     pub fn bury(&self, id: SessionId, place: Option<(PoolKey, &ServerView)>, now: Now) {
         let nowhere = (PoolKey(u32::MAX), ServerKey(u32::MAX), 0);
         let place = place.map_or(nowhere, |(pool, server)| (pool, server.key, server.epoch));
-        let load = Arc::<ServerLoad>::default();
-        load.enter();
-        let nobody = IpAddr::from([0, 0, 0, 0]);
-        let session = Session::new(id, place, load, nobody, now.moment, now.moment);
-        session.end(EndReason::EndedByOperator, now.moment);
+        let session = Session::buried(id, place, now.moment);
         self.shard(id).sessions.insert(id, Arc::new(session));
     }
 

@@ -335,6 +335,20 @@ fn cookies_are_told_of_sessions_that_were_ended_from_outside_only() {
 }
 
 #[test]
+fn of_a_session_that_ended_before_a_restart_only_its_place_is_known() {
+    let snapshot = snapshot(pool(Balance::LeastSessions, views(&[1])));
+    let table = SessionTable::default();
+    let pool = &snapshot.pools[0];
+    table.bury(SessionId(1), Some((pool.key, &pool.servers[0])), NOW);
+    let ended = table.list_ended(None, 10, |_| true);
+    assert_eq!(ended.len(), 1);
+    assert!(ended[0].is_buried());
+    assert_eq!(ended[0].server, pool.servers[0].key);
+    assert_eq!(ended[0].ended(), Some(EndReason::EndedByOperator));
+    assert_eq!(pool.servers[0].load.sessions(), 0);
+}
+
+#[test]
 fn a_users_name_is_kept_within_bounds() {
     let snapshot = snapshot(pool(Balance::LeastSessions, views(&[1])));
     let table = SessionTable::default();

@@ -107,10 +107,11 @@ On a server that is being drained already, this sets the new deadline.")]
     Drain {
         #[command(flatten)]
         server: Server,
-        /// Time from now to the deadline, such as 30m or 1h30m
-        #[arg(long, value_name = "TIME", value_parser = span)]
+        /// Time from now to the deadline, such as 30m or 1h30m, up to seven days
+        #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
         within: Millis,
-        /// What users are told, in plain text
+        /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
+        /// away what they were told before
         #[arg(long)]
         message: Option<String>,
         #[command(flatten)]
@@ -172,7 +173,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ebbtide close app --within 15m --for 2h --message 'Upgrade tonight. Please save your work.'
-  ebbtide close app --at 2026-12-24T22:00:00+01:00 --block-new at-deadline
+  ebbtide close app --at \"$(date +%FT22:00%:z)\" --block-new at-deadline     today at ten
   ebbtide close app --within 30m          while it is closing: a new deadline, users see it at once
   ebbtide close app --message 'Longer'    while it is closing or closed: new words
 
@@ -293,13 +294,16 @@ pub struct Pool {
 pub struct Close {
     #[command(flatten)]
     pub pool: Pool,
-    /// Time from now to the deadline, such as 15m or 1h30m; 0s: at once
-    #[arg(long, value_name = "TIME", value_parser = span, conflicts_with = "at")]
+    /// Time from now to the deadline, such as 15m or 1h30m, up to seven days; 0s: at once
+    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true,
+        conflicts_with = "at")]
     pub within: Option<Millis>,
-    /// The deadline as a time with its offset from UTC, such as 2026-12-24T22:00:00+01:00
+    /// The deadline as a time with its offset from UTC, up to seven days away:
+    /// YYYY-MM-DDThh:mm+01:00, with seconds if you like
     #[arg(long, value_name = "WHEN", value_parser = timestamp)]
     pub at: Option<Timestamp>,
-    /// What users are told, in plain text
+    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
+    /// away what they were told before
     #[arg(long)]
     pub message: Option<String>,
     /// How long the pool will probably be closed, such as 2h; users are told when it ends
@@ -397,7 +401,8 @@ pub struct SessionsList {
     /// Active ones only: with a request open, or heard from lately
     #[arg(long)]
     pub active: bool,
-    /// Those that have ended lately, instead of the live ones
+    /// Those that have ended lately, instead of the live ones; of those that ended before Ebbtide was
+    /// last started, only the ones that an operator ended
     #[arg(long, conflicts_with = "active")]
     pub ended: bool,
     /// Those after this one: the next page
@@ -416,7 +421,10 @@ pub enum SessionsCommand {
 Examples:
   ebbtide sessions end 00c0ffee00c0ffee 00c0ffee00c0fff0
   ebbtide sessions end --user bob --reason 'left the company'
-  ebbtide sessions end --of app/web2 --idle")]
+  ebbtide sessions end --of app/web2 --idle
+
+Exits with 1 if none of them is live. If only some of those that are named by their numbers are, it
+ends these, names the others, and exits with 1, too.")]
     End {
         /// Their numbers, sixteen hexadecimal digits, as `ebbtide sessions` shows them
         #[arg(value_name = "SESSION", value_parser = session_id)]
@@ -580,8 +588,8 @@ fn pool_name(text: &str) -> Result<String, String> {
 
 fn timestamp(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| {
-        "expected a time with its offset from UTC, such as 2026-12-24T22:00:00+01:00 or \
-         2026-12-24T21:00:00Z"
+        "expected a date and a time of day with their offset from UTC: YYYY-MM-DDThh:mm, and then \
+         Z or an offset such as +01:00"
             .into()
     })
 }

@@ -131,12 +131,16 @@ fn changed(result: Result<Changed, ClientError>, json: bool) -> Done {
     if json {
         output::json(&changed);
     } else {
-        output::line(&changed.text);
-        for change in &changed.changes {
-            output::line(format!("  {change}"));
-        }
+        print_changed(&changed);
     }
     Ok(Exit::Done)
+}
+
+fn print_changed(changed: &Changed) {
+    output::line(&changed.text);
+    for change in &changed.changes {
+        output::line(format!("  {change}"));
+    }
 }
 
 async fn status(client: &Client, json: bool) -> Done {

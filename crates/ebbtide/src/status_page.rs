@@ -23,6 +23,7 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
         lines.push(Line::default());
         lines.extend(pool_line(pool).wrap(width, 0));
         lines.extend(closing_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
+        lines.extend(counting_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -110,9 +111,18 @@ fn closing_line(pool: &PoolStatus) -> Option<Line> {
         text.push_str(&format!(", by {by}"));
     }
     for words in intent.reason.iter().chain(&intent.message) {
-        text.push_str(&format!(": {words}"));
+        text.push_str(&format!(": {}", words.replace('\n', " ")));
     }
     Some(Line::of(Style::Bad, text))
+}
+
+/// That sessions from before a restart may still come.
+fn counting_line(pool: &PoolStatus) -> Option<Line> {
+    let until = clock_time(pool.counting_until?);
+    let text = format!(
+        "Started anew: sessions from before are counted once they are used; that may be until {until}"
+    );
+    Some(Line::of(Style::Dim, text))
 }
 
 fn pool_rows(pool: &PoolStatus) -> Vec<Vec<Piece>> {
@@ -326,6 +336,7 @@ mod tests {
                     address: "0.0.0.0:80".into(),
                 }],
                 servers,
+                counting_until: None,
             }],
         }
     }
@@ -423,6 +434,29 @@ app  0.0.0.0:80, least-sessions, 1 of 2 servers take new sessions, minimum 1
         drained.counting_until = Some(Timestamp(1_769_846_709_042));
         let text = rendered(&status(vec![drained]));
         assert!(text.contains("sessions from before the restart may come until 08:05:09 UTC"));
+    }
+
+    #[test]
+    fn soon_after_a_restart_the_page_says_that_sessions_may_still_come() {
+        let mut restarted = status(Vec::new());
+        assert!(!rendered(&restarted).contains("Started anew"));
+        restarted.pools[0].counting_until = Some(Timestamp(1_769_846_709_042));
+        let text = rendered(&restarted);
+        assert!(text.contains("Started anew: sessions from before are counted once they are used"));
+        assert!(text.contains("until 08:05:09 UTC"), "{text}");
+    }
+
+    #[test]
+    fn a_message_of_several_lines_takes_one_line_of_the_page() {
+        let mut closed = status(Vec::new());
+        closed.pools[0].intent.label = "closed".into();
+        closed.pools[0].intent.by = Some("olga".into());
+        closed.pools[0].intent.message = Some("Back at six.\nSorry.".into());
+        let text = rendered(&closed);
+        assert!(
+            text.contains("CLOSED, by olga: Back at six. Sorry."),
+            "{text}"
+        );
     }
 
     #[test]

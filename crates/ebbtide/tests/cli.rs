@@ -140,6 +140,18 @@ fn check_counts_or_shows_the_mistakes() {
         message.contains("`pol`") && message.contains("`pool`"),
         "{message}"
     );
+    let pages = "pages = { closed = \"closed.html\" }\n[pools.app.servers]";
+    std::fs::write(&file, good.replace("[pools.app.servers]", pages)).unwrap();
+    let ran = run(&scratch, &["check", "some.toml"]).exits(2);
+    assert!(ran.err.contains("some.toml:10:20"), "{ran:?}");
+    assert!(ran.err.contains("closed.html cannot be read"), "{ran:?}");
+    std::fs::write(scratch.join("closed.html"), "{{ mesage }}").unwrap();
+    let ran = run(&scratch, &["check", "some.toml"]).exits(2);
+    assert!(ran.err.contains("some.toml:10:20"), "{ran:?}");
+    assert!(ran.err.contains("did you mean `{{message}}`?"), "{ran:?}");
+    let page = "{{ message }} {{began}} var x = {{a: 1}}; {{";
+    std::fs::write(scratch.join("closed.html"), page).unwrap();
+    run(&scratch, &["check", "some.toml"]).exits(0);
     let ran = run(&scratch, &["check", "missing.toml"]).exits(2);
     assert!(ran.err.contains("cannot read missing.toml"), "{ran:?}");
 }
@@ -153,6 +165,8 @@ fn wrong_usage_exits_2() {
         (&["hold", "web1"], "POOL/SERVER"),
         (&["wait", "app/web1", "--for", "godot"], "godot"),
         (&["sessions", "end", "12"], "sixteen"),
+        (&["close", "app", "--at", "18:30"], "YYYY-MM-DDThh:mm"),
+        (&["close", "app", "--within", "-5m"], "is not a duration"),
         (&["server", "set", "app/web1", "colour=red"], "weight"),
         (&["server", "set", "app/web1", "weight=0"], "1 to 1000"),
         (&["status", "--admin", "10.0.0.1:7070"], "http://"),
@@ -179,6 +193,9 @@ fn values_that_the_node_refuses_are_wrong_usage_too() {
         &["drain", "app/web1", "--within", "0s"][..],
         &["drain", "app/web1", "--within", "8d"],
         &["server", "add", "app/web3", "127.0.0.1"],
+        &["close", "app", "--at", "2999-12-24T18:30+01:00"],
+        &["sessions", "end", "--idle"],
+        &["close", "app", "--within", "1m", "--message", "a\tb"],
     ] {
         let ran = node.cli(arguments).exits(2);
         assert!(ran.err.starts_with("ebbtide: "), "{ran:?}");
@@ -289,6 +306,42 @@ fn waiting_exits_0_when_it_has_come_and_3_when_the_time_is_up() {
 }
 
 #[test]
+fn closing_says_what_changed_and_what_did_not() {
+    let node = Node::start();
+    let close = [
+        "close",
+        "app",
+        "--within",
+        "1h",
+        "--block-new",
+        "at-deadline",
+    ];
+    let ran = node.cli(&close).exits(0);
+    assert!(
+        ran.out.starts_with("pool app is closing: 1h from now; 0"),
+        "{ran:?}"
+    );
+    let ran = node.cli(&["close", "app"]).exits(0);
+    assert!(ran.out.contains("nothing was changed, "), "{ran:?}");
+    let message = "Back at six.\r\nSorry.";
+    let ran = node.cli(&["close", "app", "--message", message]).exits(0);
+    assert!(ran.out.contains("the deadline stays, "), "{ran:?}");
+    let status = node.cli(&["status", "--json"]).exits(0).json();
+    assert_eq!(
+        status["pools"][0]["intent"]["message"],
+        "Back at six.\nSorry."
+    );
+    let page = node.cli(&["status"]).exits(0).out;
+    assert!(page.contains(": Back at six. Sorry."), "{page}");
+    node.cli(&["open", "app"]).exits(0);
+    let ran = node.cli(&["open", "app"]).exits(0);
+    assert!(
+        ran.out.contains("was open already, nothing was changed"),
+        "{ran:?}"
+    );
+}
+
+#[test]
 fn servers_come_change_and_go_while_it_runs() {
     let node = Node::start();
     node.cli(&["server", "add", "app/web3", "127.0.0.1:9", "--weight", "2"])
@@ -344,6 +397,15 @@ fn a_reload_prints_the_difference_or_the_mistake() {
     std::fs::write(&file, format!("{good}web3 = \"127.0.0.3:9\"\n")).unwrap();
     let ran = node.cli(&["reload"]).exits(0);
     assert!(ran.out.contains("web3"), "{ran:?}");
+    let hook = "[webhooks.ops]\nurl = \"http://127.0.0.1:9/\"\n";
+    std::fs::write(&file, format!("{good}web3 = \"127.0.0.3:9\"\n{hook}")).unwrap();
+    let ran = node.cli(&["reload"]).exits(0);
+    assert_eq!(
+        ran.out,
+        "the configuration was read again: 1 change\n  + webhooks.ops\n"
+    );
+    let audit = node.cli(&["audit"]).exits(0).out;
+    assert!(audit.contains("+ webhooks.ops"), "{audit}");
     std::fs::write(&file, format!("{good}web4 = \"127.0.0.1\"\n")).unwrap();
     // Even a mistaken file leads to the node that runs by it.
     let ran = node.cli(&["reload"]).exits(2);

@@ -12,7 +12,7 @@ use ebbtide_api::{
     ReasonRequest, RemoveQuery, SetServer, Timestamp,
 };
 use ebbtide_core::{
-    BlockNew, Close, Command, Millis, Refusal, ServerChange, ServerConfig, ServerName,
+    BlockNew, CLOSE_MAX, Close, Command, Millis, Refusal, ServerChange, ServerConfig, ServerName,
 };
 use std::net::SocketAddr;
 
@@ -133,7 +133,13 @@ pub(super) async fn close(
 fn until(at: Timestamp) -> Result<Millis, ApiError> {
     let now = clock().wall;
     match at.0.checked_sub(now.0) {
-        Some(left @ 1..) => Ok(Millis(left)),
+        Some(left @ 1..) if left <= CLOSE_MAX.0 => Ok(Millis(left)),
+        Some(1..) => Err(ApiError::invalid(format!(
+            "the deadline {at} is too far away: a countdown lasts {} days at most, so it can be up \
+             to {}; nothing was changed",
+            CLOSE_MAX.0 / (24 * 3600 * 1000),
+            Timestamp(now.0 + CLOSE_MAX.0)
+        ))),
         _ => Err(ApiError::invalid(format!(
             "the deadline {at} is not in the future; it is {} now",
             Timestamp(now.0)

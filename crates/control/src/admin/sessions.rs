@@ -9,7 +9,9 @@ use crate::clock::clock;
 use crate::show;
 use axum::extract::State;
 use axum::{Extension, Json};
-use ebbtide_api::{Changed, EndSessionsRequest, ErrorBody, ReasonQuery, SessionPage, SessionQuery};
+use ebbtide_api::{
+    Changed, EndSessionsRequest, ErrorBody, ReasonQuery, SessionPage, SessionQuery, SessionsEnded,
+};
 use ebbtide_core::{
     Command, Now, PoolKey, SESSIONS_ENDED_MAX, ServerKey, Session, SessionId, SessionState,
     Snapshot,
@@ -79,20 +81,24 @@ pub(super) async fn end_one(
 
 /// Ends every live session that fits what is said.
 #[utoipa::path(post, path = "/sessions/end", tag = "change", request_body = EndSessionsRequest,
-    responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
+    responses((status = 200, body = SessionsEnded), (status = "default", body = ErrorBody)))]
 pub(super) async fn end(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Body(body): Body<EndSessionsRequest>,
-) -> Answer {
+) -> Result<Json<SessionsEnded>, ApiError> {
     let reason = body.reason.clone();
+    // `idle` only narrows down what else is said: by itself it would end the idle ones everywhere.
     if (EndSessionsRequest {
         reason: None,
+        idle: false,
         ..body.clone()
     }) == EndSessionsRequest::default()
     {
         return Err(ApiError::invalid(
-            "say which sessions: by ids, pool, server, user or search".into(),
+            "say which sessions: by their numbers, of which pool or server (--of), or by user or \
+             search; nothing was ended"
+                .into(),
         ));
     }
     if body.ids.len() > SESSIONS_ENDED_MAX {
@@ -111,8 +117,9 @@ pub(super) async fn end(
         user: body.user,
         search: body.search.map(|text| text.to_lowercase()),
         state: body.idle.then_some(SessionState::Idle),
-        ids: (!ids.is_empty()).then_some(ids),
+        ids: (!ids.is_empty()).then_some(ids.clone()),
     });
+    let mut unknown = ids;
     let mut after = None;
     let mut ended = 0;
     let mut last: Option<Changed> = None;
@@ -131,20 +138,21 @@ pub(super) async fn end(
         };
         after = Some(newest.id);
         ended += page.len();
-        let ids = page.iter().map(|session| session.id).collect();
+        let ids: Vec<SessionId> = page.iter().map(|session| session.id).collect();
+        unknown.retain(|id| !ids.contains(id));
         let command = Command::EndSessions { ids };
         last = Some(carry_out(&app, &caller, reason.clone(), command).await?.0);
     }
-    match last {
-        None => Err(ApiError::not_found(
-            "no live session fits; `ebbtide sessions` lists those there are".into(),
-        )),
-        Some(one) if ended <= SESSIONS_ENDED_MAX => Ok(Json(one)),
-        Some(last) => Ok(Json(Changed {
-            text: format!("{ended} sessions were ended"),
-            ..last
-        })),
+    let mut changed = last.ok_or_else(|| {
+        ApiError::not_found("no live session fits; `ebbtide sessions` lists those there are".into())
+    })?;
+    if ended > SESSIONS_ENDED_MAX {
+        changed.text = format!("{ended} sessions were ended");
     }
+    Ok(Json(SessionsEnded {
+        changed,
+        unknown: unknown.iter().map(ToString::to_string).collect(),
+    }))
 }
 
 fn number(text: &str) -> Result<SessionId, ApiError> {
@@ -180,7 +188,9 @@ impl Place {
                 let found = servers.find(|server| *server.name == *name);
                 Some(found.ok_or_else(|| {
                     let pool = &pool.config.name;
-                    ApiError::not_found(format!("there is no server {pool}/{name}"))
+                    ApiError::not_found(format!(
+                        "there is no server {pool}/{name}; `ebbtide status` lists those there are"
+                    ))
                 })?)
             }
         };
@@ -232,8 +242,9 @@ impl Wanted {
         let user = session.user();
         let user_fits = self.user.is_none() || self.user == user;
         let has = |text: &str| {
-            let texts = [session.id.to_string(), session.client.to_string()];
-            let mut texts = texts.into_iter().chain(user);
+            let client = (!session.is_buried()).then(|| session.client.to_string());
+            let texts = [session.id.to_string()];
+            let mut texts = texts.into_iter().chain(client).chain(user);
             texts.any(|found| found.to_lowercase().contains(text))
         };
         user_fits && self.search.as_deref().is_none_or(has)

@@ -43,7 +43,7 @@ pub(crate) fn start(
     let (calls, receiver) = mpsc::unbounded_channel();
     let (waiting, logout_calls) = (Arc::<Waiting>::default(), Arc::<Tally>::default());
     let (hooks, new_hooks) = Hooks::new();
-    let hooks_tally = Arc::clone(&hooks.tally);
+    let sender = webhook::Sender::new(Arc::clone(&hooks.tally), webhook::PAUSE_FIRST);
     hooks.replace(webhooks);
     let outside = Outside {
         calls,
@@ -57,7 +57,7 @@ pub(crate) fn start(
             runtime.block_on(async {
                 tokio::select! {
                     () = logout::run(receiver, &waiting, &logout_calls) => {}
-                    () = webhook::run(new_hooks, hooks_tally, webhook::PAUSE_FIRST) => {}
+                    () = webhook::run(new_hooks, sender) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }
             });

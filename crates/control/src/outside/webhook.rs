@@ -8,7 +8,7 @@ mod settings;
 mod tests;
 
 use super::Tally;
-use deliver::Sender;
+pub(super) use deliver::Sender;
 use ebbtide_api::Event;
 pub use settings::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
 use std::collections::VecDeque;
@@ -39,8 +39,28 @@ pub(super) struct Hook {
 #[derive(Default)]
 struct Queue {
     events: VecDeque<Arc<Event>>,
+    /// Events that were dropped since the queue was last empty.
+    dropped: Complaint,
     /// The configuration has it no more.
     is_over: bool,
+}
+
+/// Something that goes wrong again and again: it is said the first time, then at 10, 100 and so on.
+#[derive(Debug, Default)]
+struct Complaint(u64);
+
+impl Complaint {
+    /// It went wrong once more. How often it did, when that is to be said.
+    fn again(&mut self) -> Option<u64> {
+        self.0 += 1;
+        let is_round = self.0 == 10_u64.pow(self.0.ilog10());
+        is_round.then_some(self.0)
+    }
+
+    /// It is over. How often it went wrong, if more than once.
+    fn over(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.0)).filter(|count| *count > 1)
+    }
 }
 
 impl Hook {
@@ -62,6 +82,15 @@ impl Hook {
             }
             // Only one task waits, and a wake-up that comes before it does is kept.
             self.wake.notified().await;
+        }
+    }
+
+    /// How many events were dropped, if more than one was and nothing waits any more.
+    fn caught_up(&self) -> Option<u64> {
+        let mut queue = self.lock();
+        match queue.events.is_empty() {
+            true => queue.dropped.over(),
+            false => None,
         }
     }
 
@@ -105,19 +134,42 @@ impl Hooks {
             let mut queue = hook.lock();
             if queue.events.len() >= hook.settings.queue_max {
                 queue.events.pop_front();
-                self.tally.count(&hook.settings.name, DROPPED);
+                let name = &hook.settings.name;
+                self.tally.count(name, DROPPED);
+                if let Some(count) = queue.dropped.again() {
+                    let most = hook.settings.queue_max;
+                    tracing::warn!(
+                        "webhook {name}: {most} events wait already, so the oldest are dropped: \
+                         {count} so far"
+                    );
+                }
             }
             queue.events.push_back(Arc::clone(event));
             hook.wake.notify_one();
         }
     }
 
-    /// Makes these the hooks. Those that stay as they were keep what they are still to be told;
-    /// what is different is said, a line each.
-    pub fn replace(&self, settings: Vec<Webhook>) -> Vec<String> {
+    /// What is different between the present hooks and these, a line each.
+    pub fn differences(&self, settings: &[Webhook]) -> Vec<String> {
+        let hooks = self.lock();
+        let named = |name: &str| hooks.iter().find(|hook| hook.settings.name == name);
+        let gone = hooks.iter().map(|hook| &hook.settings.name);
+        let gone = gone.filter(|name| !settings.iter().any(|new| new.name == **name));
+        let mut lines: Vec<String> = gone.map(|name| format!("- webhooks.{name}")).collect();
+        lines.extend(settings.iter().filter_map(|new| {
+            let name = &new.name;
+            match named(name) {
+                None => Some(format!("+ webhooks.{name}")),
+                Some(hook) => (hook.settings != *new).then(|| format!("~ webhooks.{name}")),
+            }
+        }));
+        lines
+    }
+
+    /// Makes these the hooks. Those that stay as they were keep what they are still to be told.
+    pub fn replace(&self, settings: Vec<Webhook>) {
         let mut hooks = self.lock();
         let before = std::mem::take(&mut *hooks);
-        let mut changes = Vec::new();
         for hook in &before {
             if settings.contains(&hook.settings) {
                 hooks.push(Arc::clone(hook));
@@ -125,20 +177,11 @@ impl Hooks {
             }
             hook.lock().is_over = true;
             hook.wake.notify_one();
-            let name = &hook.settings.name;
-            if !settings.iter().any(|new| new.name == *name) {
-                changes.push(format!("- webhook {name}"));
-            }
         }
         for settings in settings {
             if before.iter().any(|hook| hook.settings == settings) {
                 continue;
             }
-            let was_there = before
-                .iter()
-                .any(|hook| hook.settings.name == settings.name);
-            let mark = if was_there { '~' } else { '+' };
-            changes.push(format!("{mark} webhook {}", settings.name));
             let hook = Arc::new(Hook {
                 settings,
                 queue: Mutex::default(),
@@ -148,17 +191,12 @@ impl Hooks {
             // The thread ends only after the control thread.
             drop(self.new.send(hook));
         }
-        changes
     }
 }
 
 /// Delivers what the hooks are told, one task for each, until nobody can make new ones.
-pub(super) async fn run(
-    mut new: mpsc::UnboundedReceiver<Arc<Hook>>,
-    tally: Arc<Tally>,
-    pause_first: Duration,
-) {
-    let sender = Arc::new(Sender::new(tally, pause_first));
+pub(super) async fn run(mut new: mpsc::UnboundedReceiver<Arc<Hook>>, sender: Sender) {
+    let sender = Arc::new(sender);
     let mut tasks = JoinSet::new();
     while let Some(hook) = new.recv().await {
         let sender = Arc::clone(&sender);

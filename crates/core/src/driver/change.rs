@@ -192,7 +192,7 @@ impl State {
         }
     }
 
-    /// Makes `intent` what is wanted of the server; the events say so.
+    /// Makes `intent` what is wanted of the server; the events say so, if it was another.
     pub fn want(
         &mut self,
         name: &ServerName,
@@ -205,18 +205,20 @@ impl State {
         let Some(server) = self.servers.get_mut(name) else {
             return;
         };
-        let kind = EventKind::Intent {
+        let told = (server.intent != intent).then(|| EventKind::Intent {
             from: server.intent.label(),
             to: intent.label(),
             deadline: intent.deadline().map(|moment| now.wall_at(moment)),
-        };
+            by: record.by.clone(),
+            message: intent.message().map(str::to_owned),
+        });
         server.intent = intent;
         server.intent_record = Some(record);
         if let Some(epoch) = epoch {
             server.raise_epoch(epoch, EndReason::Deadline);
         }
         self.changed.insert(name.pool.clone());
-        outputs.push(event(Some(name), kind, now));
+        outputs.extend(told.map(|kind| event(Some(name), kind, now)));
     }
 
     fn add_live(

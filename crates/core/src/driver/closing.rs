@@ -6,7 +6,7 @@ use crate::driver::change::{Change, Plan, PoolEdit, event};
 use crate::driver::commands::Planner;
 use crate::driver::state::State;
 use crate::driver::upgrade::Upgrade;
-use crate::event::{EventKind, count};
+use crate::event::{EventKind, count, how_ended};
 use crate::intent::{BlockNew, Closing, Closure, PoolIntent};
 use crate::name::{ServerName, is_plain};
 use crate::record::{AuditEntry, PoolIntentRecord, StoredPoolIntent, Write};
@@ -14,8 +14,9 @@ use crate::session::EndReason;
 use crate::standing::Reason;
 use crate::time::{Millis, Moment, Now, WallTime};
 
-/// The longest countdown, and the longest closure that can be foretold: a week, and a month.
-const CLOSE_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+/// The longest countdown to a pool's closure: a week.
+pub const CLOSE_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
+/// The longest closure that can be foretold: a month.
 const CLOSED_MAX: Millis = Millis::from_secs(31 * 24 * 3600);
 /// The longest message to users, in characters.
 pub(super) const MESSAGE_MAX: usize = 1000;
@@ -37,7 +38,8 @@ pub struct Close {
     /// From now to the deadline; on a pool that is closing already, the new deadline. `None`: leaves
     /// a running countdown as it is.
     pub within: Option<Millis>,
-    /// What users are told; `None` keeps what they are told already.
+    /// What users are told; `None` keeps what they are told already, and nothing but white space
+    /// takes it away.
     pub message: Option<String>,
     /// How long the pool will probably be closed, from the deadline on.
     pub lasting: Option<Millis>,
@@ -49,9 +51,9 @@ pub struct Close {
 
 impl Planner<'_> {
     /// Closes a pool, or changes how it is closing or closed.
-    pub fn close(&self, pool: String, asked: Close) -> Result<Plan, Refusal> {
+    pub fn close(&self, pool: String, mut asked: Close) -> Result<Plan, Refusal> {
         let present = self.state.present_pool(&pool)?;
-        check_message(&format!("pool {pool}"), asked.message.as_deref())?;
+        asked.message = message(&format!("pool {pool}"), asked.message)?;
         for (what, span, max) in [
             ("--within", asked.within, CLOSE_MAX),
             ("--for", asked.lasting, CLOSED_MAX),
@@ -79,13 +81,12 @@ impl Planner<'_> {
                          ebbtide open {pool}"
                     )));
                 }
-                let closure = self.closure(closure, &asked, self.now.moment);
-                let text = format!("pool {pool} stays closed; what users are told has changed");
-                (PoolIntent::Closed(closure), text)
+                let new = self.closure(closure, &asked, self.now.moment);
+                let text = still_closed(&pool, closure, &new);
+                (PoolIntent::Closed(new), text)
             }
             PoolIntent::Open | PoolIntent::Closing(_) => {
                 let closing = self.closing(&pool, now, &asked)?;
-                let again = now.deadline().map_or("", |_| "a new deadline, ");
                 if closing.within == Millis(0) {
                     let text = format!(
                         "pool {pool} is closed; {} ended",
@@ -93,16 +94,25 @@ impl Planner<'_> {
                     );
                     (PoolIntent::Closed(closing.closure), text)
                 } else {
+                    let left = closing.deadline.since(self.now.moment);
+                    let intent = PoolIntent::Closing(closing);
+                    let when = match (now.deadline(), asked.within) {
+                        (None, _) => format!("{left} from now"),
+                        (Some(_), Some(_)) => format!("a new deadline, {left} from now"),
+                        (Some(_), None) if intent == *now => {
+                            format!("nothing was changed, {left} from now")
+                        }
+                        (Some(_), None) => format!("the deadline stays, {left} from now"),
+                    };
                     let text = format!(
-                        "pool {pool} is closing: {again}{} from now; {} in it{}",
-                        closing.deadline.since(self.now.moment),
+                        "pool {pool} is closing: {when}; {} in it{}",
                         count(sessions, "session"),
-                        match closing.block_new {
-                            BlockNew::Now => ", no new ones",
-                            BlockNew::AtDeadline => "; new ones until the deadline",
+                        match intent.blocks_new() {
+                            true => ", no new ones",
+                            false => "; new ones until the deadline",
                         }
                     );
-                    (PoolIntent::Closing(closing), text)
+                    (intent, text)
                 }
             }
         };
@@ -124,7 +134,9 @@ impl Planner<'_> {
             number => format!("{number} servers of it admit sessions"),
         };
         let text = match self.state.wish(&pool) {
-            PoolIntent::Open => format!("pool {pool} was open already; {admits}"),
+            PoolIntent::Open => {
+                format!("pool {pool} was open already, nothing was changed; {admits}")
+            }
             PoolIntent::Closing(_) => {
                 format!("pool {pool} stays open: its closing is off; {admits}")
             }
@@ -162,7 +174,12 @@ impl Planner<'_> {
     fn closure(&self, before: &Closure, asked: &Close, from: Moment) -> Closure {
         let foretold = |lasting: Millis| self.now.wall_at(from.plus(lasting));
         Closure {
-            message: asked.message.clone().or_else(|| before.message.clone()),
+            message: asked
+                .message
+                .as_ref()
+                .or(before.message.as_ref())
+                .filter(|message| !message.is_empty())
+                .cloned(),
             expected_end: asked.lasting.map(foretold).or(before.expected_end),
             until_upgraded: asked.until_upgraded.unwrap_or(before.until_upgraded),
         }
@@ -223,22 +240,51 @@ impl Planner<'_> {
     }
 }
 
-/// Refuses a message that users could not read as it was meant; `of` is whose users.
-pub(super) fn check_message(of: &str, message: Option<&str>) -> Result<(), Refusal> {
+/// What an operator is told of a pool that was closed already.
+fn still_closed(pool: &str, before: &Closure, after: &Closure) -> String {
+    if before == after && !after.until_upgraded {
+        return format!("pool {pool} is closed already; nothing was changed");
+    }
+    let mut text = format!("pool {pool} stays closed");
+    if (&before.message, before.expected_end) != (&after.message, after.expected_end) {
+        text += "; what users are told has changed";
+    }
+    if after.until_upgraded {
+        text += "; the time within which it may open by itself begins now";
+    } else if before.until_upgraded {
+        text += "; it does not open by itself any more";
+    }
+    text
+}
+
+/// What users are to be told, its lines ended by `\n` alone; without anything to read, it is empty.
+/// Refuses what they could not read as it was meant; `of` is whose users.
+pub(super) fn message(of: &str, message: Option<String>) -> Result<Option<String>, Refusal> {
     let Some(message) = message else {
-        return Ok(());
+        return Ok(None);
     };
+    let message = message.replace("\r\n", "\n").replace('\r', "\n");
+    let message = message.trim();
     if message.chars().count() > MESSAGE_MAX {
         return Err(Refusal::invalid(format!(
             "the message to the users of {of} is longer than {MESSAGE_MAX} characters"
         )));
     }
-    if !is_plain(message) {
+    if !message.lines().all(is_plain) {
         return Err(Refusal::invalid(format!(
-            "the message to the users of {of} has control characters; write plain text"
+            "the message to the users of {of} has control characters or turns the direction of \
+             reading; write plain text, in as many lines as you like"
         )));
     }
-    Ok(())
+    Ok(Some(message.to_owned()))
+}
+
+/// Why something is as it is: the operator's own words, and what came of it.
+pub(super) fn and_outcome(reason: Option<&String>, outcome: &str) -> Option<String> {
+    Some(match reason {
+        Some(reason) => format!("{reason}; {outcome}"),
+        None => outcome.to_owned(),
+    })
 }
 
 impl State {
@@ -303,7 +349,7 @@ impl State {
         self.wishes.insert(name, wish);
     }
 
-    /// Makes `edit` what is wanted of the pool; the events say so.
+    /// Makes `edit` what is wanted of the pool; the events say so, if it was something else.
     pub fn want_of_pool(
         &mut self,
         pool: &str,
@@ -312,12 +358,15 @@ impl State {
         outputs: &mut Vec<Output>,
     ) {
         let wish = self.wishes.entry(pool.to_owned()).or_default();
-        let kind = EventKind::PoolIntent {
+        let closure = edit.intent.closure();
+        let told = (wish.intent != edit.intent).then(|| EventKind::PoolIntent {
             pool: pool.to_owned(),
             from: wish.intent.label(),
             to: edit.intent.label(),
             deadline: edit.intent.deadline().map(|moment| now.wall_at(moment)),
-        };
+            by: edit.record.by.clone(),
+            message: closure.and_then(|closure| closure.message.clone()),
+        });
         if let Some(upgrade) = &mut wish.upgrade {
             upgrade.over |= !edit.intent.opens_by_itself();
         }
@@ -333,7 +382,7 @@ impl State {
             }
         }
         self.changed.insert(pool.to_owned());
-        outputs.push(event(None, kind, now));
+        outputs.extend(told.map(|kind| event(None, kind, now)));
     }
 
     /// Closes every pool whose countdown is over; returns what must be stored of it.
@@ -389,21 +438,26 @@ impl State {
         outputs: &mut Vec<Output>,
         writes: &mut Vec<Write>,
     ) {
-        if let Some(wish) = self.wishes.get_mut(&pool) {
-            wish.revision += 1;
-        }
+        let Some(wish) = self.wishes.get_mut(&pool) else {
+            return;
+        };
+        wish.revision += 1;
+        let asked = wish.record.clone();
         let closed = EventKind::PoolClosed {
             pool: pool.clone(),
             ended,
         };
         let outcome = closed.to_string();
         let actor = Actor::ebbtide();
+        // It is still the operator who wants it closed.
+        let by = asked.as_ref().map_or(&actor.who, |asked| &asked.by);
+        let reason = asked.as_ref().and_then(|asked| asked.reason.as_ref());
         let record = PoolIntentRecord {
             intent: StoredPoolIntent::Closed(closure.clone()),
             closures: self.closures(&pool) + 1,
             since: now.wall,
-            by: actor.who.clone(),
-            reason: Some(outcome.clone()),
+            by: by.clone(),
+            reason: and_outcome(reason, &how_ended(ended)),
         };
         let epochs = self.next_epochs(&pool);
         writes.push(Write::PoolIntent(pool.clone(), record.clone()));

@@ -5,7 +5,7 @@ use crate::command::{
 };
 use crate::config::{Balance, ServerConfig};
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
-use crate::driver::closing::check_message;
+use crate::driver::closing::message as to_be_told;
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::event::count;
 use crate::guard::GuardRefusal;
@@ -55,7 +55,7 @@ impl State {
             Command::RemoveServer { server, force } => planner.remove_server(server, force),
             Command::SetServer { server, change } => planner.set_server(server, change),
             Command::RotateTokenSecret { secret } => Ok(planner.rotate(secret)),
-            Command::Reload { config } => planner.reload(config),
+            Command::Reload { config, beside } => planner.reload(config, beside),
         }
     }
 
@@ -156,7 +156,7 @@ impl Planner<'_> {
     fn ready(&self, name: ServerName) -> Result<Plan, Refusal> {
         let from = self.state.present(&name)?.intent.label();
         let text = match from {
-            "ready" => format!("{name} was ready already"),
+            "ready" => format!("{name} was ready already; nothing was changed"),
             _ => format!("{name} is ready again (before: {from})"),
         };
         self.intent("ready", name, Intent::Ready, text, false)
@@ -187,7 +187,7 @@ impl Planner<'_> {
                  once: ebbtide maintenance {name}"
             )));
         }
-        check_message(&name.to_string(), message.as_deref())?;
+        let message = to_be_told(&name.to_string(), message)?;
         if server.intent == Intent::Maintenance {
             return Err(Refusal::invalid(format!(
                 "{name} is in maintenance: it has no sessions to drain"
@@ -209,7 +209,7 @@ impl Planner<'_> {
         let intent = Intent::Drain(Drain {
             deadline: self.now.moment.plus(within),
             within,
-            message: message.or(kept),
+            message: message.or(kept).filter(|message| !message.is_empty()),
         });
         self.intent("drain", name, intent, text, forced)
     }

@@ -28,7 +28,7 @@ use crate::table::{SessionChange, SessionTable};
 use crate::time::{Millis, Moment, Now};
 use crate::upgrade::VersionAnswer;
 use change::Plan;
-pub use closing::Close;
+pub use closing::{CLOSE_MAX, Close};
 use state::State;
 use std::collections::VecDeque;
 use std::sync::Arc;

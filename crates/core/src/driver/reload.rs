@@ -14,13 +14,14 @@ use std::sync::Arc;
 const AUDITED_MAX: usize = 20;
 
 impl Planner<'_> {
-    /// Takes a configuration that was checked already. Intents are not in it, so whatever is held
-    /// stays held.
-    pub fn reload(&self, config: Arc<Config>) -> Result<Plan, Refusal> {
+    /// Takes a configuration that was checked already; `beside` are the differences outside of it, a
+    /// line each. Intents are not in it, so whatever is held stays held.
+    pub fn reload(&self, config: Arc<Config>, beside: Vec<String>) -> Result<Plan, Refusal> {
         for pool in &config.pools {
             self.guard_pool(pool)?;
         }
         let mut changes = differences(&self.state.config, &config);
+        changes.extend(beside);
         let text = match changes.len() {
             0 => "the configuration is as it was".to_owned(),
             number => {
@@ -150,22 +151,47 @@ fn differences(before: &Config, after: &Config) -> Vec<String> {
 }
 
 fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<String>) {
-    let name = &after.name;
+    // Named in full, so that no setting is forgotten here.
+    let PoolConfig {
+        name,
+        protocol,
+        balance,
+        sticky,
+        minimum,
+        health,
+        contact,
+        http,
+        tcp,
+        notice,
+        upgrade,
+        gate,
+        user,
+        logout_call,
+        door,
+        servers,
+    } = after;
     let mut part = |what: &str, same: bool| {
         if !same {
             lines.push(format!("~ pools.{name}.{what}"));
         }
     };
-    part("balance", before.balance == after.balance);
-    part("sticky", before.sticky == after.sticky);
-    part("minimum", before.minimum == after.minimum);
-    part("health", before.health == after.health);
-    part("contact", before.contact == after.contact);
-    part("http", before.http == after.http);
-    part("door", before.door == after.door);
+    part("protocol", before.protocol == *protocol);
+    part("balance", before.balance == *balance);
+    part("sticky", before.sticky == *sticky);
+    part("minimum", before.minimum == *minimum);
+    part("health", before.health == *health);
+    part("contact", before.contact == *contact);
+    part("http", before.http == *http);
+    part("tcp", before.tcp == *tcp);
+    part("notice", before.notice == *notice);
+    part("upgrade", before.upgrade == *upgrade);
+    part("gate", before.gate == *gate);
+    part("user", before.user == *user);
+    part("logout_call", before.logout_call == *logout_call);
+    part("door", before.door == *door);
     compare(
         &by_name(&before.servers, |server| &server.name),
-        &by_name(&after.servers, |server| &server.name),
+        &by_name(servers, |server| &server.name),
         |sign, server| lines.push(format!("{sign} pools.{name}.servers.{server}")),
     );
 }

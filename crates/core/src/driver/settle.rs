@@ -3,6 +3,7 @@
 use crate::command::Actor;
 use crate::driver::Output;
 use crate::driver::change::event;
+use crate::driver::closing::and_outcome;
 use crate::driver::state::{ServerState, State};
 use crate::event::EventKind;
 use crate::intent::Intent;
@@ -54,11 +55,14 @@ impl State {
         let drained = EventKind::Drained { ended };
         let outcome = drained.to_string();
         let actor = Actor::ebbtide();
+        // It is still the operator who wants it out.
+        let asked = server.intent_record.as_ref();
+        let by = asked.map_or(&actor.who, |asked| &asked.by);
         let record = IntentRecord {
             intent: StoredIntent::Maintenance,
             since: now.wall,
-            by: actor.who.clone(),
-            reason: Some(outcome.clone()),
+            by: by.clone(),
+            reason: and_outcome(asked.and_then(|asked| asked.reason.as_ref()), &outcome),
         };
         writes.push(Write::Intent(name.clone(), record.clone()));
         writes.push(Write::Epoch(name.clone(), epoch));

@@ -3,7 +3,7 @@
 use crate::driver::Driver;
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::forecast::Forecast;
-use crate::intent::Intent;
+use crate::intent::{Closure, Intent};
 use crate::name::{ServerKey, ServerName};
 use crate::status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 use crate::table::Tally;
@@ -48,6 +48,8 @@ impl State {
             })
             .collect();
         let listeners = self.config.listeners.iter();
+        let counting = self.servers_of(&pool.config.name);
+        let counting = counting.map(|(_, server)| server.counting_until).max();
         PoolStatus {
             name: pool.config.name.clone(),
             balance: pool.config.balance,
@@ -59,6 +61,9 @@ impl State {
                 .map(|listener| (listener.name.clone(), listener.bind))
                 .collect(),
             servers,
+            counting_until: counting
+                .filter(|until| now.moment < *until)
+                .map(|until| now.wall_at(until)),
         }
     }
 
@@ -75,7 +80,10 @@ impl State {
             deadline: deadline.map(|moment| now.wall_at(moment)),
             left: deadline.map(|moment| moment.since(now.moment)),
             blocks_new: intent.blocks_new(),
-            closure: intent.closure().cloned(),
+            closure: intent.closure().map(|closure| Closure {
+                until_upgraded: closure.until_upgraded && !self.gave_up(pool),
+                ..closure.clone()
+            }),
             waits_for: self.waits_for(pool),
         }
     }
@@ -146,10 +154,6 @@ impl ServerState {
     fn intent_status(&self, now: Now) -> IntentStatus {
         let record = self.intent_record.as_ref();
         let deadline = self.intent.deadline();
-        let message = match &self.intent {
-            Intent::Drain(drain) => drain.message.clone(),
-            _ => None,
-        };
         IntentStatus {
             label: self.intent.label(),
             since: record.map(|record| record.since),
@@ -157,7 +161,7 @@ impl ServerState {
             reason: record.and_then(|record| record.reason.clone()),
             deadline: deadline.map(|moment| now.wall_at(moment)),
             left: deadline.map(|moment| moment.since(now.moment)),
-            message,
+            message: self.intent.message().map(str::to_owned),
         }
     }
 }

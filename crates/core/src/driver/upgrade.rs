@@ -228,14 +228,34 @@ impl State {
         };
         if now.moment >= closed.plus(check.within) {
             if !std::mem::replace(&mut upgrade.gave_up, true) {
-                let why = self.waits_for(&pool).unwrap_or_default();
-                outputs.push(event(None, EventKind::StaysClosed { pool, why }, now));
+                self.give_up(pool, now, outputs, writes);
             }
             return;
         }
         if self.is_upgraded(&pool, &check) {
             self.open_upgraded(pool, now, outputs, writes);
         }
+    }
+
+    /// Tells that a pool does not open by itself any more.
+    fn give_up(&self, pool: String, now: Now, outputs: &mut Vec<Output>, writes: &mut Vec<Write>) {
+        let why = self.waits_for(&pool).unwrap_or_default();
+        writes.push(Write::Audit(AuditEntry {
+            at: now.wall,
+            actor: Actor::ebbtide(),
+            action: "stays closed".into(),
+            target: pool.clone(),
+            outcome: why.clone(),
+            forced: false,
+        }));
+        outputs.push(event(None, EventKind::StaysClosed { pool, why }, now));
+    }
+
+    /// Whether the pool was to open by itself, and its time for that is over.
+    pub fn gave_up(&self, pool: &str) -> bool {
+        let wish = self.wishes.get(pool);
+        let upgrade = wish.and_then(|wish| wish.upgrade.as_ref());
+        upgrade.is_some_and(|upgrade| upgrade.gave_up)
     }
 
     /// The servers that must be upgraded: those that are wanted in traffic.
@@ -331,8 +351,8 @@ impl State {
         if upgrade.gave_up {
             let within = check.within;
             return Some(format!(
-                "it stays closed until it is opened by hand: the {within} within which it may open \
-                 by itself are over; {text}"
+                "it stays closed until it is opened by hand: within {within} not every server was \
+                 upgraded and well; now: {text}"
             ));
         }
         Some(text)

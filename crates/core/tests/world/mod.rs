@@ -279,6 +279,7 @@ impl World {
                 let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
                 Command::Reload {
                     config: self.config(&names),
+                    beside: Vec::new(),
                 }
             }
             other => panic!("the script says {other:?}, which means nothing"),
@@ -432,11 +433,12 @@ impl World {
             .map(|pool| {
                 let left = pool.intent.left;
                 format!(
-                    "pool {}: {}{}{}{}",
+                    "pool {}: {}{}{}{}{}",
                     pool.name,
                     pool.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),
                     if pool.intent.blocks_new { "" } else { " +new" },
+                    by(pool.intent.by.as_deref(), pool.intent.reason.as_deref()),
                     match &pool.intent.waits_for {
                         Some(what) => format!(", waits for: {what}"),
                         None => String::new(),
@@ -511,7 +513,16 @@ impl World {
                 EventKind::SessionBegan { .. } => return None,
                 kind => {
                     let server = event.server.map_or("-".into(), |name| name.to_string());
-                    format!("event {server}: {kind}")
+                    let told = match &kind {
+                        EventKind::PoolIntent {
+                            by: who, message, ..
+                        }
+                        | EventKind::Intent {
+                            by: who, message, ..
+                        } => by(Some(who), message.as_deref()),
+                        _ => String::new(),
+                    };
+                    format!("event {server}: {kind}{told}")
                 }
             },
             Output::ProbeNow(server) => format!("probe {server} now"),
@@ -559,19 +570,32 @@ fn describe(write: &Write) -> String {
     }
 }
 
+/// Who wanted something, and the words that go with it.
+fn by(who: Option<&str>, words: Option<&str>) -> String {
+    let who = who.map_or(String::new(), |who| format!(", by {who}"));
+    let words = words.map(|words| format!(": {}", words.escape_debug()));
+    who + &words.unwrap_or_default()
+}
+
 fn close(options: &[&str]) -> Close {
     let mut close = Close::default();
     for option in options {
         match option.split_once('=').unwrap_or((option, "")) {
             ("within", span) => close.within = Some(millis(span)),
             ("for", span) => close.lasting = Some(millis(span)),
-            ("message", text) => close.message = Some(text.into()),
+            // Words of a script have no white space.
+            ("message", text) => close.message = Some(unescaped(text)),
             ("new-until-deadline", _) => close.block_new = Some(BlockNew::AtDeadline),
             ("until-upgraded", _) => close.until_upgraded = Some(true),
             other => panic!("{other:?} means nothing to `close`"),
         }
     }
     close
+}
+
+fn unescaped(text: &str) -> String {
+    let text = text.replace("\\r", "\r").replace("\\n", "\n");
+    text.replace("\\t", "\t").replace('_', " ")
 }
 
 fn session(id: &str) -> SessionId {

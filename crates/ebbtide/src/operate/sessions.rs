@@ -1,15 +1,19 @@
 //! `ebbtide sessions`: who is where, and ending them.
 
-use super::{Done, changed, print_table};
+use super::{Done, print_changed, print_table};
 use crate::cli::{SessionsCommand, SessionsList};
 use crate::exit::Exit;
 use crate::output;
-use crate::status_page::span;
+use crate::status_page::{clock_time, span};
 use ebbtide_api as api;
 use ebbtide_api::Client;
 
 /// Sessions on one page of the control API.
 const SESSIONS_PAGE: u32 = 1000;
+/// Characters of a user's name in a table.
+const USER_SHOWN_MAX: usize = 32;
+/// What nobody knows any more.
+const UNKNOWN: &str = "-";
 
 /// Lists sessions, over as many pages as it takes.
 pub(super) async fn list(client: &Client, list: SessionsList, json: bool) -> Done {
@@ -44,8 +48,19 @@ pub(super) async fn list(client: &Client, list: SessionsList, json: bool) -> Don
     }
     if json {
         output::json(&found);
-    } else {
-        print_sessions(&found);
+        return Ok(Exit::Done);
+    }
+    print_sessions(&found);
+    if !query.ended {
+        let status = client.status().await?;
+        let asked = |pool: &&api::PoolStatus| query.pool.as_ref().is_none_or(|of| *of == pool.name);
+        let pools = status.pools.iter().filter(asked);
+        if let Some(until) = pools.filter_map(|pool| pool.counting_until).max() {
+            output::line(format!(
+                "sessions from before the restart are shown once they are used; that may be until {}",
+                clock_time(until)
+            ));
+        }
     }
     Ok(Exit::Done)
 }
@@ -58,18 +73,18 @@ fn print_sessions(found: &api::SessionPage) {
     let rows = found.sessions.iter().map(|session| {
         vec![
             session.id.clone(),
-            session.user.clone().unwrap_or_default(),
+            shortened(session.user.as_deref().unwrap_or_default()),
             format!("{}/{}", session.pool, session.server),
             match &session.ended {
                 Some(why) => format!("ended: {why}"),
                 None => session.state.clone(),
             },
-            span(session.quiet_ms),
-            session.started.to_string(),
-            session.requests.to_string(),
-            bytes(session.bytes),
-            session.open.to_string(),
-            session.client.clone(),
+            known(session.quiet_ms.map(span)),
+            known(session.started),
+            known(session.requests),
+            known(session.bytes.map(bytes)),
+            known(session.open),
+            known(session.client.as_ref()),
         ]
     });
     print_table(&heads, rows, "no sessions");
@@ -79,6 +94,19 @@ fn print_sessions(found: &api::SessionPage) {
             found.sessions.len()
         ));
     }
+}
+
+fn known(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
+}
+
+/// A name that would widen the table is cut.
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= USER_SHOWN_MAX {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(USER_SHOWN_MAX - 1).collect();
+    kept + "…"
 }
 
 /// An amount of bytes, as people say it.
@@ -111,12 +139,34 @@ pub(super) async fn end(client: &Client, command: SessionsCommand, json: bool) -
         idle,
         reason: why.reason,
     };
-    changed(client.end_sessions(&body).await, json)
+    let ended = client.end_sessions(&body).await?;
+    if json {
+        output::json(&ended);
+    } else {
+        print_changed(&ended.changed);
+    }
+    if ended.unknown.is_empty() {
+        return Ok(Exit::Done);
+    }
+    if !json {
+        eprintln!(
+            "ebbtide: not ended, as no such session is live here: {}; `ebbtide sessions` lists those \
+             there are",
+            ended.unknown.join(", ")
+        );
+    }
+    Ok(Exit::Failed)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, shortened};
+
+    #[test]
+    fn a_long_name_is_cut() {
+        assert_eq!(shortened(&"é".repeat(32)), "é".repeat(32));
+        assert_eq!(shortened(&"é".repeat(33)), format!("{}…", "é".repeat(31)));
+    }
 
     #[test]
     fn bytes_are_said_in_the_largest_unit_that_fits() {

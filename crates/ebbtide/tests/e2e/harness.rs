@@ -391,7 +391,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// Begins to listen, and returns when it hears: `app/web1` is made ready until that is heard.
+    /// Begins to listen, and returns when it hears: `app/web1` is reset until that is heard.
     pub fn follow(ebbtide: &Ebbtide) -> Self {
         let file = ebbtide.scratch.join("events");
         let out = File::create(&file).expect("a file for the events");
@@ -399,7 +399,7 @@ impl Events {
         let child = command.stdout(out).spawn().expect("the program starts");
         let events = Self { child, file };
         until("the events are heard", LIMIT, || {
-            ebbtide.cli(&["ready", "app/web1"]).exits(0);
+            ebbtide.cli(&["server", "reset", "app/web1"]).exits(0);
             (!events.all().is_empty()).then_some(())
         });
         events

@@ -119,8 +119,15 @@ fn after_its_time_a_pool_stays_closed_and_says_why() {
         "{why}"
     );
     servers[0].upgrade("v2.0");
-    waits_for(&ebbtide, "are over");
+    waits_for(&ebbtide, "within 1s not every server was upgraded and well");
     assert_eq!(intent(&ebbtide)["label"], "closed");
+    // It does not wait for an upgrade any longer, and the audit log says why, too.
+    assert_eq!(intent(&ebbtide)["until_upgraded"], false);
+    let audit = ebbtide.cli(&["audit"]).exits(0).out;
+    assert!(
+        audit.contains("stays closed until it is opened by hand"),
+        "{audit}"
+    );
 }
 
 #[test]
@@ -181,11 +188,13 @@ fn others_are_told_by_webhooks() {
         "{request}"
     );
     assert!(request.contains(r#""kind":"pool-intent""#), "{request}");
+    assert!(request.contains(r#""by":""#), "{request}");
+    assert!(request.contains(r#""message":null"#), "{request}");
     // A reload takes the hook away.
     setup.more.clear();
     ebbtide.configure(&setup);
     let reload = ebbtide.cli(&["reload"]).exits(0);
-    assert!(reload.out.contains("- webhook ops"), "{reload:?}");
+    assert!(reload.out.contains("- webhooks.ops"), "{reload:?}");
     // A secret that others may read is refused, and nothing changes.
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).unwrap();
     setup.more =

@@ -704,6 +704,7 @@ impl World {
             }
             Order::Reload(file) => Command::Reload {
                 config: file.config(&self.setup),
+                beside: Vec::new(),
             },
             Order::Close(pool, closes) => {
                 let span = |ms: i64| Millis(ms.unsigned_abs());

@@ -1,7 +1,7 @@
 //! What a delivery says, and its signature.
 
 use super::settings::{Secret, Template};
-use ebbtide_api::Event;
+use ebbtide_api::{Event, EventKind, Timestamp};
 use hmac::{Hmac, Mac};
 use serde_json::json;
 use sha2::Sha256;
@@ -20,7 +20,8 @@ pub(super) fn body(template: Template, event: &Event) -> String {
         }
         Template::Teams => {
             let text = json!({
-                "type": "TextBlock", "text": without_markdown(&sentence(event)), "wrap": true,
+                "type": "TextBlock", "text": without_markdown(&sentence(event)).replace('\n', "\n\n"),
+                "wrap": true,
             });
             let card = json!({
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
@@ -34,11 +35,61 @@ pub(super) fn body(template: Template, event: &Event) -> String {
     }
 }
 
+/// What happened, for people. What users are told of it stands in lines of its own.
 fn sentence(event: &Event) -> String {
-    match &event.server {
-        Some(server) => format!("Ebbtide: {server}: {}", event.text),
-        None => format!("Ebbtide: {}", event.text),
+    let (what, by, message) = match &event.kind {
+        EventKind::PoolIntent {
+            pool,
+            from,
+            to,
+            deadline,
+            by,
+            message,
+        } => {
+            let what = of_pool(pool, (from.as_str(), to.as_str()), *deadline);
+            (what, by.as_str(), message)
+        }
+        EventKind::Intent {
+            deadline,
+            by,
+            message,
+            ..
+        } => (event.text.clone() + &until(*deadline), by.as_str(), message),
+        _ => (event.text.clone(), "", &None),
+    };
+    let server = event.server.iter().map(|server| format!("{server}: "));
+    let server: String = server.collect();
+    let mut text = format!("Ebbtide: {server}{what}");
+    if !by.is_empty() {
+        text += &format!(", by {by}");
     }
+    if let Some(message) = message {
+        text += &format!("\n{message}");
+    }
+    text
+}
+
+fn of_pool(pool: &str, change: (&str, &str), deadline: Option<Timestamp>) -> String {
+    let until = until(deadline);
+    match change {
+        ("closing", "closing") => format!("pool {pool} is still closing{until}"),
+        (_, "closing") => format!("pool {pool} is closing{until}"),
+        ("closed", "closed") => format!("pool {pool} stays closed"),
+        (_, "closed") => format!("pool {pool} is closed"),
+        ("closing", "open") => format!("pool {pool} stays open, its closing is off"),
+        ("closed", "open") => format!("pool {pool} is open again"),
+        (from, to) => format!("pool {pool} {from} -> {to}{until}"),
+    }
+}
+
+/// To the second, with its zone.
+fn until(deadline: Option<Timestamp>) -> String {
+    let Some(deadline) = deadline else {
+        return String::new();
+    };
+    let text = deadline.to_string().replace('T', " ");
+    let seconds = text.split('.').next().unwrap_or_default();
+    format!(", its deadline is {seconds} UTC")
 }
 
 /// Text blocks of cards understand some Markdown; what others wrote is text.

@@ -3,7 +3,7 @@
 
 use super::body::{body, signature};
 use super::settings::WebhookUrl;
-use super::{DELIVERED, FAILED, Hook, REFUSED};
+use super::{Complaint, DELIVERED, FAILED, Hook, REFUSED};
 use crate::clock::clock;
 use crate::outside::Tally;
 use ebbtide_api::Event;
@@ -39,7 +39,7 @@ enum Trouble {
     Lasting(String),
 }
 
-pub(super) struct Sender {
+pub(in crate::outside) struct Sender {
     tally: Arc<Tally>,
     pause_first: Duration,
     /// Tells this run's deliveries from those of others.
@@ -58,39 +58,80 @@ impl Sender {
         }
     }
 
+    /// The same, trusting these certificates and not those of the machine.
+    #[cfg(test)]
+    pub fn trusting(tally: Arc<Tally>, pause_first: Duration, roots: RootCertStore) -> Self {
+        let config = client_config(roots).expect("ring speaks the default versions");
+        Self {
+            tls: OnceCell::new_with(Some(config)),
+            ..Self::new(tally, pause_first)
+        }
+    }
+
     /// Delivers what the hook is told, one after another, until it is over.
     pub async fn serve(&self, hook: &Hook) {
+        let mut undelivered = Complaint::default();
         while let Some(event) = hook.next().await {
             // A hook that is gone is not tried again for minutes.
-            tokio::select! {
-                () = self.deliver(hook, &event) => {}
+            let outcome = tokio::select! {
+                outcome = self.deliver(hook, &event) => outcome,
                 () = hook.over() => return,
+            };
+            let name = &hook.settings.name;
+            match outcome {
+                Ok(()) => {
+                    let dropped = hook.caught_up();
+                    let lost = [
+                        (undelivered.over(), "refused or given up"),
+                        (dropped, "dropped"),
+                    ];
+                    for (count, what) in lost {
+                        if let Some(count) = count {
+                            tracing::warn!(
+                                "webhook {name}: takes events again; {count} were {what}"
+                            );
+                        }
+                    }
+                }
+                Err(why) => {
+                    if let Some(count) = undelivered.again() {
+                        let before = match count {
+                            1 => String::new(),
+                            count => format!("; {count} in a row were not delivered"),
+                        };
+                        tracing::warn!("webhook {name}: event {} {why}{before}", event.id);
+                    }
+                }
             }
         }
     }
 
-    async fn deliver(&self, hook: &Hook, event: &Event) {
+    /// Tries until it is delivered; an error goes on after the event's number.
+    async fn deliver(&self, hook: &Hook, event: &Event) -> Result<(), String> {
         let settings = &hook.settings;
         let (name, limit) = (&settings.name, Duration::from_millis(settings.timeout.0));
         let mut pause = self.pause_first;
-        for attempt in 1..=settings.attempts {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let tried = timeout(limit, self.attempt(hook, event)).await;
             let tried = tried.unwrap_or_else(|_| {
                 let why = format!("no answer within {}", settings.timeout);
                 Err(Trouble::Passing(why))
             });
             match tried {
-                Ok(()) => return self.tally.count(name, DELIVERED),
-                Err(Trouble::Lasting(why)) => {
-                    tracing::warn!("webhook {name}: event {} was refused: {why}", event.id);
-                    return self.tally.count(name, REFUSED);
+                Ok(()) => {
+                    self.tally.count(name, DELIVERED);
+                    return Ok(());
                 }
-                Err(Trouble::Passing(why)) if attempt == settings.attempts => {
-                    tracing::warn!(
-                        "webhook {name}: event {} was given up after {attempt} tries: {why}",
-                        event.id
-                    );
-                    return self.tally.count(name, FAILED);
+                Err(Trouble::Lasting(why)) => {
+                    self.tally.count(name, REFUSED);
+                    return Err(format!("was refused: {why}"));
+                }
+                Err(Trouble::Passing(why)) if attempt >= settings.attempts => {
+                    self.tally.count(name, FAILED);
+                    let tries = if attempt == 1 { "try" } else { "tries" };
+                    return Err(format!("was given up after {attempt} {tries}: {why}"));
                 }
                 Err(Trouble::Passing(why)) => {
                     tracing::debug!("webhook {name}: event {}: {why}", event.id);
@@ -146,15 +187,14 @@ impl Sender {
     /// How TLS is spoken, by the certificates that this machine trusts; read when first needed.
     async fn tls(&self) -> io::Result<Arc<ClientConfig>> {
         let read = || async {
-            tokio::task::spawn_blocking(trust)
-                .await
-                .map_err(io::Error::other)?
+            let roots = tokio::task::spawn_blocking(machine_roots).await;
+            client_config(roots.map_err(io::Error::other)??)
         };
         self.tls.get_or_try_init(read).await.cloned()
     }
 }
 
-fn trust() -> io::Result<Arc<ClientConfig>> {
+fn machine_roots() -> io::Result<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(found.certs);
@@ -163,6 +203,10 @@ fn trust() -> io::Result<Arc<ClientConfig>> {
             "this machine trusts no certificates: install its ca-certificates",
         ));
     }
+    Ok(roots)
+}
+
+fn client_config(roots: RootCertStore) -> io::Result<Arc<ClientConfig>> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?

@@ -1,12 +1,19 @@
 //! Webhooks against servers that record, fail, redirect, hang and never end.
 
 use super::body::{body, signature};
+use super::deliver::Sender;
 use super::*;
 use ebbtide_api::{EventKind, Timestamp};
 use ebbtide_core::Millis;
 use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tracing::span;
 
 /// What a server answers a delivery.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +95,7 @@ impl Receiver {
     }
 }
 
-async fn read(stream: &mut tokio::net::TcpStream) -> Delivery {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Delivery {
     let mut bytes = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -132,10 +139,47 @@ fn event(id: u64) -> Arc<Event> {
 /// Hooks whose deliveries are on their way, with pauses of a millisecond.
 fn start(settings: Vec<Webhook>) -> Hooks {
     let (hooks, new) = Hooks::new();
-    let tally = Arc::clone(&hooks.tally);
-    tokio::spawn(run(new, tally, Duration::from_millis(1)));
+    let sender = Sender::new(Arc::clone(&hooks.tally), Duration::from_millis(1));
+    tokio::spawn(run(new, sender));
     hooks.replace(settings);
     hooks
+}
+
+/// Keeps the warnings of this thread, which is where everything of such a test runs.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Warnings {
+    fn so_far(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Words(String);
+        impl tracing::field::Visit for Words {
+            fn record_debug(&mut self, _: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0 = format!("{value:?}");
+            }
+        }
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        self.0.lock().unwrap().push(words.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
 }
 
 async fn counted(hooks: &Hooks, name: &str, outcome: &'static str, count: u64) {
@@ -253,8 +297,9 @@ async fn a_hook_that_hangs_delays_no_other_and_drops_the_oldest() {
     counted(&hooks, "slow", DROPPED, 6).await;
     // A reload with other settings ends the hook, and begins anew with an empty queue.
     slow.queue_max = 4;
-    let changes = hooks.replace(vec![slow.clone(), hook("ops", healthy.address)]);
-    assert_eq!(changes, ["~ webhook slow"]);
+    let settings = vec![slow.clone(), hook("ops", healthy.address)];
+    assert_eq!(hooks.differences(&settings), ["~ webhooks.slow"]);
+    hooks.replace(settings);
     hooks.tell("store", &event(11));
     assert_eq!(hanging.next().await.event(), 11);
 }
@@ -279,13 +324,183 @@ async fn a_reload_changes_who_is_told() {
     assert_eq!(one.next().await.event(), 1);
     assert_eq!(other.next().await.event(), 1);
     let new = hook("new", other.address);
-    let changes = hooks.replace(vec![stays.clone(), new.clone()]);
-    assert_eq!(changes, ["- webhook goes", "+ webhook new"]);
+    let settings = vec![stays.clone(), new.clone()];
+    let changes = hooks.differences(&settings);
+    assert_eq!(changes, ["- webhooks.goes", "+ webhooks.new"]);
+    hooks.replace(settings);
     hooks.tell("store", &event(2));
     assert_eq!(one.next().await.event(), 2);
     assert_eq!(other.next().await.event(), 2);
     counted(&hooks, "new", DELIVERED, 1).await;
-    assert_eq!(hooks.replace(vec![stays, new]), Vec::<String>::new());
+    assert_eq!(hooks.differences(&[stays, new]), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_hook_that_refuses_everything_is_complained_of_now_and_then() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let mut script = vec![Script::Status(404); 25];
+    script.push(Script::Status(200));
+    let receiver = Receiver::start(&script).await;
+    let hooks = start(vec![hook("ops", receiver.address)]);
+    for id in 1..=26 {
+        hooks.tell("store", &event(id));
+    }
+    counted(&hooks, "ops", DELIVERED, 1).await;
+    tokio::task::yield_now().await;
+    assert_eq!(
+        warnings.so_far(),
+        [
+            "webhook ops: event 1 was refused: it answered 404",
+            "webhook ops: event 10 was refused: it answered 404; 10 in a row were not delivered",
+            "webhook ops: takes events again; 25 were refused or given up",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_said_now_and_then() {
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    let mut receiver = Receiver::start(&[Script::Hang]).await;
+    let mut settings = hook("ops", receiver.address);
+    settings.queue_max = 2;
+    let hooks = start(vec![settings]);
+    hooks.tell("store", &event(1));
+    receiver.next().await;
+    for id in 2..=20 {
+        hooks.tell("store", &event(id));
+    }
+    let said = "webhook ops: 2 events wait already, so the oldest are dropped:";
+    assert_eq!(
+        warnings.so_far(),
+        [format!("{said} 1 so far"), format!("{said} 10 so far")]
+    );
+}
+
+/// A server with a certificate of its own for `localhost` that takes every delivery, and says when
+/// one has come; and what trusts that certificate.
+async fn tls_receiver() -> (SocketAddr, RootCertStore, Arc<AtomicBool>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let has_come = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&has_come);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Whoever does not trust the certificate hangs up.
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            assert_eq!(read(&mut stream).await.event(), 1);
+            told.store(true, Relaxed);
+            let answer = b"HTTP/1.1 204 X\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        }
+    });
+    (address, roots, has_come)
+}
+
+/// What comes of an event for a hook at this name of a server with a certificate for `localhost`.
+async fn over_tls(host: &str, is_trusted: bool, outcome: &'static str) -> bool {
+    let (address, roots, has_come) = tls_receiver().await;
+    let roots = if is_trusted {
+        roots
+    } else {
+        RootCertStore::empty()
+    };
+    let (hooks, new) = Hooks::new();
+    let tally = Arc::clone(&hooks.tally);
+    let sender = Sender::trusting(tally, Duration::from_millis(1), roots);
+    tokio::spawn(run(new, sender));
+    let mut settings = hook("ops", address);
+    let url = format!("https://{host}:{}/hook", address.port());
+    settings.url = WebhookUrl::parse(&url).unwrap();
+    hooks.replace(vec![settings]);
+    hooks.tell("store", &event(1));
+    counted(&hooks, "ops", outcome, 1).await;
+    has_come.load(Relaxed)
+}
+
+#[tokio::test]
+async fn https_delivers_to_whom_a_trusted_certificate_names() {
+    assert!(over_tls("localhost", true, DELIVERED).await);
+}
+
+#[tokio::test]
+async fn https_tells_nothing_to_whom_no_trusted_certificate_names() {
+    assert!(!over_tls("localhost", false, FAILED).await);
+    assert!(!over_tls("127.0.0.1", true, FAILED).await);
+}
+
+#[test]
+fn chat_services_are_told_the_deadline_who_did_it_and_the_message() {
+    let told = |server: Option<&str>, kind: EventKind| {
+        let event = Event {
+            server: server.map(str::to_owned),
+            text: "intent ready -> drain".into(),
+            kind,
+            ..(*event(1)).clone()
+        };
+        let slack: serde_json::Value =
+            serde_json::from_str(&body(Template::Slack, &event)).unwrap();
+        slack["text"].as_str().unwrap().to_owned()
+    };
+    let of_pool = |from: &str, to: &str, deadline, message: Option<&str>| EventKind::PoolIntent {
+        pool: "app".into(),
+        from: from.into(),
+        to: to.into(),
+        deadline,
+        by: "olga".into(),
+        message: message.map(str::to_owned),
+    };
+    let deadline = Some(Timestamp(1_769_846_709_042));
+    assert_eq!(
+        told(
+            None,
+            of_pool("open", "closing", deadline, Some("Back at six.\nSorry."))
+        ),
+        "Ebbtide: pool app is closing, its deadline is 2026-01-31 08:05:09 UTC, by olga\n\
+         Back at six.\nSorry."
+    );
+    assert_eq!(
+        told(None, of_pool("closing", "open", None, None)),
+        "Ebbtide: pool app stays open, its closing is off, by olga"
+    );
+    let drain = EventKind::Intent {
+        from: "ready".into(),
+        to: "drain".into(),
+        deadline,
+        by: "olga".into(),
+        message: Some("soon".into()),
+    };
+    assert_eq!(
+        told(Some("app/web1"), drain),
+        "Ebbtide: app/web1: intent ready -&gt; drain, its deadline is 2026-01-31 08:05:09 UTC, by \
+         olga\nsoon"
+    );
+    let teams = Event {
+        kind: of_pool("open", "closed", None, Some("one\ntwo")),
+        ..(*event(1)).clone()
+    };
+    let teams: serde_json::Value = serde_json::from_str(&body(Template::Teams, &teams)).unwrap();
+    let block = &teams["attachments"][0]["content"]["body"][0];
+    assert_eq!(
+        block["text"],
+        "Ebbtide: pool app is closed, by olga\n\none\n\ntwo"
+    );
 }
 
 #[test]

@@ -147,21 +147,29 @@ impl Judge {
             doors: self.doors_persisting(writes, now),
             ..Ticket::default()
         };
+        let mut by_itself = Vec::new();
+        for write in writes {
+            let Write::Audit(entry) = write else {
+                continue;
+            };
+            let who = &entry.actor.who;
+            known.request = who.parse().ok().map(RequestId).or(known.request);
+            if who == "ebbtide" {
+                by_itself.push(entry.target.as_str());
+            }
+        }
+        // Who wanted it is still the operator whose drain or closing has come to its end.
+        let request = known.request;
+        let is_end = |target: &str, by: &str| {
+            let is_asked = request.is_some_and(|id| by.parse() == Ok(id.0));
+            by_itself.contains(&target) && !is_asked
+        };
         for write in writes {
             match write {
-                Write::Audit(entry) => {
-                    known.request = entry
-                        .actor
-                        .who
-                        .parse()
-                        .ok()
-                        .map(RequestId)
-                        .or(known.request);
-                }
-                Write::Intent(name, record) if record.by == "ebbtide" => {
+                Write::Intent(name, record) if is_end(&name.to_string(), &record.by) => {
                     known.self_ends.push(name.clone());
                 }
-                Write::PoolIntent(name, record) if record.by == "ebbtide" => {
+                Write::PoolIntent(name, record) if is_end(name, &record.by) => {
                     known.pool_ends.push(name.clone());
                 }
                 _ => {}
