@@ -127,7 +127,7 @@ fn chunks_in_any_order_are_one_reply() {
     ];
     assert_eq!(heads(&mut reader, &parts.concat()).unwrap().len(), 4);
     let outstanding = reader.outstanding().next().unwrap();
-    assert_eq!(outstanding.missing().collect::<Vec<_>>(), [1020..1050]);
+    assert!(outstanding.missing().eq(std::iter::once(1020..1050)));
     assert_eq!(outstanding.error(), None);
     let last = heads(&mut reader, &data(1020, 30, true)).unwrap();
     let content = Content::Data {
