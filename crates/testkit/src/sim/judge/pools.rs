@@ -334,7 +334,7 @@ impl Judge {
             want.label() == shown.intent.label
                 && countdown.map(|countdown| countdown.on(self.boot, self.started)) == deadline
                 && want.blocks_new() == shown.intent.blocks_new
-                && want.closure() == shown.intent.closure.as_ref()
+                && is_closure(shown.intent.closure.as_ref(), want.closure())
         };
         // Of those that look alike the newest: it may have been stored with another wall clock.
         let Some(found) = allowed.iter().rev().find(shows).cloned() else {
@@ -540,4 +540,16 @@ impl Judge {
             self.fail(DEADLINE, text);
         }
     }
+}
+
+/// Whether a closure may be shown so: one that has waited for an upgrade in vain waits no longer.
+fn is_closure(shown: Option<&Closure>, wanted: Option<&Closure>) -> bool {
+    let (Some(shown), Some(wanted)) = (shown, wanted) else {
+        return shown.is_none() && wanted.is_none();
+    };
+    let may_wait = Closure {
+        until_upgraded: wanted.until_upgraded,
+        ..shown.clone()
+    };
+    may_wait == *wanted && (wanted.until_upgraded || !shown.until_upgraded)
 }
