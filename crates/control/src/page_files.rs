@@ -155,6 +155,7 @@ mod tests {
                 full: None,
             },
             line: Arc::default(),
+            replicas: Arc::default(),
             servers: Vec::new(),
             counters: Arc::new(PoolCounters::new(1)),
         };

@@ -168,6 +168,7 @@ fn snapshot(balance: Balance, servers: u32) -> Snapshot {
         config: Arc::new(config),
         pages: Default::default(),
         line: Default::default(),
+        replicas: Arc::default(),
         servers: (0..servers).map(server).collect(),
         counters: Arc::new(PoolCounters::new(1)),
     };

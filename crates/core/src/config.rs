@@ -6,6 +6,7 @@
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::network::Network;
+use crate::replica::ReplicaSettings;
 use crate::time::Millis;
 use std::net::SocketAddr;
 
@@ -65,6 +66,8 @@ pub struct PoolConfig {
     pub logout_call: Option<LogoutCall>,
     /// When a closed pool counts as upgraded.
     pub upgrade: Option<UpgradeCheck>,
+    /// Its resources, of which servers have copies.
+    pub replicas: ReplicaSettings,
     /// The servers, in the file's order.
     pub servers: Vec<ServerConfig>,
 }
@@ -282,6 +285,8 @@ pub struct ServerConfig {
     pub weight: u32,
     /// Most sessions it may have; `None`: no limit.
     pub max_sessions: Option<u32>,
+    /// Where its manifest is, in place of what its pool says.
+    pub manifest: Option<String>,
 }
 
 impl HttpSettings {
@@ -365,6 +370,7 @@ impl PoolConfig {
             user: None,
             logout_call: None,
             upgrade: None,
+            replicas: ReplicaSettings::defaults(),
             servers: Vec::new(),
             name,
         }
@@ -397,6 +403,7 @@ impl ServerConfig {
             address_text: address.to_string(),
             weight: 1,
             max_sessions: None,
+            manifest: None,
         }
     }
 }

@@ -82,6 +82,18 @@ pub enum EventKind {
         /// Sessions that were forgotten.
         sessions: u32,
     },
+    /// What is known of the server's copy of a resource has changed.
+    Copy {
+        /// Which resource.
+        resource: String,
+        /// What was known before: `unknown`, `reading`, `known`, `absent`, `unreachable` or
+        /// `contradicted`.
+        from: &'static str,
+        /// What is known now.
+        to: &'static str,
+        /// What the copy is now, or why that is not known.
+        what: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -123,6 +135,7 @@ impl EventKind {
             Self::StaysClosed { .. } => "stays-closed",
             Self::Drained { .. } => "drained",
             Self::Forgotten { .. } => "forgotten",
+            Self::Copy { .. } => "copy",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionEnded { .. } => "session-ended",
             Self::Configured { .. } => "configured",
@@ -146,6 +159,15 @@ impl fmt::Display for EventKind {
             Self::StaysClosed { pool, why } => write!(f, "pool {pool}: {why}"),
             Self::Drained { ended } => write!(f, "drained: {}", how_ended(*ended)),
             Self::Forgotten { sessions } => write!(f, "forgot {}", count(*sessions, "session")),
+            Self::Copy {
+                resource,
+                from,
+                to,
+                what,
+            } => {
+                write!(f, "copy of {resource} {from} -> {to}")?;
+                what.as_ref().map_or(Ok(()), |what| write!(f, " ({what})"))
+            }
             Self::SessionBegan {
                 id,
                 client,

@@ -22,6 +22,7 @@ mod name;
 mod network;
 mod notice;
 mod record;
+mod replica;
 mod session;
 mod snapshot;
 mod source;
@@ -47,7 +48,7 @@ pub use door::{
     Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorRefusal,
     DoorSecret, DoorSettings, DoorTable,
 };
-pub use driver::{CLOSE_MAX, Close, Driver, Input, Output};
+pub use driver::{CLOSE_MAX, Close, Driver, Input, ManifestCopies, Output};
 pub use event::{Event, EventKind, count};
 pub use forecast::{DurationHistory, Forecast};
 pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};
@@ -62,6 +63,11 @@ pub use notice::{COUNTDOWN, Notice, NoticeKind};
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
     ServerOverride, StoredIntent, StoredPoolIntent, Write,
+};
+pub use replica::{
+    CopyReason, CopyView, Difference, Digest, Identity, IdentitySource, Knowledge, ManifestPlace,
+    Mode, Modified, Proof, ReplicaSettings, ReplicaView, ResourceConfig, ResourceView, Verdict,
+    grouped,
 };
 pub use session::{EndReason, Session, SessionState, Stay};
 pub use snapshot::{Fact, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets};

@@ -8,6 +8,7 @@ use crate::gate::{OwnPages, WaitingLine};
 use crate::intent::PoolIntent;
 use crate::name::{PoolKey, ServerKey};
 use crate::notice::Notice;
+use crate::replica::ReplicaView;
 use crate::session::EndReason;
 use crate::standing::Standing;
 use crate::time::{Millis, Moment, WallTime};
@@ -61,6 +62,8 @@ pub struct PoolView {
     pub pages: OwnPages,
     /// Who waits for a place.
     pub line: Arc<WaitingLine>,
+    /// Its resources, and what is known of the copies of them.
+    pub replicas: Arc<ReplicaView>,
     /// Its servers, by ascending key.
     pub servers: Vec<ServerView>,
     /// Its counters.
@@ -204,5 +207,16 @@ pub enum Fact {
         pool: PoolKey,
         /// The server.
         server: ServerKey,
+    },
+    /// A server shows another size of its copy than it is known by.
+    CopyContradicted {
+        /// The server's pool.
+        pool: PoolKey,
+        /// The server.
+        server: ServerKey,
+        /// Of which resource.
+        resource: String,
+        /// The size that it shows, in bytes.
+        size: u64,
     },
 }

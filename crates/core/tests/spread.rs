@@ -45,6 +45,7 @@ fn pool(balance: Balance, servers: Vec<ServerView>) -> PoolView {
         config: Arc::new(config),
         pages: Default::default(),
         line: Default::default(),
+        replicas: Arc::default(),
         servers,
         counters: Arc::new(PoolCounters::new(1)),
     }

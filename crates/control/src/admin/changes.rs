@@ -190,6 +190,7 @@ pub(super) async fn add_server(
         address_text: body.address,
         weight: body.weight.unwrap_or(1),
         max_sessions: body.max_sessions,
+        manifest: None,
     };
     let command = Command::AddServer { pool, server };
     carry_out(&app, &caller, body.reason, command).await

@@ -286,6 +286,7 @@ impl LiveRow {
             address_text: self.address_text,
             weight: self.weight,
             max_sessions: self.max_sessions,
+            manifest: None,
         }
     }
 }

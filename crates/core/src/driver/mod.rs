@@ -11,6 +11,7 @@ mod closing;
 mod commands;
 mod doors;
 mod reload;
+mod replicas;
 mod settle;
 mod show;
 mod state;
@@ -23,12 +24,14 @@ use crate::gate::OwnPage;
 use crate::health::ProbeOutcome;
 use crate::name::ServerName;
 use crate::record::{Restored, Write};
+use crate::replica::Knowledge;
 use crate::snapshot::{Fact, Snapshot};
 use crate::table::{SessionChange, SessionTable};
 use crate::time::{Millis, Moment, Now};
 use crate::upgrade::VersionAnswer;
 use change::Plan;
 pub use closing::{CLOSE_MAX, Close};
+pub use replicas::ManifestCopies;
 use state::State;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -83,6 +86,24 @@ pub enum Input {
         page: OwnPage,
         /// The page, or what is wrong with its file.
         read: Result<Arc<str>, String>,
+    },
+    /// A server's manifest was read, or could not be (and why).
+    ManifestRead {
+        /// Which server.
+        server: ServerName,
+        /// Where the manifest is.
+        place: String,
+        /// What it says of the pool's resources.
+        read: Result<ManifestCopies, String>,
+    },
+    /// A server's copy of a resource was read by Ebbtide itself, or is being read.
+    CopyRead {
+        /// Which server.
+        server: ServerName,
+        /// Which resource.
+        resource: String,
+        /// What is known of it now.
+        knowledge: Knowledge,
     },
     /// Time has passed; comes at least every 100 ms.
     Tick,
@@ -189,13 +210,33 @@ impl Driver {
         match input {
             Input::Command { id, actor, command } => self.queue.push_back((id, actor, command)),
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
-            Input::Fact(fact) => self.fact(fact),
+            Input::Fact(fact) => self.fact(fact, now),
             Input::Sessions(changes) => self.state.sessions_changed(&changes, &mut self.outputs),
             Input::Probed { server, outcome } => self.state.probed(&server, outcome, now),
             Input::Version { server, answer } => self.state.version_answered(&server, answer),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
                 self.state.page_read(&pool, page, read, now, outputs);
+                self.state.publish(now, outputs);
+            }
+            Input::ManifestRead {
+                server,
+                place,
+                read,
+            } => {
+                let outputs = &mut self.outputs;
+                self.state
+                    .manifest_read(&server, &place, read, now, outputs);
+                self.state.publish(now, outputs);
+            }
+            Input::CopyRead {
+                server,
+                resource,
+                knowledge,
+            } => {
+                let outputs = &mut self.outputs;
+                self.state
+                    .copy_read(&server, resource, knowledge, now, outputs);
                 self.state.publish(now, outputs);
             }
             Input::Tick => self.tick(now),
@@ -210,7 +251,7 @@ impl Driver {
         Arc::clone(&self.state.snapshot)
     }
 
-    fn fact(&mut self, fact: Fact) {
+    fn fact(&mut self, fact: Fact, now: Now) {
         match fact {
             Fact::Acknowledged { worker, generation } => {
                 let known = &mut self.acknowledged[worker];
@@ -220,6 +261,16 @@ impl Driver {
                 if let Some(name) = self.state.suspect(pool, server) {
                     self.outputs.push(Output::ProbeNow(name));
                 }
+            }
+            Fact::CopyContradicted {
+                pool,
+                server,
+                resource,
+                size,
+            } => {
+                let (state, outputs) = (&mut self.state, &mut self.outputs);
+                state.copy_contradicted(pool, server, resource, size, now, outputs);
+                state.publish(now, outputs);
             }
         }
     }

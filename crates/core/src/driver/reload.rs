@@ -168,6 +168,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         user,
         logout_call,
         door,
+        replicas,
         servers,
     } = after;
     let mut part = |what: &str, same: bool| {
@@ -189,6 +190,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("user", before.user == *user);
     part("logout_call", before.logout_call == *logout_call);
     part("door", before.door == *door);
+    part("replicas", before.replicas == *replicas);
     compare(
         &by_name(&before.servers, |server| &server.name),
         &by_name(servers, |server| &server.name),

@@ -6,6 +6,7 @@ use crate::door::DoorTable;
 use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
+use crate::driver::replicas::ReplicaState;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
@@ -54,6 +55,7 @@ pub(super) struct PoolState {
     pub pages: OwnPages,
     pub line: Arc<WaitingLine>,
     pub durations: DurationHistory,
+    pub replicas: ReplicaState,
 }
 
 pub(super) struct ServerState {
@@ -310,6 +312,7 @@ impl State {
                 pages: OwnPages::default(),
                 line: Arc::default(),
                 durations: Default::default(),
+                replicas: ReplicaState::default(),
             };
         };
         pool.forget_pages_of_other_files(&config.gate);
@@ -486,6 +489,7 @@ impl State {
         at: WallTime,
         outputs: &mut Vec<Output>,
     ) -> Option<PoolView> {
+        let replicas = self.replica_view(name);
         let pool = self.pools.get(name)?;
         let intent = self.wish(name).clone();
         let judged: Vec<Standing> = self
@@ -523,6 +527,7 @@ impl State {
             intent,
             pages: pool.pages.clone(),
             line: Arc::clone(&pool.line),
+            replicas,
             servers,
             counters: Arc::clone(&pool.counters),
         })

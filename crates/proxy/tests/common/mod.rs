@@ -141,6 +141,7 @@ impl House {
             config: Arc::new(pool.clone()),
             pages: Default::default(),
             line: Default::default(),
+            replicas: Arc::default(),
             servers: views.collect(),
             counters: Arc::new(PoolCounters::new(plan.workers)),
         };

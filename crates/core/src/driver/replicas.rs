@@ -1,0 +1,328 @@
+//! What is known of the copies of a pool's resources: it comes from manifests and from reading,
+//! and goes into the snapshot.
+
+use crate::config::PoolConfig;
+use crate::driver::Output;
+use crate::driver::change::event;
+use crate::driver::state::State;
+use crate::event::EventKind;
+use crate::name::{PoolKey, ServerKey, ServerName};
+use crate::replica::{
+    CopyView, Identity, IdentitySource, Knowledge, Known, ManifestPlace, ReplicaView, ResourceView,
+    judge,
+};
+use crate::time::{Moment, Now};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// As many changes of one server's copies are told one by one; more of them in one sentence.
+const TOLD_MAX: usize = 8;
+
+/// What a manifest says of the resources that it was asked for; `None`: that file is not in it.
+pub type ManifestCopies = BTreeMap<String, Option<Identity>>;
+
+/// What is known of a pool's copies.
+#[derive(Debug, Default)]
+pub(super) struct ReplicaState {
+    /// By the server's name within the pool.
+    servers: BTreeMap<String, ServerCopies>,
+    /// Every server was looked at once.
+    settled: bool,
+    view: Arc<ReplicaView>,
+    /// What the view was made from, beside what is known.
+    basis: Option<Basis>,
+}
+
+/// What was known of a server's copies is good for this address and this manifest.
+type Place = (std::net::SocketAddr, Option<String>);
+type Basis = (Arc<PoolConfig>, Vec<(ServerKey, Arc<str>, Place)>);
+
+#[derive(Debug, Default)]
+struct ServerCopies {
+    place: Option<Place>,
+    /// When its manifest was last read.
+    read: Option<Moment>,
+    /// By resource.
+    copies: BTreeMap<String, Knowledge>,
+}
+
+impl ServerCopies {
+    fn known(&self, resource: &str) -> &Knowledge {
+        self.copies.get(resource).unwrap_or(&Knowledge::Unknown)
+    }
+}
+
+impl ReplicaState {
+    /// The view for the servers that are there now, in the file's order.
+    fn view(
+        &mut self,
+        config: &Arc<PoolConfig>,
+        servers: Vec<(ServerKey, Arc<str>, Place)>,
+    ) -> Arc<ReplicaView> {
+        let is_made = self
+            .basis
+            .as_ref()
+            .is_some_and(|(known, before)| Arc::ptr_eq(known, config) && *before == servers);
+        if !is_made {
+            self.forget_others(config, &servers);
+            self.basis = Some((Arc::clone(config), servers));
+            self.make();
+        }
+        Arc::clone(&self.view)
+    }
+
+    /// Keeps only what is known of these servers and of resources that there are.
+    fn forget_others(&mut self, config: &PoolConfig, servers: &[(ServerKey, Arc<str>, Place)]) {
+        let mut before = std::mem::take(&mut self.servers);
+        let resources = &config.replicas.resources;
+        for (_, name, place) in servers {
+            let known = before.remove(&**name);
+            let known = known.filter(|known| known.place.as_ref() == Some(place));
+            let mut known = known.unwrap_or_default();
+            known.place = Some(place.clone());
+            known
+                .copies
+                .retain(|name, _| resources.iter().any(|resource| resource.name == *name));
+            self.servers.insert(name.to_string(), known);
+        }
+    }
+
+    /// Judges every copy anew.
+    fn make(&mut self) {
+        let Some((config, servers)) = &self.basis else {
+            return;
+        };
+        let settings = &config.replicas;
+        let looked_at = |name: &Arc<str>| {
+            let server = self.servers.get(&**name);
+            server.is_some_and(|server| {
+                let mut names = settings.resources.iter();
+                names.all(|resource| *server.known(&resource.name) != Knowledge::Unknown)
+            })
+        };
+        let names = || servers.iter().map(|(_, name, _)| name);
+        self.settled = names().any(looked_at) && (self.settled || names().all(looked_at));
+        let view = |rule: &crate::replica::ResourceConfig| {
+            let none = ServerCopies::default();
+            let known = |name: &Arc<str>| self.servers.get(&**name).unwrap_or(&none);
+            let knowledge: Vec<Knowledge> = names()
+                .map(|name| known(name).known(&rule.name).clone())
+                .collect();
+            let copies: Vec<Known<'_>> = names()
+                .zip(&knowledge)
+                .map(|(server, knowledge)| Known { server, knowledge })
+                .collect();
+            let verdicts = judge(&config.name, rule, settings.source, self.settled, &copies);
+            let copies = servers.iter().zip(knowledge.clone()).zip(verdicts);
+            ResourceView {
+                rule: rule.clone(),
+                source: settings.source,
+                copies: copies
+                    .map(|(((server, name, _), knowledge), verdict)| CopyView {
+                        server: *server,
+                        name: Arc::clone(name),
+                        knowledge,
+                        verdict,
+                    })
+                    .collect(),
+            }
+        };
+        let manifests = servers.iter().filter_map(|(_, server, (_, place))| {
+            Some(ManifestPlace {
+                server: Arc::clone(server),
+                place: place.clone()?,
+            })
+        });
+        self.view = Arc::new(ReplicaView {
+            resources: settings.resources.iter().map(view).collect(),
+            manifests: manifests.collect(),
+        });
+    }
+}
+
+impl State {
+    /// The view of a pool's replicas.
+    pub(super) fn replica_view(&mut self, name: &str) -> Arc<ReplicaView> {
+        let Some(pool) = self.pools.get_mut(name) else {
+            return Arc::default();
+        };
+        if pool.config.replicas.resources.is_empty() {
+            pool.replicas = ReplicaState::default();
+            return Arc::default();
+        }
+        let settings = &pool.config.replicas;
+        let servers = pool.order.iter().filter_map(|name| {
+            let server = self.servers.get(name)?;
+            let place = settings.manifest_of(&server.config);
+            let place = (server.config.address, place);
+            Some((server.key, Arc::clone(&server.name), place))
+        });
+        let servers = servers.collect();
+        pool.replicas.view(&pool.config, servers)
+    }
+
+    /// A server's manifest was read, or could not be; then what was known stays so for a while.
+    pub(super) fn manifest_read(
+        &mut self,
+        name: &ServerName,
+        place: &str,
+        read: Result<ManifestCopies, String>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(pool) = self.pools.get_mut(&name.pool) else {
+            return;
+        };
+        let (settings, replicas) = (&pool.config.replicas, &mut pool.replicas);
+        let Some(server) = replicas.servers.get_mut(&name.server) else {
+            return;
+        };
+        let expected = server
+            .place
+            .as_ref()
+            .and_then(|(_, place)| place.as_deref());
+        if expected != Some(place) || settings.source != IdentitySource::Manifest {
+            return;
+        }
+        let kept = settings.kept();
+        let is_fresh = server
+            .read
+            .is_some_and(|read| now.moment.since(read) <= kept);
+        let resources = settings.resources.iter().map(|resource| &resource.name);
+        let news: Vec<(String, Knowledge)> = match read {
+            Ok(copies) => {
+                server.read = Some(now.moment);
+                copies
+                    .into_iter()
+                    .map(|(name, copy)| (name, copy.map_or(Knowledge::Absent, Knowledge::Known)))
+                    .collect()
+            }
+            Err(_) if is_fresh => return,
+            Err(why) => resources
+                .map(|name| (name.clone(), Knowledge::Unreachable { why: why.clone() }))
+                .collect(),
+        };
+        self.learn(name, news, now, outputs);
+    }
+
+    /// A copy was read or is being read, by [`IdentitySource::Read`].
+    pub(super) fn copy_read(
+        &mut self,
+        name: &ServerName,
+        resource: String,
+        knowledge: Knowledge,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let pool = self.pools.get(&name.pool);
+        let source = pool.map(|pool| pool.config.replicas.source);
+        if source == Some(IdentitySource::Read) {
+            self.learn(name, vec![(resource, knowledge)], now, outputs);
+        }
+    }
+
+    /// A server showed another size of its copy than it is known by: it does not serve until its
+    /// manifest is read again or the copy is.
+    pub(super) fn copy_contradicted(
+        &mut self,
+        pool: PoolKey,
+        server: ServerKey,
+        resource: String,
+        size: u64,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(name) = self.name_of(server).cloned() else {
+            return;
+        };
+        let state = self.pools.get(&name.pool);
+        let replicas = state.filter(|state| state.key == pool);
+        let server = replicas.and_then(|pool| pool.replicas.servers.get(&name.server));
+        if let Some(Knowledge::Known(known)) = server.map(|server| server.known(&resource))
+            && known.size != size
+        {
+            let known = known.clone();
+            let knowledge = Knowledge::Contradicted { known, size };
+            self.learn(&name, vec![(resource, knowledge)], now, outputs);
+        }
+    }
+
+    /// Takes news of a server's copies, and tells of what has changed.
+    fn learn(
+        &mut self,
+        name: &ServerName,
+        news: Vec<(String, Knowledge)>,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(pool) = self.pools.get_mut(&name.pool) else {
+            return;
+        };
+        let resources = &pool.config.replicas.resources;
+        let Some(server) = pool.replicas.servers.get_mut(&name.server) else {
+            return;
+        };
+        let mut changes = Vec::new();
+        let mut is_other = false;
+        for (resource, knowledge) in news {
+            let is_there = resources.iter().any(|known| known.name == resource);
+            let before = server.known(&resource);
+            if !is_there || *before == knowledge {
+                continue;
+            }
+            is_other = true;
+            // That reading gets on is shown, but no event.
+            if before.label() != knowledge.label() || before.identity() != knowledge.identity() {
+                changes.push((resource.clone(), before.label(), knowledge.clone()));
+            }
+            server.copies.insert(resource, knowledge);
+        }
+        if !is_other {
+            return;
+        }
+        pool.replicas.make();
+        self.changed.insert(name.pool.clone());
+        outputs.extend(told(name, changes, now));
+    }
+}
+
+fn told(
+    name: &ServerName,
+    changes: Vec<(String, &'static str, Knowledge)>,
+    now: Now,
+) -> Vec<Output> {
+    let one = |(resource, from, to): (String, &'static str, Knowledge)| {
+        let kind = EventKind::Copy {
+            resource,
+            from,
+            to: to.label(),
+            what: what(&to),
+        };
+        event(Some(name), kind, now)
+    };
+    if changes.len() <= TOLD_MAX {
+        return changes.into_iter().map(one).collect();
+    }
+    let mut counts = BTreeMap::<&'static str, usize>::new();
+    for (_, _, to) in &changes {
+        *counts.entry(to.label()).or_default() += 1;
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(label, count)| format!("{count} {label}"))
+        .collect();
+    let change = format!("copies of resources: {}", counts.join(", "));
+    vec![event(Some(name), EventKind::Configured { change }, now)]
+}
+
+fn what(knowledge: &Knowledge) -> Option<String> {
+    match knowledge {
+        Knowledge::Known(identity) => Some(identity.to_string()),
+        Knowledge::Unreachable { why } => Some(why.clone()),
+        Knowledge::Contradicted { known, size } => {
+            let (known, size) = (known.size, *size);
+            Some(format!("it shows {size} B, and was known by {known} B"))
+        }
+        Knowledge::Unknown | Knowledge::Reading { .. } | Knowledge::Absent => None,
+    }
+}
