@@ -1,5 +1,7 @@
 //! What the driver makes of manifests: who serves, what is told, and how long old news is kept.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use ebbtide_core::{
     Config, CopyReason, Digest, Driver, EventKind, Fact, Identity, IdentitySource, Input,
     Knowledge, ManifestCopies, Millis, Modified, Moment, Now, Output, PoolConfig, Proof,
@@ -221,6 +223,30 @@ fn a_server_that_comes_later_keeps_nobody_waiting() {
     };
     world.reload(moved);
     assert_eq!(world.stand(), ["-unknown"], "another machine, another copy");
+}
+
+#[test]
+fn a_resource_that_comes_later_waits_until_every_server_was_looked_at() {
+    let mut world = World::new(pool(&["s1", "s2"], &["other"]));
+    world.has("s1", "other", copy(1, 5));
+    world.has("s2", "other", copy(1, 5));
+    world.reload(pool(&["s1", "s2"], &["disk", "other"]));
+    world.has("s1", "disk", copy(1, 5));
+    assert_eq!(world.stand(), ["-waiting", "-unknown"]);
+    world.read("s2", Err("connection refused".into()));
+    assert_eq!(world.stand(), ["+alone", "-unreachable"]);
+    let view = world.view();
+    let other = &view.resource("other").unwrap().copies[1];
+    assert!(other.verdict.serves, "what was known is kept for a while");
+}
+
+#[test]
+fn a_manifest_that_two_servers_share_is_the_first_ones() {
+    let mut pool = pool(&["s1", "s2"], &["disk"]);
+    pool.replicas.manifest = Some("/srv/s1.json".into());
+    let mut world = World::new(pool);
+    world.has("s1", "disk", copy(1, 5));
+    assert_eq!(world.stand(), ["+alone", "-unreachable"]);
 }
 
 #[test]

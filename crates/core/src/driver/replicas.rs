@@ -12,7 +12,7 @@ use crate::replica::{
     judge,
 };
 use crate::time::{Moment, Now};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// As many changes of one server's copies are told one by one; more of them in one sentence.
@@ -26,8 +26,8 @@ pub type ManifestCopies = BTreeMap<String, Option<Identity>>;
 pub(super) struct ReplicaState {
     /// By the server's name within the pool.
     servers: BTreeMap<String, ServerCopies>,
-    /// Every server was looked at once.
-    settled: bool,
+    /// Resources of which every server was looked at once.
+    settled: BTreeSet<String>,
     view: Arc<ReplicaView>,
     /// What the view was made from, beside what is known.
     basis: Option<Basis>,
@@ -83,6 +83,12 @@ impl ReplicaState {
             known
                 .copies
                 .retain(|name, _| resources.iter().any(|resource| resource.name == *name));
+            if config.replicas.source == IdentitySource::Manifest && place.1.is_none() {
+                let why = "it has no manifest of its own".to_owned();
+                let unreachable = Knowledge::Unreachable { why };
+                let names = resources.iter().map(|resource| resource.name.clone());
+                known.copies = names.map(|name| (name, unreachable.clone())).collect();
+            }
             self.servers.insert(name.to_string(), known);
         }
     }
@@ -93,17 +99,19 @@ impl ReplicaState {
             return;
         };
         let settings = &config.replicas;
-        let looked_at = |name: &Arc<str>| {
-            let server = self.servers.get(&**name);
-            server.is_some_and(|server| {
-                let mut names = settings.resources.iter();
-                names.all(|resource| *server.known(&resource.name) != Knowledge::Unknown)
-            })
-        };
         let names = || servers.iter().map(|(_, name, _)| name);
-        self.settled = names().any(looked_at) && (self.settled || names().all(looked_at));
+        let settled = settings.resources.iter().filter(|resource| {
+            let looked_at = |name: &Arc<str>| {
+                let server = self.servers.get(&**name);
+                server.is_some_and(|server| *server.known(&resource.name) != Knowledge::Unknown)
+            };
+            let was_settled = self.settled.contains(&resource.name);
+            names().any(looked_at) && (was_settled || names().all(looked_at))
+        });
+        self.settled = settled.map(|resource| resource.name.clone()).collect();
         let view = |rule: &crate::replica::ResourceConfig| {
             let none = ServerCopies::default();
+            let settled = self.settled.contains(&rule.name);
             let known = |name: &Arc<str>| self.servers.get(&**name).unwrap_or(&none);
             let knowledge: Vec<Knowledge> = names()
                 .map(|name| known(name).known(&rule.name).clone())
@@ -112,7 +120,7 @@ impl ReplicaState {
                 .zip(&knowledge)
                 .map(|(server, knowledge)| Known { server, knowledge })
                 .collect();
-            let verdicts = judge(&config.name, rule, settings.source, self.settled, &copies);
+            let verdicts = judge(&config.name, rule, settings.source, settled, &copies);
             let copies = servers.iter().zip(knowledge.clone()).zip(verdicts);
             ResourceView {
                 rule: rule.clone(),
@@ -151,9 +159,13 @@ impl State {
             return Arc::default();
         }
         let settings = &pool.config.replicas;
+        // A manifest that two servers share would prove nothing of the second one, which was added
+        // live: of those in the file this was checked.
+        let mut taken = BTreeSet::new();
         let servers = pool.order.iter().filter_map(|name| {
             let server = self.servers.get(name)?;
             let place = settings.manifest_of(&server.config);
+            let place = place.filter(|place| taken.insert(place.clone()));
             let place = (server.config.address, place);
             Some((server.key, Arc::clone(&server.name), place))
         });
@@ -197,8 +209,8 @@ impl State {
                     .map(|(name, copy)| (name, copy.map_or(Knowledge::Absent, Knowledge::Known)))
                     .collect()
             }
-            Err(_) if is_fresh => return,
             Err(why) => resources
+                .filter(|name| !is_fresh || *server.known(name) == Knowledge::Unknown)
                 .map(|name| (name.clone(), Knowledge::Unreachable { why: why.clone() }))
                 .collect(),
         };
