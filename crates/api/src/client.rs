@@ -3,8 +3,8 @@
 use crate::{
     AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, Doors, DrainRequest,
     EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, NewDoor, NewToken, OpenDoor,
-    PREFIX, PoolStatus, ReasonRequest, ServerStatus, SessionPage, SessionQuery, SessionsEnded,
-    SetServer, Status, Tokens, WaitAnswer, WaitQuery,
+    PREFIX, PoolStatus, ReasonRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
+    SessionsEnded, SetServer, Status, Tokens, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -100,6 +100,11 @@ impl Client {
     /// One pool.
     pub async fn pool(&self, pool: &str) -> Result<PoolStatus> {
         self.get(&format!("/pools/{}", encode(pool))).await
+    }
+
+    /// A pool's resources and their copies.
+    pub async fn replicas(&self, pool: &str) -> Result<Replicas> {
+        self.get(&format!("/pools/{}/replicas", encode(pool))).await
     }
 
     /// One server.

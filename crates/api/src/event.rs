@@ -89,6 +89,18 @@ pub enum EventKind {
         /// Sessions that were forgotten.
         sessions: u32,
     },
+    /// What is known of the server's copy of a resource has changed.
+    Copy {
+        /// Which resource.
+        resource: String,
+        /// What was known before: `unknown`, `reading`, `known`, `absent`, `unreachable` or
+        /// `contradicted`.
+        from: String,
+        /// What is known now.
+        to: String,
+        /// What the copy is now, or why that is not known.
+        what: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -139,6 +151,7 @@ impl EventKind {
             Self::StaysClosed { .. } => "stays-closed",
             Self::Drained { .. } => "drained",
             Self::Forgotten { .. } => "forgotten",
+            Self::Copy { .. } => "copy",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionEnded { .. } => "session-ended",
             Self::Configured { .. } => "configured",

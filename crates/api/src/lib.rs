@@ -7,6 +7,7 @@ mod client;
 mod door;
 mod error;
 mod event;
+mod replica;
 mod request;
 mod status;
 mod timestamp;
@@ -15,6 +16,7 @@ pub use client::{Client, ClientError, EventStream};
 pub use door::{Door, Doors, NewDoor, OpenDoor};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{Event, EventKind};
+pub use replica::{Copy, Replicas, Resource};
 pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
     DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery, ReasonRequest,

@@ -1,8 +1,8 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Fact, NodeStatus, OwnPage, ProbeOutcome, Refusal, RefusalKind,
-    ServerName, VersionAnswer,
+    Actor, Answer, Command, Fact, ManifestCopies, NodeStatus, OwnPage, ProbeOutcome, Refusal,
+    RefusalKind, ServerName, VersionAnswer,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -23,6 +23,11 @@ pub(crate) enum Message {
         pool: String,
         page: OwnPage,
         read: Result<Arc<str>, String>,
+    },
+    ManifestRead {
+        server: ServerName,
+        place: String,
+        read: Result<ManifestCopies, String>,
     },
     Command(Actor, Command, Reply),
     Reload(Actor, Reply),

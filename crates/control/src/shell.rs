@@ -76,6 +76,17 @@ impl Shell {
                     Message::PageRead { pool, page, read } => {
                         self.step(Input::PageRead { pool, page, read });
                     }
+                    Message::ManifestRead {
+                        server,
+                        place,
+                        read,
+                    } => {
+                        self.step(Input::ManifestRead {
+                            server,
+                            place,
+                            read,
+                        });
+                    }
                     Message::Command(actor, command, reply) => self.command(actor, command, reply),
                     Message::Reload(actor, reply) => self.reload(actor, reply),
                     Message::Status(asker) => askers.push(asker),

@@ -228,6 +228,17 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
         EventKind::Forgotten { sessions } => api::EventKind::Forgotten {
             sessions: *sessions,
         },
+        EventKind::Copy {
+            resource,
+            from,
+            to,
+            what,
+        } => api::EventKind::Copy {
+            resource: resource.clone(),
+            from: (*from).to_owned(),
+            to: (*to).to_owned(),
+            what: what.clone(),
+        },
         EventKind::SessionBegan {
             id,
             client,

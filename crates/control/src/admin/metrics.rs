@@ -133,6 +133,7 @@ static FAMILIES: &[Family] = &[
     ])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
+    gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others (yes), or may not (no)", Scrape::copies),
     counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, or dropped because too many waited", |s| of_tally("pool", &s.outside.logout_calls)),
     counter("webhook_deliveries", "webhook, outcome", "Events told to webhooks: delivered, refused, failed at every try, or dropped because too many waited", |s| of_tally("webhook", &s.outside.webhooks.tally)),
     gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation)),
@@ -239,6 +240,26 @@ impl Scrape {
                     labels.push(("reason", (*reason).to_owned()));
                 }
                 samples.push((labels, pool.counters.sum(figure)));
+            }
+        }
+        samples
+    }
+
+    fn copies(&self) -> Samples {
+        let mut samples = Samples::new();
+        for pool in &self.snapshot.pools {
+            let resources = pool.replicas.resources.iter();
+            let copies: Vec<bool> = resources
+                .flat_map(|resource| &resource.copies)
+                .map(|copy| copy.verdict.stands_in)
+                .collect();
+            for (word, stands_in) in [("yes", true), ("no", false)] {
+                let labels = vec![
+                    ("pool", pool.config.name.clone()),
+                    ("stands_in", word.to_owned()),
+                ];
+                let count = copies.iter().filter(|copy| **copy == stands_in).count();
+                samples.push((labels, count as u64));
             }
         }
         samples

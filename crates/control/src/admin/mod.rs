@@ -9,6 +9,7 @@ mod doors;
 mod metrics;
 mod openapi;
 mod reads;
+mod replicas;
 mod routes;
 mod serve;
 mod sessions;

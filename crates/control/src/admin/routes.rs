@@ -5,7 +5,7 @@ use super::access::{
 };
 use super::answer::ApiError;
 use super::app::App;
-use super::{changes, doors, metrics, openapi, reads, sessions, stream, tokens};
+use super::{changes, doors, metrics, openapi, reads, replicas, sessions, stream, tokens};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
@@ -48,6 +48,7 @@ fn viewer() -> Router<App> {
     let quick = Router::new()
         .route("/status", get(reads::status))
         .route("/pools/{pool}", get(reads::pool))
+        .route("/pools/{pool}/replicas", get(replicas::replicas))
         .route("/servers/{pool}/{server}", get(reads::server))
         .route("/sessions", get(sessions::list))
         .route("/doors", get(doors::list))

@@ -1,8 +1,9 @@
 //! Everything that the control plane asks of others besides health: calls that log users out,
-//! webhooks, version pages. All of it on a thread of its own: whoever is asked may be slow or
+//! webhooks, version pages, manifests. All of it on a thread of its own: whoever is asked may be slow or
 //! hang, and neither a deadline nor a probe waits for that.
 
 mod logout;
+mod manifests;
 mod tally;
 mod upgrade;
 mod webhook;
@@ -58,6 +59,7 @@ pub(crate) fn start(
                 tokio::select! {
                     () = logout::run(receiver, &waiting, &logout_calls) => {}
                     () = webhook::run(new_hooks, sender) => {}
+                    () = manifests::run(snapshots.clone(), inbox.clone()) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }
             });

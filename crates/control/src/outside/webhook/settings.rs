@@ -15,6 +15,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "stays-closed",
     "drained",
     "forgotten",
+    "copy",
     "session-began",
     "session-ended",
     "configured",

@@ -1,0 +1,282 @@
+//! Manifests of the servers: each is fetched again and again, by its own schedule. What follows from
+//! what they say is decided in `core`.
+
+#[cfg(test)]
+mod tests;
+
+use crate::inbox::{Inbox, Message};
+use crate::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestSource};
+use crate::prober::jittered;
+use ebbtide_core::{ManifestCopies, Millis, ServerName, Snapshot};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::future::pending;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
+use tokio::time::{sleep, timeout};
+
+/// How long fetching one manifest may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Manifests that are fetched at the same time: each may be 16 MiB long.
+const AT_ONCE_MAX: usize = 16;
+/// As much of an answer's head is read, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What one server's manifest is asked, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Question {
+    place: String,
+    every: Millis,
+    /// Resources and the files that they are in manifests.
+    wanted: Arc<[(String, String)]>,
+}
+
+/// Places for work at the same time.
+#[derive(Clone)]
+struct Places {
+    fetches: Arc<Semaphore>,
+    /// Files are read one after another: if a file system hangs, one thread hangs with it.
+    files: Arc<Semaphore>,
+}
+
+/// Fetches until the sender of `snapshots` is dropped.
+pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
+    let mut tasks = JoinSet::new();
+    let mut asked = BTreeMap::<ServerName, (Question, AbortHandle)>::new();
+    let places = Places {
+        fetches: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+        files: Arc::new(Semaphore::new(1)),
+    };
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let questions = questions(&snapshot);
+        asked.retain(|name, (question, task)| {
+            let stays = questions.get(name) == Some(question);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (name, question) in questions {
+            asked.entry(name.clone()).or_insert_with(|| {
+                let (inbox, places) = (inbox.clone(), places.clone());
+                let task = tasks.spawn(ask_on(name, question.clone(), places, inbox));
+                (question, task)
+            });
+        }
+        // What was aborted is taken out, so that it does not add up.
+        while tasks.try_join_next().is_some() {}
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
+    let mut questions = BTreeMap::new();
+    for pool in &snapshot.pools {
+        let settings = &pool.config.replicas;
+        if pool.replicas.manifests.is_empty() {
+            continue;
+        }
+        let resources = settings.resources.iter();
+        let wanted: Arc<[(String, String)]> = resources
+            .map(|resource| (resource.name.clone(), resource.file.clone()))
+            .collect();
+        for manifest in &pool.replicas.manifests {
+            let name = ServerName::new(pool.config.name.as_str(), &*manifest.server);
+            let question = Question {
+                place: manifest.place.clone(),
+                every: settings.manifest_every,
+                wanted: Arc::clone(&wanted),
+            };
+            questions.insert(name, question);
+        }
+    }
+    questions
+}
+
+/// Fetches one manifest until it is aborted.
+async fn ask_on(name: ServerName, question: Question, places: Places, inbox: Inbox) {
+    let mut fetcher = Fetcher {
+        wanted: Arc::clone(&question.wanted),
+        places,
+        last: None,
+    };
+    loop {
+        inbox.send(Message::ManifestRead {
+            server: name.clone(),
+            place: question.place.clone(),
+            read: fetcher.fetch(&question.place).await,
+        });
+        sleep(jittered(Duration::from_millis(question.every.0))).await;
+    }
+}
+
+/// What tells one content of a manifest from another without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Mark {
+    /// A file's inode, length and times.
+    File(u64, u64, (i64, i64), (i64, i64)),
+    /// A web server's `ETag`.
+    Tag(Bytes),
+}
+
+/// Fetches one manifest, and reads it only if it is another one.
+struct Fetcher {
+    wanted: Arc<[(String, String)]>,
+    places: Places,
+    last: Option<(Mark, ManifestCopies)>,
+}
+
+/// What was fetched; `None`: what it was the last time.
+type Fetched = Option<(Vec<u8>, Option<Mark>)>;
+
+impl Fetcher {
+    async fn fetch(&mut self, place: &str) -> Result<ManifestCopies, String> {
+        let source = ManifestSource::parse(place).map_err(|why| format!("{place} {why}"))?;
+        let fetches = Arc::clone(&self.places.fetches);
+        // The semaphore is never closed; without it nobody is kept from fetching.
+        let _place = fetches.acquire().await;
+        let known = self.last.as_ref().map(|(mark, _)| mark.clone());
+        let fetch = async {
+            match source {
+                ManifestSource::File(path) => self.file_content(path, known).await,
+                ManifestSource::Http {
+                    host,
+                    port,
+                    authority,
+                    target,
+                } => {
+                    let stream = TcpStream::connect((host.as_str(), port));
+                    let stream = stream.await.map_err(|error| error.to_string())?;
+                    web_content(stream, &authority, &target, known).await
+                }
+            }
+        };
+        let fetched = timeout(TIMEOUT, fetch).await.unwrap_or_else(|_| {
+            let limit = Millis(TIMEOUT.as_millis() as u64);
+            Err(format!("is not there within {limit}"))
+        });
+        let failed = |why: String| format!("its manifest {place}: {why}");
+        match (fetched.map_err(failed)?, &self.last) {
+            (Some((bytes, mark)), _) => {
+                let copies = self.understand(bytes).await.map_err(failed)?;
+                self.last = mark.map(|mark| (mark, copies.clone()));
+                Ok(copies)
+            }
+            (None, Some((_, copies))) => Ok(copies.clone()),
+            (None, None) => Err(failed(
+                "is said to be as before, but nothing was before".into(),
+            )),
+        }
+    }
+
+    async fn file_content(&self, path: PathBuf, known: Option<Mark>) -> Result<Fetched, String> {
+        let place = Arc::clone(&self.places.files).acquire_owned().await;
+        let read = spawn_blocking(move || {
+            let _place = place;
+            read_file(&path, known)
+        });
+        match read.await {
+            Ok(read) => read.map_err(|error| format!("cannot be read: {error}")),
+            Err(_) => Err("could not be read: the program is stopping".into()),
+        }
+    }
+
+    /// Reads what was fetched, on another thread, as that takes a while when it is long.
+    async fn understand(&self, bytes: Vec<u8>) -> Result<ManifestCopies, String> {
+        let wanted = Arc::clone(&self.wanted);
+        let read = spawn_blocking(move || Manifest::parse(&bytes)?.copies(&wanted));
+        read.await
+            .unwrap_or_else(|_| Err("could not be read: the program is stopping".into()))
+    }
+}
+
+fn read_file(path: &Path, known: Option<Mark>) -> io::Result<Fetched> {
+    // Looked at before it is opened: opening a pipe would wait for its writer.
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mark = Mark::File(
+        metadata.ino(),
+        metadata.len(),
+        (metadata.mtime(), metadata.mtime_nsec()),
+        (metadata.ctime(), metadata.ctime_nsec()),
+    );
+    if known.as_ref() == Some(&mark) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    let limited = File::open(path)?.take(MANIFEST_BYTES_MAX as u64 + 1);
+    let mut limited = limited;
+    limited.read_to_end(&mut bytes)?;
+    if bytes.len() > MANIFEST_BYTES_MAX {
+        return Err(io::Error::other("it is longer than 16 MiB"));
+    }
+    Ok(Some((bytes, Some(mark))))
+}
+
+async fn web_content(
+    stream: TcpStream,
+    authority: &str,
+    target: &str,
+    known: Option<Mark>,
+) -> Result<Fetched, String> {
+    let said = |error: hyper::Error| format!("no sound answer: {error}");
+    let mut request = Request::get(target)
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, "ebbtide-manifest")
+        .header(header::ACCEPT, "application/json, */*")
+        .header(header::CONNECTION, "close");
+    if let Some(Mark::Tag(tag)) = &known {
+        request = request.header(header::IF_NONE_MATCH, tag.as_ref());
+    }
+    let request = request.body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(said)?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(said)?;
+        match answer.status() {
+            StatusCode::NOT_MODIFIED if known.is_some() => return Ok(None),
+            StatusCode::OK => {}
+            status => return Err(format!("it is answered {}", status.as_u16())),
+        }
+        let tag = answer.headers().get(header::ETAG);
+        let mark = tag.map(|tag| Mark::Tag(Bytes::copy_from_slice(tag.as_bytes())));
+        let body = Limited::new(answer.into_body(), MANIFEST_BYTES_MAX).collect();
+        let body =
+            body.await.map_err(
+                |error| match error.is::<http_body_util::LengthLimitError>() {
+                    true => "it is longer than 16 MiB".to_owned(),
+                    false => format!("it broke off: {error}"),
+                },
+            )?;
+        Ok(Some((body.to_bytes().to_vec(), mark)))
+    };
+    // Whatever ends the connection is told to whoever waits for the answer too.
+    let carry = async {
+        drop(connection.await);
+        pending::<std::convert::Infallible>().await
+    };
+    tokio::select! {
+        fetched = exchange => fetched,
+        never = carry => match never {},
+    }
+}
