@@ -6,6 +6,7 @@ use super::gate::gate;
 use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
+use super::replicas::replicas;
 use super::tcp::{check_protocol, tcp};
 use super::user::user;
 use super::value::nearest;
@@ -204,6 +205,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             logout_call: pool
                 .writes("logout_call")
                 .then(|| logout_call(&pool.section("logout_call"))),
+            replicas: replicas(&pool, protocol, &servers),
             servers,
             name,
         };
@@ -473,6 +475,7 @@ fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
                 address_text: read.value,
                 weight,
                 max_sessions,
+                manifest: maybe(server.text("manifest")),
             });
         }
     }

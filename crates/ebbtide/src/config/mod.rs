@@ -8,6 +8,7 @@ mod outside;
 mod problem;
 mod read;
 mod reference;
+mod replicas;
 mod schema;
 mod settings;
 mod tcp;

@@ -1,6 +1,7 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+mod replicas;
 mod sections;
 
 pub use sections::SECTIONS;
@@ -727,6 +728,7 @@ pub fn find(section: &str, name: &str) -> Option<&'static Setting> {
 pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
+        .chain(replicas::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }
 

@@ -113,6 +113,17 @@ pub const SECTIONS: &[Section] = &[
         "One server: its address, or a table when more is to be said.",
     ),
     section(
+        "pools.*.resources",
+        Short::None,
+        "Resources that the servers of an `http` pool have copies of, by name. Only identical copies \
+         stand in for one another. See [replicas.md](replicas.md).",
+    ),
+    section(
+        "pools.*.resources.*",
+        Short::None,
+        "One resource. Its name is what clients ask for.",
+    ),
+    section(
         "webhooks",
         Short::None,
         "Addresses that are told of events, by name.",
