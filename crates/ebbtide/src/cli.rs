@@ -212,6 +212,21 @@ and when Ebbtide is started again. It counts nowhere as a user's session.")]
         #[command(flatten)]
         open: DoorOpen,
     },
+    /// Show which servers' copies of a pool's resources may stand in for one another, and why
+    #[command(after_help = "Example:\n  ebbtide replicas disks")]
+    Replicas {
+        #[command(flatten)]
+        pool: Pool,
+    },
+    /// Write down which bytes the files of a directory hold, for nodes to compare servers by
+    #[command(after_help = "\
+Examples:
+  ebbtide manifest /srv/images
+  ebbtide manifest /srv/images -o /var/www/manifest.json
+
+Run it on each server after its files have changed. Files that are as they were in the manifest before
+are not read again. It needs no running node. Exits with 1 if a file had to be left out.")]
+    Manifest(ManifestArgs),
     /// Add, remove or change servers while the node runs
     #[command(subcommand)]
     Server(ServerCommand),
@@ -271,6 +286,20 @@ pub struct DemoArgs {
     pub span: Option<Millis>,
     #[command(flatten)]
     pub log: Log,
+}
+
+/// What a manifest is written of.
+#[derive(Clone, Debug, Args)]
+pub struct ManifestArgs {
+    /// The directory, with all below it; links are not followed
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where the manifest goes; DIR/manifest.json, unless said otherwise
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Read every file, also those that seem to be as they were
+    #[arg(long)]
+    pub full: bool,
 }
 
 /// A server, as `pool/server`.

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod documents;
 pub mod exit;
 pub mod logging;
+pub mod manifest;
 pub mod node;
 pub mod operate;
 pub mod output;

@@ -1,6 +1,7 @@
 //! The commands that talk to a running node.
 
 mod doors;
+mod replicas;
 mod sessions;
 
 use crate::cli::{
@@ -80,6 +81,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             Some(command) => sessions::end(&client, command, json).await,
             None => sessions::list(&client, list, json).await,
         },
+        Command::Replicas { pool } => replicas::show(&client, &pool.pool, json).await,
         Command::Server(command) => server(&client, command, json).await,
         Command::Audit { limit } => audit(&client, limit, json).await,
         Command::Events => events(&client, json).await,
@@ -88,6 +90,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
         Command::Run { .. }
         | Command::Check { .. }
         | Command::Demo(_)
+        | Command::Manifest(_)
         | Command::InternalDocs { .. } => {
             unreachable!("main carries these out itself, for they need no running node")
         }

@@ -161,3 +161,24 @@ pub fn on_terminal() -> bool {
 pub fn coloured() -> bool {
     on_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
+
+/// An amount of bytes, as people say it.
+pub fn bytes(number: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let fitting = units.into_iter().find(|(unit, _)| number >= *unit);
+    fitting.map_or_else(
+        || number.to_string(),
+        |(unit, name)| format!("{}.{} {name}", number / unit, number % unit * 10 / unit),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_are_said_in_the_largest_unit_that_fits() {
+        let said = [0, 1023, 1024, 1_600_000, 5 << 30].map(bytes);
+        assert_eq!(said, ["0", "1023", "1.0 KiB", "1.5 MiB", "5.0 GiB"]);
+    }
+}

@@ -5,6 +5,7 @@ use crate::cli::{SessionsCommand, SessionsList};
 use crate::exit::Exit;
 use crate::output;
 use crate::status_page::{clock_time, span};
+use crate::view::bytes;
 use ebbtide_api as api;
 use ebbtide_api::Client;
 
@@ -109,16 +110,6 @@ fn shortened(name: &str) -> String {
     kept + "…"
 }
 
-/// An amount of bytes, as people say it.
-fn bytes(number: u64) -> String {
-    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    let fitting = units.into_iter().find(|(unit, _)| number >= *unit);
-    fitting.map_or_else(
-        || number.to_string(),
-        |(unit, name)| format!("{}.{} {name}", number / unit, number % unit * 10 / unit),
-    )
-}
-
 /// Ends sessions.
 pub(super) async fn end(client: &Client, command: SessionsCommand, json: bool) -> Done {
     let SessionsCommand::End {
@@ -160,17 +151,11 @@ pub(super) async fn end(client: &Client, command: SessionsCommand, json: bool) -
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, shortened};
+    use super::shortened;
 
     #[test]
     fn a_long_name_is_cut() {
         assert_eq!(shortened(&"é".repeat(32)), "é".repeat(32));
         assert_eq!(shortened(&"é".repeat(33)), format!("{}…", "é".repeat(31)));
-    }
-
-    #[test]
-    fn bytes_are_said_in_the_largest_unit_that_fits() {
-        let said = [0, 1023, 1024, 1_600_000, 5 << 30].map(bytes);
-        assert_eq!(said, ["0", "1023", "1.0 KiB", "1.5 MiB", "5.0 GiB"]);
     }
 }

@@ -16,6 +16,7 @@ mod kills;
 mod logout;
 mod real_servers;
 mod reload;
+mod replicas;
 mod restart;
 mod slow;
 mod smuggling;
