@@ -179,6 +179,7 @@ pub(crate) fn event(id: u64, event: &Event) -> api::Event {
     }
 }
 
+// tidy: allow(long-function): one arm for each kind of event
 fn event_kind(kind: &EventKind) -> api::EventKind {
     match kind {
         EventKind::Intent {

@@ -88,24 +88,7 @@ pub(super) async fn end(
     Body(body): Body<EndSessionsRequest>,
 ) -> Result<Json<SessionsEnded>, ApiError> {
     let reason = body.reason.clone();
-    // `idle` only narrows down what else is said: by itself it would end the idle ones everywhere.
-    if (EndSessionsRequest {
-        reason: None,
-        idle: false,
-        ..body.clone()
-    }) == EndSessionsRequest::default()
-    {
-        return Err(ApiError::invalid(
-            "say which sessions: by their numbers, of which pool or server (--of), or by user or \
-             search; nothing was ended"
-                .into(),
-        ));
-    }
-    if body.ids.len() > SESSIONS_ENDED_MAX {
-        return Err(ApiError::invalid(format!(
-            "ids: at most {SESSIONS_ENDED_MAX} at a time"
-        )));
-    }
+    check_says_which(&body)?;
     let ids: BTreeSet<SessionId> = body
         .ids
         .iter()
@@ -153,6 +136,29 @@ pub(super) async fn end(
         changed,
         unknown: unknown.iter().map(ToString::to_string).collect(),
     }))
+}
+
+/// Refuses what would end too many sessions.
+fn check_says_which(body: &EndSessionsRequest) -> Result<(), ApiError> {
+    // `idle` only narrows down what else is said: by itself it would end the idle ones everywhere.
+    if (EndSessionsRequest {
+        reason: None,
+        idle: false,
+        ..body.clone()
+    }) == EndSessionsRequest::default()
+    {
+        return Err(ApiError::invalid(
+            "say which sessions: by their numbers, of which pool or server (--of), or by user or \
+             search; nothing was ended"
+                .into(),
+        ));
+    }
+    if body.ids.len() > SESSIONS_ENDED_MAX {
+        return Err(ApiError::invalid(format!(
+            "ids: at most {SESSIONS_ENDED_MAX} at a time"
+        )));
+    }
+    Ok(())
 }
 
 fn number(text: &str) -> Result<SessionId, ApiError> {

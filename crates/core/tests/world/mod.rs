@@ -214,6 +214,7 @@ impl World {
         self.step(Input::Command { id, actor, command })
     }
 
+    // tidy: allow(long-function): one arm for each command
     fn parse(&self, words: &[&str]) -> Command {
         let force = words.contains(&"force");
         let server = |text: &str| ServerName::parse(text).unwrap();
