@@ -6,6 +6,7 @@
 mod bench;
 mod docs;
 mod fuzz;
+mod pgo;
 mod run_tests;
 mod shell;
 mod sim;
@@ -43,6 +44,8 @@ enum Task {
     Sim(sim::Options),
     /// Compare CPU and memory with nginx and HAProxy; writes bench/RESULTS.md
     Bench(bench::Options),
+    /// Build the program with a profile of its own work; prints where it is
+    Pgo,
     /// Throw bytes at everything that reads bytes from strangers
     Fuzz(fuzz::Options),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Docs { check: false } => docs::write().map(|()| ExitCode::SUCCESS),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Sim(options) => sim::run(&options),
+        Task::Pgo => pgo::run(),
         Task::Bench(options) => bench::run(&options).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
