@@ -185,6 +185,7 @@ fn server(key: u32) -> ServerView {
         address: ([127, 0, 0, 1], 9000).into(),
         weight: 1,
         max_sessions: None,
+        public_url: None,
         epoch: 1,
         standing: Standing {
             admits_new: true,

@@ -270,6 +270,10 @@ pub struct HttpSettings {
     pub event_streams_max: u32,
     /// Retries allowed, in percent of requests (and always a few).
     pub retry_percent: u32,
+    /// Every server has the same files: one of them can go on with an answer that another began.
+    pub replica: bool,
+    /// Users are led to their server's own address, and not served here.
+    pub redirect: bool,
 }
 
 /// One address in a pool.
@@ -287,6 +291,9 @@ pub struct ServerConfig {
     pub max_sessions: Option<u32>,
     /// Where its manifest is, in place of what its pool says.
     pub manifest: Option<String>,
+    /// Where users reach it themselves, in pools that lead them there: scheme, host and perhaps a
+    /// port and a path, without a `/` at the end, a query or a fragment.
+    pub public_url: Option<String>,
 }
 
 impl HttpSettings {
@@ -310,6 +317,8 @@ impl HttpSettings {
             upstream_idle_timeout: Millis::from_secs(4),
             event_streams_max: 10_000,
             retry_percent: 20,
+            replica: false,
+            redirect: false,
         }
     }
 }
@@ -404,6 +413,7 @@ impl ServerConfig {
             weight: 1,
             max_sessions: None,
             manifest: None,
+            public_url: None,
         }
     }
 }

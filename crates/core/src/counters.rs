@@ -50,6 +50,8 @@ pub struct ServerSlot {
     pub connections: Counter,
     /// Tunnels that are open.
     pub tunnels: Counter,
+    /// Requests whose users were led to the server's own address.
+    pub redirects: Counter,
 }
 
 /// One worker's counters for one pool.
@@ -114,6 +116,22 @@ pub struct PoolSlot {
     pub not_injected_not_html: Counter,
     /// Pages in which the script's place was not found.
     pub not_injected_unreadable: Counter,
+    /// Times that another server went on with an answer that one had begun.
+    pub resumed: Counter,
+    /// Answers that broke off and could not be gone on with: without a strong validator or a length.
+    pub not_resumed_unidentified: Counter,
+    /// No other server admits.
+    pub not_resumed_no_server: Counter,
+    /// As many servers as may be were asked in a row.
+    pub not_resumed_too_often: Counter,
+    /// A server that was asked could not be reached, or did not answer.
+    pub not_resumed_unreachable: Counter,
+    /// It gave another status than 206 or 412.
+    pub not_resumed_status: Counter,
+    /// It has another copy.
+    pub not_resumed_differs: Counter,
+    /// It sent another part than was asked for.
+    pub not_resumed_range: Counter,
 }
 
 /// One worker's counters for the node.

@@ -83,6 +83,8 @@ pub struct ServerView {
     pub weight: u32,
     /// Most sessions it may have.
     pub max_sessions: Option<u32>,
+    /// Where users reach it themselves, if its pool leads them there.
+    pub public_url: Option<Arc<str>>,
     /// Its stickiness generation: a binding of another epoch is forgotten.
     pub epoch: u32,
     /// What it may do. `Full` is not in here; admission sees to that.

@@ -22,6 +22,7 @@ fn server(key: u32, weight: u32, admits_new: bool) -> ServerView {
         address: ([127, 0, 0, 1], 9000).into(),
         weight,
         max_sessions: None,
+        public_url: None,
         epoch: 1,
         standing: Standing {
             admits_new,

@@ -150,6 +150,8 @@ fn every_setting_is_read() {
             upstream_idle_max: 70,
             upstream_idle_timeout: Millis::from_secs(7),
             retry_percent: 7,
+            replica: false,
+            redirect: false,
         }
     );
     assert_eq!(pool.servers[0].address_text, "localhost:81");

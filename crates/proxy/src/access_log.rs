@@ -52,6 +52,8 @@ pub(crate) struct Record {
     pub session: Option<SessionId>,
     pub tries: u32,
     pub moved: bool,
+    /// How often another server went on with the answer.
+    pub resumed: u32,
     /// Whether the answer got through whole.
     pub complete: bool,
 }
@@ -188,7 +190,7 @@ fn json(record: &Record) -> String {
         "{{\"time\":\"{time}\",\"client\":\"{client}\",\"method\":{method},\"target\":{target},\
          \"status\":{status},\"bytes\":{bytes},\"duration_ms\":{duration_ms},\"pool\":{pool},\
          \"server\":{server},\"session\":{session},\"tries\":{tries},\"moved\":{moved},\
-         \"complete\":{complete},\"user_agent\":{user_agent},\"referer\":{referer}}}\n",
+         \"resumed\":{resumed},\"complete\":{complete},\"user_agent\":{user_agent},\"referer\":{referer}}}\n",
         time = rfc3339(record.time),
         client = record.client,
         method = json_string(&record.method),
@@ -201,6 +203,7 @@ fn json(record: &Record) -> String {
         session = text(session.as_deref()),
         tries = record.tries,
         moved = record.moved,
+        resumed = record.resumed,
         complete = record.complete,
         user_agent = json_string(&record.user_agent),
         referer = json_string(&record.referer),
@@ -215,7 +218,8 @@ fn combined(record: &Record) -> String {
     let session = record.session.map(|id| id.to_string());
     format!(
         "{client} - - [{time}] \"{method} {target} {version}\" {status} {bytes} \"{referer}\" \
-         \"{user_agent}\" {duration_ms}ms {server} {session} tries={tries} moved={moved} complete={complete}\n",
+         \"{user_agent}\" {duration_ms}ms {server} {session} tries={tries} moved={moved} resumed={resumed} \
+         complete={complete}\n",
         client = record.client,
         time = common_log(record.time),
         method = escape(&record.method),
@@ -230,6 +234,7 @@ fn combined(record: &Record) -> String {
         session = session.as_deref().unwrap_or("-"),
         tries = record.tries,
         moved = record.moved,
+        resumed = record.resumed,
         complete = record.complete,
     )
 }
@@ -271,6 +276,7 @@ mod tests {
             session: Some(SessionId(7)),
             tries: 1,
             moved: false,
+            resumed: 0,
             complete: true,
         }
     }
@@ -281,7 +287,7 @@ mod tests {
         assert_eq!(
             line,
             "192.0.2.7 - - [22/Nov/2026:17:11:21 +0000] \"GET /a?\\\"b HTTP/1.1\" 200 128 \"-\" \
-             \"evil\\\" \\x1b[2J\\x0a\" 3ms app/web1 0000000000000007 tries=1 moved=false complete=true\n"
+             \"evil\\\" \\x1b[2J\\x0a\" 3ms app/web1 0000000000000007 tries=1 moved=false resumed=0 complete=true\n"
         );
         let line = json(&record());
         assert!(

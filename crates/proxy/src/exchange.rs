@@ -1,10 +1,12 @@
 //! The life of a request, once its head has been read. In this order:
 //!
 //! 1. [`Exchange::answer_reserved`]: a path of our own is answered here;
-//! 2. [`Exchange::place`]: the token names the session and its server, or a new session begins;
+//! 2. [`Exchange::place`]: the token names the session and its server, or a new session begins,
+//!    or leads away from here ([`Exchange::lead_away`]);
 //! 3. [`Exchange::connect`]: a connection to that server, kept or fresh;
 //! 4. [`Exchange::await_answer`]: the request goes up, until the answer's head is there;
-//! 5. [`Exchange::send_answer`] or [`Exchange::open_tunnel`]: the answer goes down;
+//! 5. [`Exchange::send_answer`] or [`Exchange::open_tunnel`]: the answer goes down, the rest of it from
+//!    another server if it has to ([`Exchange::resume`]);
 //! 6. [`Exchange::judge`]: what failed before that is tried once more, where it may be;
 //! 7. [`Exchange::give_page`]: or else the client is told, exactly once;
 //! 8. [`Exchange::finish`]: the session is touched, and the request logged.
@@ -16,6 +18,8 @@ mod entry;
 mod judge;
 mod page;
 mod passage;
+mod redirect;
+mod resume;
 
 use self::passage::Through;
 use crate::access_log::Record;
@@ -88,6 +92,8 @@ struct Exchange<'a> {
     stay: Option<Stay>,
     /// A server's answer has gone down, and the session's token with it.
     answered: bool,
+    /// The session is one for the rest of an answer, and its user has a token of another.
+    stands_in: bool,
     /// The client has sent all of its body, and we have read it.
     body_read: bool,
     /// The page that the user is given while a notice stands.
@@ -114,6 +120,7 @@ struct Report {
     bytes: u64,
     tries: u32,
     moved: bool,
+    resumed: u32,
     complete: bool,
 }
 
@@ -189,12 +196,14 @@ impl<'a> Exchange<'a> {
             hides_query: false,
             stay: None,
             answered: false,
+            stands_in: false,
             page: page::Rewriting::default(),
             report: Report {
                 status: 0,
                 bytes: 0,
                 tries: 0,
                 moved: false,
+                resumed: 0,
                 complete: true,
             },
         }
@@ -221,6 +230,9 @@ impl<'a> Exchange<'a> {
                     return self.refuse(refused).await;
                 }
             }
+        }
+        if self.routes.pool.config.http.redirect {
+            return Box::pin(self.lead_away()).await;
         }
         let mut attempts = Attempts::default();
         loop {
@@ -395,6 +407,19 @@ impl<'a> Exchange<'a> {
 
     fn write_request(&mut self) -> Half {
         let asked = self.ask_for_page();
+        match self.through.take() {
+            None => self.put_request(asked),
+            Some(through) => {
+                let routes = Rc::clone(&self.routes);
+                self.put_request(&through.fields(&routes.pool.config));
+                self.through = Some(through);
+            }
+        }
+        Half::new(self.request.framing, self.request.framing)
+    }
+
+    /// Lays the request's head ready for a server, with these fields added.
+    fn put_request(&mut self, extra: &[(&str, &[u8])]) {
         let Scratch {
             inbound,
             request,
@@ -405,14 +430,6 @@ impl<'a> Exchange<'a> {
         if let Some((name, _)) = &config.door.admin_field {
             door::take_field(inbound.held(), request, name);
         }
-        let of_door;
-        let extra = match &self.through {
-            None => asked,
-            Some(through) => {
-                of_door = through.fields(config);
-                of_door.as_slice()
-            }
-        };
         let forwarding = Forwarding {
             client: self.connection.client.ip(),
             proto: "http",
@@ -427,7 +444,6 @@ impl<'a> Exchange<'a> {
         };
         to_server.clear();
         write_request(&mut to_server.bytes, inbound.held(), request, &forwarding);
-        Half::new(self.request.framing, self.request.framing)
     }
 
     fn forward<'b>(
@@ -501,32 +517,45 @@ impl<'a> Exchange<'a> {
             || self.connection.watch.flight.is_cut()
     }
 
-    fn lane(&self) -> &Rc<Lane> {
-        let index = match (&self.placed, &self.through) {
+    /// The server's place in the pool.
+    fn index(&self) -> usize {
+        match (&self.placed, &self.through) {
             (Some(placed), _) => placed.index,
             (None, through) => through.as_ref().map_or(0, |through| through.index),
-        };
-        &self.routes.lanes[index]
+        }
+    }
+
+    fn lane(&self) -> &Rc<Lane> {
+        &self.routes.lanes[self.index()]
     }
 
     fn slot(&self) -> &ServerSlot {
         self.lane().slot()
     }
 
-    /// Touches the session and logs the request. A session whose user was never given its token
-    /// can have no other request: it is over.
+    /// Touches the session and logs the request.
     fn finish(&mut self) {
         let now = self.connection.worker.now();
         if let Some(stay) = self.stay.take() {
             stay.session().touch(now.moment);
         }
-        if let Some(placed) = self.placed.as_ref().filter(|p| p.is_new && !self.answered) {
-            let sessions = &self.connection.worker.sessions;
-            sessions.end(&placed.session, EndReason::ServerGone, now);
-        }
+        self.end_unknown(now);
         if self.connection.worker.logs() {
             let record = self.record(now);
             self.connection.worker.log(record);
+        }
+    }
+
+    /// A session whose user was never given its token can have no other request: it is over.
+    fn end_unknown(&self, now: Now) {
+        let reason = match (self.stands_in, self.answered) {
+            (true, _) => EndReason::Disconnected,
+            (false, false) => EndReason::ServerGone,
+            (false, true) => return,
+        };
+        if let Some(placed) = self.placed.as_ref().filter(|placed| placed.is_new) {
+            let sessions = &self.connection.worker.sessions;
+            sessions.end(&placed.session, reason, now);
         }
     }
 
@@ -557,6 +586,7 @@ impl<'a> Exchange<'a> {
             session: self.placed.as_ref().map(|placed| placed.session.id),
             tries: self.report.tries,
             moved: self.report.moved,
+            resumed: self.report.resumed,
             complete: self.report.complete,
         }
     }

@@ -87,6 +87,17 @@ impl Flight {
         self.cut.get()
     }
 
+    /// Whether it was cut for nothing but its server's time being over. Then it may go on elsewhere,
+    /// and is cut no more.
+    pub fn leave(&self) -> bool {
+        let leaves = self.is_late(Instant::now()) && !self.is_over();
+        if leaves {
+            self.cut.set(false);
+            self.ends.set(None);
+        }
+        leaves
+    }
+
     /// Remembers whom to wake.
     pub fn register(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();

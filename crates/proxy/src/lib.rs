@@ -22,6 +22,7 @@ mod plane;
 mod proxied;
 mod relay;
 mod reserved;
+mod resume;
 mod routing;
 mod socket;
 mod splice;

@@ -280,7 +280,9 @@ pub(crate) fn json_string(text: &str) -> String {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        302 => "Found",
         303 => "See Other",
+        307 => "Temporary Redirect",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -130,7 +130,15 @@ impl Asking<'_> {
     /// program has slept through that, workers that wake up first end it here.
     pub fn serves_own(&self, server: &ServerView) -> bool {
         let is_over = |deadline: Moment| deadline.plus(DRIVER_LAG) <= self.now.moment;
-        server.standing.serves_own && !server.deadline().is_some_and(is_over)
+        server.standing.serves_own
+            && self.is_reached(server)
+            && !server.deadline().is_some_and(is_over)
+    }
+
+    /// Whether its users get to a server: where they are led to its own address, it needs one. One that
+    /// was added while the pool still passed requests on may have none.
+    fn is_reached(&self, server: &ServerView) -> bool {
+        !self.routes.pool.config.http.redirect || server.public_url.is_some()
     }
 
     /// Whether the pool takes no new sessions. The driver closes it at its deadline; if the program
@@ -325,7 +333,7 @@ impl Asking<'_> {
     }
 
     /// Begins a session on the server that the pool's policy chooses.
-    fn begin(
+    pub fn begin(
         &self,
         excluded: &[ServerKey],
         from: Option<ServerKey>,
@@ -352,8 +360,9 @@ impl Asking<'_> {
         // so this ends, as each turn but the last saw another server fill up.
         for _ in 0..=pool.servers.len() {
             let mut rotation = self.routes.memory.rotation.borrow_mut();
-            let eligible =
-                |server: &ServerView| !excluded.contains(&server.key) && has_room(server);
+            let eligible = |server: &ServerView| {
+                !excluded.contains(&server.key) && self.is_reached(server) && has_room(server)
+            };
             let dice = self.worker.roll();
             let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {
                 break;

@@ -347,6 +347,7 @@ impl Life {
             server: seat.map(|(seat, _)| Arc::clone(&seat.lane().name)),
             session: seat.map(|(_, session)| session.id),
             tries: self.tries,
+            resumed: 0,
             moved: self.moved,
             complete: end == End::Closed,
         });

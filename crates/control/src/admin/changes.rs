@@ -191,6 +191,7 @@ pub(super) async fn add_server(
         weight: body.weight.unwrap_or(1),
         max_sessions: body.max_sessions,
         manifest: None,
+        public_url: None,
     };
     let command = Command::AddServer { pool, server };
     carry_out(&app, &caller, body.reason, command).await

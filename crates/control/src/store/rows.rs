@@ -287,6 +287,7 @@ impl LiveRow {
             weight: self.weight,
             max_sessions: self.max_sessions,
             manifest: None,
+            public_url: None,
         }
     }
 }

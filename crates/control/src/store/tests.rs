@@ -79,6 +79,7 @@ fn every_kind_of_write_is_given_back() {
     let live = ServerConfig {
         address_text: "localhost:8080".into(),
         max_sessions: Some(9),
+        public_url: None,
         ..ServerConfig::new("web5", "127.0.0.1:8080".parse().unwrap())
     };
     let set = ServerOverride {

@@ -355,6 +355,14 @@ impl Planner<'_> {
             Err(_) => {}
         }
         check_bounds(&name, Some(server.weight), server.max_sessions)?;
+        let pool = self.state.pools.get(&name.pool);
+        if pool.is_some_and(|pool| pool.config.http.redirect) && server.public_url.is_none() {
+            return Err(Refusal::invalid(format!(
+                "pool {} leads users to its servers' own addresses, and {name} would have none: add it \
+                 to the configuration file, with `public_url`, then `ebbtide reload`",
+                name.pool
+            )));
+        }
         let text = format!(
             "{name} was added at {}; it takes sessions after its first good probe",
             server.address_text

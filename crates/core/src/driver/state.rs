@@ -588,6 +588,7 @@ impl ServerState {
             address: self.config.address,
             weight: self.weight(),
             max_sessions: self.max_sessions(),
+            public_url: self.config.public_url.as_deref().map(Arc::from),
             epoch: self.epoch,
             standing: self.standing,
             notice: notices.min_by_key(|notice| notice.deadline).map(Arc::new),

@@ -7,6 +7,7 @@ use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::replicas::replicas;
+use super::redirect::{check_redirect, public_url};
 use super::tcp::{check_protocol, tcp};
 use super::user::user;
 use super::value::nearest;
@@ -229,6 +230,7 @@ fn protocol(pool: &Section<'_, '_>) -> Protocol {
         _ => Protocol::Http,
     };
     check_protocol(pool, protocol);
+    check_redirect(pool);
     protocol
 }
 
@@ -415,6 +417,8 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
         upstream_idle_timeout: value(timeouts.duration("upstream_idle")),
         event_streams_max: number(limits.count("event_streams")),
         retry_percent: number(pool.count("retry_percent")),
+        replica: value(pool.flag("replica")),
+        redirect: value(pool.word("mode")) == "redirect",
     }
 }
 
@@ -476,6 +480,7 @@ fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
                 weight,
                 max_sessions,
                 manifest: maybe(server.text("manifest")),
+                public_url: public_url(pool, &server),
             });
         }
     }

@@ -7,6 +7,7 @@ mod gate;
 mod outside;
 mod problem;
 mod read;
+mod redirect;
 mod reference;
 mod replicas;
 mod schema;

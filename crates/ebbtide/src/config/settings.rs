@@ -270,6 +270,20 @@ pub const SETTINGS: &[Setting] = &[
         "Second tries allowed, in percent of requests (a few are always allowed).",
     ),
     setting(
+        "pools.*.mode",
+        Kind::OneOf(&["proxy", "redirect"], &[]),
+        Default::Value("\"proxy\""),
+        "`proxy`: requests are passed on. `redirect`: users are led to their server's `public_url` \
+         and go on there, past Ebbtide. See [redirects.md](redirects.md).",
+    ),
+    setting(
+        "pools.*.replica",
+        Kind::Flag,
+        Default::Value("false"),
+        "Whether every server has the same files, so that another one can go on with a download whose \
+         server was lost. See [http-replicas.md](http-replicas.md).",
+    ),
+    setting(
         "pools.*.sticky.reuse",
         seconds(1, 30 * DAY),
         Default::Value("\"20m\""),
@@ -663,6 +677,13 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Count(1, 10_000_000),
         Default::Else("no limit"),
         "Most sessions it may have.",
+    ),
+    setting(
+        "pools.*.servers.*.public_url",
+        Kind::Url,
+        Default::Else("none"),
+        "Where users reach the server themselves, such as \"https://web1.example.com\". Needed where \
+         `mode` is `redirect`.",
     ),
     setting(
         "webhooks.*.url",

@@ -20,6 +20,8 @@ const OF_ONE_PROTOCOL: &[(&str, &[&str], Protocol)] = &[
             "logout_call",
             "forwarded",
             "retry_percent",
+            "mode",
+            "replica",
             "door",
             "user",
             "upgrade",

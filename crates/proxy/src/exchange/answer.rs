@@ -22,32 +22,28 @@ impl Exchange<'_> {
         attempts: &mut Attempts,
     ) -> Next {
         let close = self.must_close();
+        let copy = self.note_copy();
         let (framing, mut download) = self.write_answer_head(close);
-        let keeps_s = self.scratch.response.keep_alive_timeout_s;
-        let reusable = self.scratch.response.keep_alive;
-        let no_upload = || Half::new(Framing::None, Framing::None);
-        let upload = attempts.upload.get_or_insert_with(no_upload);
-        let state = match self.body_read {
-            true => UploadState::Done,
-            false => UploadState::Going,
-        };
-        download.lend_pipe(&self.connection.worker.pipes, &mut self.scratch.outbound);
-        let mut forward = self.forward(&mut upstream, upload, state);
-        let outcome = forward.relay_answer(&mut download).await;
-        self.body_read = forward.state == UploadState::Done;
-        self.report.bytes = download.bytes;
-        let slot = self.slot();
-        slot.bytes_up.add(upload.bytes);
-        slot.bytes_down.add(download.bytes);
-        if let Some(stay) = &self.stay {
-            stay.session().add_bytes(upload.bytes + download.bytes);
-        }
+        let passed = self.pass_on(&mut upstream, &mut download, attempts).await;
         self.count_page(&download);
-        if let Err(failure) = outcome {
-            return self.break_off(failure, framing);
-        }
+        let ended = match passed {
+            Ok(()) => Ok(upstream),
+            Err(failure) if self.routes.pool.config.http.replica => {
+                // A server whose time is over has nothing more to do with it.
+                drop(upstream);
+                // In a box, as few answers break off.
+                Box::pin(self.resume(failure, copy, &download)).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let upstream = match ended {
+            Ok(upstream) => upstream,
+            Err(failure) => return self.break_off(failure, framing),
+        };
         let http = &self.routes.pool.config.http;
-        if reusable && self.body_read && self.scratch.outbound.is_empty() {
+        let response = &self.scratch.response;
+        if response.keep_alive && self.body_read && self.scratch.outbound.is_empty() {
+            let keeps_s = response.keep_alive_timeout_s;
             upstream.give_back(http, self.connection.worker.workers, keeps_s);
         }
         let is_last = close || framing == Framing::UntilClose;
@@ -62,12 +58,49 @@ impl Exchange<'_> {
         }
     }
 
+    /// Passes a body on, and counts what has got through.
+    pub(super) async fn pass_on(
+        &mut self,
+        upstream: &mut Upstream,
+        download: &mut Half,
+        attempts: &mut Attempts,
+    ) -> Result<(), BodyFailure> {
+        let no_upload = || Half::new(Framing::None, Framing::None);
+        let upload = attempts.upload.get_or_insert_with(no_upload);
+        let state = match self.body_read {
+            true => UploadState::Done,
+            false => UploadState::Going,
+        };
+        download.lend_pipe(&self.connection.worker.pipes, &mut self.scratch.outbound);
+        let mut forward = self.forward(upstream, upload, state);
+        let outcome = forward.relay_answer(download).await;
+        self.body_read = forward.state == UploadState::Done;
+        self.report.bytes += download.bytes;
+        let slot = self.slot();
+        slot.bytes_up.add(upload.bytes);
+        slot.bytes_down.add(download.bytes);
+        if let Some(stay) = &self.stay {
+            stay.session().add_bytes(upload.bytes + download.bytes);
+        }
+        match outcome {
+            Err(BodyFailure::Server) => slot.broken.add(1),
+            Err(BodyFailure::Timeout) => slot.timeouts.add(1),
+            Ok(()) | Err(BodyFailure::ClientGone | BodyFailure::Cut) => {}
+        }
+        outcome
+    }
+
+    /// Counts a final answer of the server.
+    pub(super) fn count_response(&self, status: u16) {
+        self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+    }
+
     /// Writes the final answer's head for the client; what the body comes as, and how it goes out.
     fn write_answer_head(&mut self, close: bool) -> (Framing, Half) {
         let status = self.scratch.response.status;
         self.report.status = status;
         self.answered = true;
-        self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+        self.count_response(status);
         let has_cookie = self.prepare_cookie(status);
         let comes_as = self.scratch.response.framing;
         let page = self.edit_page_head();
@@ -100,7 +133,7 @@ impl Exchange<'_> {
     }
 
     /// Lays our own `Set-Cookie` ready, if the client needs one: a token, or none any more.
-    fn prepare_cookie(&mut self, status: u16) -> bool {
+    pub(super) fn prepare_cookie(&mut self, status: u16) -> bool {
         let Some(placed) = &self.placed else {
             return false;
         };
@@ -133,12 +166,6 @@ impl Exchange<'_> {
     /// An answer that broke off must not look complete.
     fn break_off(&mut self, failure: BodyFailure, framing: Framing) -> Next {
         self.report.complete = false;
-        let slot = self.slot();
-        match failure {
-            BodyFailure::Server => slot.broken.add(1),
-            BodyFailure::Timeout => slot.timeouts.add(1),
-            BodyFailure::ClientGone | BodyFailure::Cut => {}
-        }
         // What is cut must not be read on from the buffers of the system: a deadline is a deadline.
         let is_cut = matches!(failure, BodyFailure::Cut | BodyFailure::Timeout);
         match framing {

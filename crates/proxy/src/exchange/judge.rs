@@ -102,7 +102,7 @@ impl Exchange<'_> {
     }
 
     /// Has the server probed now; returns the way to it.
-    fn tell_unreachable(&self) -> Rc<Lane> {
+    pub(super) fn tell_unreachable(&self) -> Rc<Lane> {
         let lane = Rc::clone(self.lane());
         lane.slot().connect_failures.add(1);
         self.connection.worker.tell(Fact::ConnectFailed {

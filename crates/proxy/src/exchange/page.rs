@@ -20,6 +20,13 @@ pub(super) struct Rewriting {
     edit: PageEdit,
 }
 
+impl Rewriting {
+    /// Whether the answer does not go out as it comes in.
+    pub fn is_changed(&self) -> bool {
+        self.edit.insertion.is_some()
+    }
+}
+
 /// What is done to a page; by default nothing.
 #[derive(Default)]
 pub(super) struct PageEdit {

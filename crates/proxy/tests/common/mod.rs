@@ -127,6 +127,7 @@ impl House {
                 address: *address,
                 weight: 1,
                 max_sessions: None,
+                public_url: None,
                 epoch: 1,
                 standing: READY,
                 epoch_reason: ebbtide_core::EndReason::Forgotten,

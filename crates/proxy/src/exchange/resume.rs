@@ -1,0 +1,271 @@
+//! What is left of an answer whose server was lost, or has to be left: it comes from another server
+//! that has the very same copy, and the client sees a pause at most.
+//!
+//! Only what a session may begin on is asked, and the rest of the answer is a session there of its own
+//! while it lasts: so it is counted and shown where it is served, and ends with that server's time.
+
+use super::{Attempts, Exchange, SERVERS_MAX, asking};
+use crate::flight::Phase;
+use crate::forward::{BodyFailure, Failure, UploadState};
+use crate::inject;
+use crate::relay::Half;
+use crate::resume::{Copy, Misfit, forget_conditions};
+use crate::routing::Placed;
+use crate::upstream::Upstream;
+use ebbtide_core::ServerKey;
+use ebbtide_protocol::http1::{Framing, Version};
+use std::rc::Rc;
+
+/// Servers that are asked for the rest of one answer in a row. A request that kills whatever serves it
+/// is not carried through the pool.
+const ASKED_MAX: u32 = 2;
+/// With this much got through, in bytes, it is a new row: a long download outlives many servers.
+const PROGRESS_BYTES: u64 = 1024 * 1024;
+
+/// What is left of an answer.
+struct Rest {
+    copy: Box<Copy>,
+    /// Bytes that the client's socket has taken.
+    sent: u64,
+    /// How many that were when the row began.
+    sent_before: u64,
+    /// Servers that were asked in this row.
+    asked: u32,
+    /// Servers that are not asked again in this row.
+    failed: Vec<ServerKey>,
+}
+
+impl Rest {
+    fn of(copy: Box<Copy>, sent: u64) -> Self {
+        Self {
+            copy,
+            sent,
+            sent_before: sent,
+            asked: 0,
+            failed: Vec::new(),
+        }
+    }
+
+    /// So many bytes more have got through.
+    fn advance(&mut self, bytes: u64) {
+        self.sent += bytes;
+        if self.sent - self.sent_before >= PROGRESS_BYTES {
+            self.sent_before = self.sent;
+            self.asked = 0;
+            self.failed.clear();
+        }
+    }
+}
+
+/// Why a server does not go on with an answer.
+enum Miss {
+    Misfit(Misfit),
+    /// Nobody will.
+    End(BodyFailure),
+}
+
+impl Exchange<'_> {
+    /// The copy that the answer is of, if its pool is one of replicas and it can be known again. What
+    /// comes through a door is that one server's, and is left with it.
+    pub(super) fn note_copy(&self) -> Option<Box<Copy>> {
+        if !self.routes.pool.config.http.replica {
+            return None;
+        }
+        let method = self.scratch.request.method.of(self.scratch.inbound.held());
+        let is_plain = method == b"GET"
+            && !self.request.has_body
+            && self.through.is_none()
+            && !self.page.is_changed();
+        let (buf, head) = (self.scratch.outbound.filled(), &self.scratch.response);
+        let copy = is_plain.then(|| Copy::of(buf, head)).flatten();
+        copy.map(Box::new)
+    }
+
+    /// Has the rest of an answer come from other servers; the connection that brought its end. What
+    /// was not gone on with fails as it has.
+    pub(super) async fn resume(
+        &mut self,
+        mut failure: BodyFailure,
+        copy: Option<Box<Copy>>,
+        download: &Half,
+    ) -> Result<Upstream, BodyFailure> {
+        if !is_servers(failure, download) || self.is_cut_for_good() {
+            return Err(failure);
+        }
+        let Some(copy) = copy else {
+            self.count_misfit(Misfit::Unidentified);
+            return Err(failure);
+        };
+        let mut rest = Rest::of(copy, download.bytes);
+        loop {
+            let mut upstream = self.find_replica(&mut rest, failure).await?;
+            self.report.resumed += 1;
+            self.connection.pool_slot(&self.routes).resumed.add(1);
+            let missing = Framing::Length(rest.copy.missing(rest.sent));
+            let mut download = Half::new(missing, missing);
+            let mut attempts = Attempts::default();
+            let passed = self.pass_on(&mut upstream, &mut download, &mut attempts);
+            let Err(next) = passed.await else {
+                return Ok(upstream);
+            };
+            if !is_servers(next, &download) {
+                return Err(next);
+            }
+            failure = next;
+            rest.advance(download.bytes);
+        }
+    }
+
+    /// A server that goes on with the answer: its connection, with the body's first byte next.
+    async fn find_replica(
+        &mut self,
+        rest: &mut Rest,
+        failure: BodyFailure,
+    ) -> Result<Upstream, BodyFailure> {
+        loop {
+            // What has come and was not passed on counts as not sent: it is asked for again.
+            self.scratch.outbound.clear();
+            if self.is_cut_for_good() {
+                return Err(BodyFailure::Cut);
+            }
+            rest.failed.push(self.lane().key);
+            let given_up = if rest.asked >= ASKED_MAX || rest.failed.len() > SERVERS_MAX {
+                Some(Misfit::TooOften)
+            } else if !self.stand_in(&rest.failed) {
+                Some(Misfit::NoServer)
+            } else {
+                None
+            };
+            if let Some(misfit) = given_up {
+                self.count_misfit(misfit);
+                return Err(failure);
+            }
+            match self.ask_for_rest(rest).await {
+                Ok(upstream) => return Ok(upstream),
+                Err(Miss::Misfit(misfit)) => {
+                    let server = &self.lane().name;
+                    tracing::debug!("{server} cannot go on with an answer: {misfit:?}");
+                    self.count_misfit(misfit);
+                }
+                // The loop's next turn finds out whether that is so.
+                Err(Miss::End(BodyFailure::Cut)) => {}
+                Err(Miss::End(end)) => return Err(end),
+            }
+        }
+    }
+
+    /// Asks the server for the rest, and looks whether it is that.
+    async fn ask_for_rest(&mut self, rest: &mut Rest) -> Result<Upstream, Miss> {
+        let lane = Rc::clone(self.lane());
+        // A kept connection may be stale, and each question counts.
+        let mut attempts = Attempts {
+            fresh: true,
+            ..Attempts::default()
+        };
+        let connected = self.connect(&lane, &mut attempts).await;
+        let mut upstream = connected.map_err(|failure| self.miss(failure))?;
+        rest.asked += 1;
+        self.report.tries += 1;
+        lane.slot().requests.add(1);
+        self.write_request_for_rest(rest);
+        let mut upload = Half::new(Framing::None, Framing::None);
+        let mut forward = self.forward(&mut upstream, &mut upload, UploadState::Going);
+        // The client is in the middle of a body, and takes no interim answers: as one of 1.0.
+        forward.client_version = Version::Http10;
+        let answered = forward.await_answer(false).await;
+        answered.map_err(|failure| self.miss(failure))?;
+        let (buf, head) = (self.scratch.outbound.filled(), &self.scratch.response);
+        let checked = rest.copy.check(buf, head, rest.sent);
+        let (status, head_bytes) = (head.status, head.head_bytes);
+        self.count_response(status);
+        checked.map_err(Miss::Misfit)?;
+        self.scratch.outbound.consume(head_bytes);
+        Ok(upstream)
+    }
+
+    /// The client's request once more, for what is missing, and only of the same copy.
+    fn write_request_for_rest(&mut self, rest: &Rest) {
+        let (buf, head) = (self.scratch.inbound.held(), &mut self.scratch.request);
+        forget_conditions(buf, head);
+        let range = rest.copy.range(rest.sent);
+        let mut extra: Vec<(&str, &[u8])> = vec![
+            ("Range", range.as_bytes()),
+            ("If-Match", rest.copy.entity_tag()),
+        ];
+        if self.page.asked {
+            extra.extend(inject::IDENTITY);
+        }
+        self.put_request(&extra);
+    }
+
+    /// Begins a session for the rest of the answer, by the newest snapshot; `false` if nobody admits
+    /// one. The session that the user has a token of stays where it is.
+    fn stand_in(&mut self, failed: &[ServerKey]) -> bool {
+        let view = self.connection.worker.view();
+        let Some(routes) = view.routes(self.connection.pool).map(Rc::clone) else {
+            return false;
+        };
+        let now = self.connection.worker.now();
+        let from = self.placed.as_ref().map(|placed| placed.session.server);
+        let asking = asking((self.connection, self.client), &routes, &view, now);
+        let Ok((session, index)) = asking.begin(failed, from) else {
+            return false;
+        };
+        if let Some(stay) = self.stay.take() {
+            stay.session().touch(now.moment);
+        }
+        self.end_unknown(now);
+        self.stay = Some(session.enter(now.moment));
+        let flight = &self.connection.watch.flight;
+        flight.enter(Phase::Exchange, &session);
+        self.placed = Some(Placed {
+            session,
+            index,
+            is_new: true,
+            renew: false,
+            moved: false,
+        });
+        self.stands_in = true;
+        (self.view, self.routes) = (view, routes);
+        true
+    }
+
+    /// Whether the client's connection was cut, and not only for its server's time being over.
+    fn is_cut_for_good(&self) -> bool {
+        let flight = &self.connection.watch.flight;
+        flight.is_cut() && (self.connection.worker.is_stopping() || !flight.leave())
+    }
+
+    /// What a failure before the rest's first byte means.
+    fn miss(&self, failure: Failure) -> Miss {
+        let slot = self.slot();
+        match failure {
+            Failure::Cut => return Miss::End(BodyFailure::Cut),
+            Failure::ClientGone | Failure::ClientTimeout | Failure::BadBody(_) => {
+                return Miss::End(BodyFailure::ClientGone);
+            }
+            Failure::NotConnected | Failure::ConnectTimeout => {
+                self.tell_unreachable();
+            }
+            Failure::Busy => {}
+            Failure::Lost | Failure::BadAnswer => slot.broken.add(1),
+            Failure::ServerTimeout => slot.timeouts.add(1),
+        }
+        Miss::Misfit(Misfit::Unreachable)
+    }
+
+    fn count_misfit(&self, misfit: Misfit) {
+        let slot = self.connection.pool_slot(&self.routes);
+        misfit.counter(slot).add(1);
+    }
+}
+
+/// Whether what failed is the server's side, so that another may do better. Who does not read holds up
+/// every server.
+fn is_servers(failure: BodyFailure, download: &Half) -> bool {
+    match failure {
+        BodyFailure::Server | BodyFailure::Cut => true,
+        BodyFailure::Timeout => download.starved,
+        BodyFailure::ClientGone => false,
+    }
+}
