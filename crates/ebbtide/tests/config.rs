@@ -86,6 +86,7 @@ fn every_setting_is_read() {
         logout = ["/bye", "/out"]
         forwarded = "trust"
         retry_percent = 7
+        replica = true
         sticky = { reuse = "1h30m", active = "90s", cookie = "tide" }
         health = { kind = "http", path = "/h", host = "h.example", status = "200, 300-310", expect = "OK", every = "250ms", timeout = "1s", fall = 4, rise = 5, port = 99 }
         timeouts = { head = "1s", idle = "2s", connect = "3s", response = "4s", body = "5s", tunnel = "6s", upstream_idle = "7s" }
@@ -150,7 +151,7 @@ fn every_setting_is_read() {
             upstream_idle_max: 70,
             upstream_idle_timeout: Millis::from_secs(7),
             retry_percent: 7,
-            replica: false,
+            replica: true,
             redirect: false,
         }
     );

@@ -136,8 +136,8 @@ impl Copy {
         for ((name, agreement), known) in IDENTITY.iter().zip(&self.identity) {
             let said = single(buf, &head.fields, name).map_err(|Repeated| Misfit::Differs)?;
             let silent = said.is_none() || known.is_none();
-            let agrees = said == known.as_deref()
-                || (silent && *agreement == Agreement::WhereBothSay);
+            let agrees =
+                said == known.as_deref() || (silent && *agreement == Agreement::WhereBothSay);
             if !agrees {
                 return Err(Misfit::Differs);
             }
@@ -172,11 +172,7 @@ pub(crate) fn forget_conditions(buf: &[u8], head: &mut RequestHead) {
 struct Repeated;
 
 /// The value of the field with this name, if there is one.
-fn single<'a>(
-    buf: &'a [u8],
-    fields: &[Field],
-    name: &[u8],
-) -> Result<Option<&'a [u8]>, Repeated> {
+fn single<'a>(buf: &'a [u8], fields: &[Field], name: &[u8]) -> Result<Option<&'a [u8]>, Repeated> {
     let mut found = fields
         .iter()
         .filter(|field| field.name.of(buf).eq_ignore_ascii_case(name));

@@ -42,9 +42,7 @@ pub(super) fn check_redirect(pool: &Section<'_, '_>) {
                         section.shown()
                     ),
                     "would not be looked at",
-                    Some(
-                        "leave it out: it is about what is passed on, and here nothing is".into(),
-                    ),
+                    Some("leave it out: it is about what is passed on, and here nothing is".into()),
                 );
             }
         }
@@ -125,11 +123,12 @@ fn check_url(url: &str) -> Result<(), &'static str> {
     if !is_host {
         return Err("its host is neither a name nor an address");
     }
-    let in_path = |byte: u8| {
-        byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte)
-    };
+    let in_path = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&byte);
     match path.bytes().all(in_path) {
         true => Ok(()),
         false => Err("its path has signs that have no place in one"),
     }
 }
+
+#[cfg(test)]
+mod tests;

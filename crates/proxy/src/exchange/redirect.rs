@@ -66,7 +66,10 @@ mod tests {
             ("?q=1", "https://web1.example/app/?q=1"),
             ("", "https://web1.example/app/"),
             ("*", "https://web1.example/app/"),
-            ("/%0d%0aSet-Cookie:x", "https://web1.example/app/%0d%0aSet-Cookie:x"),
+            (
+                "/%0d%0aSet-Cookie:x",
+                "https://web1.example/app/%0d%0aSet-Cookie:x",
+            ),
             (".evil.example/", "https://web1.example/app/"),
             ("@evil.example/", "https://web1.example/app/"),
         ] {

@@ -16,7 +16,8 @@ fn copy(text: &str) -> Option<Copy> {
     Copy::of(&buf, &head)
 }
 
-const WHOLE: &str = "HTTP/1.1 200 OK\nContent-Length: 1000\nETag: \"a\"\nContent-Type: text/plain\n\n";
+const WHOLE: &str =
+    "HTTP/1.1 200 OK\nContent-Length: 1000\nETag: \"a\"\nContent-Type: text/plain\n\n";
 const REST: &str = "HTTP/1.1 206 Partial Content\nContent-Length: 900\nETag: \"a\"\n\
                     Content-Type: text/plain\nContent-Range: bytes 100-999/1000\n\n";
 
@@ -26,18 +27,33 @@ fn a_copy_is_known_by_a_strong_tag_and_a_length() {
     assert_eq!((whole.first, whole.end, whole.total), (0, 1000, 1000));
     assert_eq!(whole.entity_tag(), b"\"a\"");
     assert_eq!(whole.range(0), "bytes=0-");
-    assert_eq!((whole.range(100), whole.missing(100)), ("bytes=100-".into(), 900));
+    assert_eq!(
+        (whole.range(100), whole.missing(100)),
+        ("bytes=100-".into(), 900)
+    );
     for (what, other) in [
         ("a weak tag", WHOLE.replace("\"a\"", "W/\"a\"")),
         ("no tag", WHOLE.replace("ETag", "X-Tag")),
         ("a tag without quotes", WHOLE.replace("\"a\"", "a")),
-        ("a tag with a quote in it", WHOLE.replace("\"a\"", "\"a\"b\"")),
+        (
+            "a tag with a quote in it",
+            WHOLE.replace("\"a\"", "\"a\"b\""),
+        ),
         ("two tags", WHOLE.replace("\n\n", "\nETag: \"a\"\n\n")),
         ("no length", WHOLE.replace("Content-Length: 1000\n", "")),
-        ("chunks", WHOLE.replace("Content-Length: 1000", "Transfer-Encoding: chunked")),
+        (
+            "chunks",
+            WHOLE.replace("Content-Length: 1000", "Transfer-Encoding: chunked"),
+        ),
         ("nothing in it", WHOLE.replace("1000", "0")),
         ("another status", WHOLE.replace("200 OK", "203 X")),
-        ("only a date", WHOLE.replace("ETag: \"a\"", "Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT")),
+        (
+            "only a date",
+            WHOLE.replace(
+                "ETag: \"a\"",
+                "Last-Modified: Sat, 01 Jan 2022 00:00:00 GMT",
+            ),
+        ),
     ] {
         assert_eq!(copy(&other), None, "{what}");
     }
@@ -46,8 +62,14 @@ fn a_copy_is_known_by_a_strong_tag_and_a_length() {
 #[test]
 fn a_part_of_a_copy_is_asked_for_as_a_part() {
     let part = copy(&REST.replace("100-999", "100-299").replace("900", "200")).expect("a part");
-    assert_eq!((part.range(0), part.missing(0)), ("bytes=100-299".into(), 200));
-    assert_eq!((part.range(150), part.missing(150)), ("bytes=250-299".into(), 50));
+    assert_eq!(
+        (part.range(0), part.missing(0)),
+        ("bytes=100-299".into(), 200)
+    );
+    assert_eq!(
+        (part.range(150), part.missing(150)),
+        ("bytes=250-299".into(), 50)
+    );
     assert_eq!(copy(REST).expect("a part").range(1), "bytes=101-");
     for (what, other) in [
         ("a length that does not fit", REST.replace("900", "899")),
@@ -57,7 +79,10 @@ fn a_part_of_a_copy_is_asked_for_as_a_part() {
         ("a sign", REST.replace("100-", "+100-")),
         ("another unit", REST.replace("bytes ", "lines ")),
         ("no range", REST.replace("Content-Range", "X-Range")),
-        ("several parts", REST.replace("text/plain", "multipart/byteranges; boundary=x")),
+        (
+            "several parts",
+            REST.replace("text/plain", "multipart/byteranges; boundary=x"),
+        ),
     ] {
         assert_eq!(copy(&other), None, "{what}");
     }
@@ -76,23 +101,87 @@ fn only_the_very_rest_of_the_very_copy_fits() {
     for (what, other, misfit) in [
         ("all of it", WHOLE.to_owned(), Misfit::Status),
         ("an error", WHOLE.replace("200 OK", "500 X"), Misfit::Status),
-        ("a failed condition", WHOLE.replace("200 OK", "412 X"), Misfit::Differs),
-        ("nothing satisfiable", WHOLE.replace("200 OK", "416 X"), Misfit::Status),
-        ("another tag", REST.replace("\"a\"", "\"b\""), Misfit::Differs),
-        ("a weak tag", REST.replace("\"a\"", "W/\"a\""), Misfit::Differs),
+        (
+            "a failed condition",
+            WHOLE.replace("200 OK", "412 X"),
+            Misfit::Differs,
+        ),
+        (
+            "nothing satisfiable",
+            WHOLE.replace("200 OK", "416 X"),
+            Misfit::Status,
+        ),
+        (
+            "another tag",
+            REST.replace("\"a\"", "\"b\""),
+            Misfit::Differs,
+        ),
+        (
+            "a weak tag",
+            REST.replace("\"a\"", "W/\"a\""),
+            Misfit::Differs,
+        ),
         ("no tag", REST.replace("ETag", "X-Tag"), Misfit::Differs),
-        ("two tags", REST.replace("\n\n", "\nETag: \"a\"\n\n"), Misfit::Differs),
-        ("compressed", REST.replace("\n\n", "\nContent-Encoding: gzip\n\n"), Misfit::Differs),
-        ("another kind", REST.replace("text/plain", "text/html"), Misfit::Differs),
-        ("another total", REST.replace("/1000", "/1001"), Misfit::Differs),
-        ("too early", REST.replace("100-999", "99-998"), Misfit::Range),
-        ("too late", REST.replace("100-999", "101-999").replace("900", "899"), Misfit::Range),
-        ("too short", REST.replace("100-999", "100-998").replace("900", "899"), Misfit::Range),
-        ("a length that does not fit", REST.replace("900", "901"), Misfit::Range),
-        ("no length", REST.replace("Content-Length: 900\n", ""), Misfit::Range),
-        ("an unknown total", REST.replace("/1000", "/*"), Misfit::Range),
-        ("no range", REST.replace("Content-Range", "X-Range"), Misfit::Range),
-        ("several parts", REST.replace("text/plain", "multipart/byteranges; boundary=x"), Misfit::Range),
+        (
+            "two tags",
+            REST.replace("\n\n", "\nETag: \"a\"\n\n"),
+            Misfit::Differs,
+        ),
+        (
+            "compressed",
+            REST.replace("\n\n", "\nContent-Encoding: gzip\n\n"),
+            Misfit::Differs,
+        ),
+        (
+            "another kind",
+            REST.replace("text/plain", "text/html"),
+            Misfit::Differs,
+        ),
+        (
+            "another total",
+            REST.replace("/1000", "/1001"),
+            Misfit::Differs,
+        ),
+        (
+            "too early",
+            REST.replace("100-999", "99-998"),
+            Misfit::Range,
+        ),
+        (
+            "too late",
+            REST.replace("100-999", "101-999").replace("900", "899"),
+            Misfit::Range,
+        ),
+        (
+            "too short",
+            REST.replace("100-999", "100-998").replace("900", "899"),
+            Misfit::Range,
+        ),
+        (
+            "a length that does not fit",
+            REST.replace("900", "901"),
+            Misfit::Range,
+        ),
+        (
+            "no length",
+            REST.replace("Content-Length: 900\n", ""),
+            Misfit::Range,
+        ),
+        (
+            "an unknown total",
+            REST.replace("/1000", "/*"),
+            Misfit::Range,
+        ),
+        (
+            "no range",
+            REST.replace("Content-Range", "X-Range"),
+            Misfit::Range,
+        ),
+        (
+            "several parts",
+            REST.replace("text/plain", "multipart/byteranges; boundary=x"),
+            Misfit::Range,
+        ),
     ] {
         assert_eq!(check(&other), Err(misfit), "{what}");
     }
@@ -101,7 +190,10 @@ fn only_the_very_rest_of_the_very_copy_fits() {
 #[test]
 fn what_both_say_must_agree() {
     let dated = |text: &str, second: u32| {
-        text.replace("\n\n", &format!("\nLast-Modified: Sat, 01 Jan 2022 00:00:0{second} GMT\n\n"))
+        text.replace(
+            "\n\n",
+            &format!("\nLast-Modified: Sat, 01 Jan 2022 00:00:0{second} GMT\n\n"),
+        )
     };
     let whole = copy(&dated(WHOLE, 1)).expect("a copy");
     let check = |text: &str| {
