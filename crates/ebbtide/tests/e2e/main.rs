@@ -8,6 +8,7 @@ mod closing;
 mod day;
 mod demo;
 mod door;
+mod downloads;
 mod faults;
 mod full;
 mod harness;
