@@ -5,7 +5,7 @@
 
 mod common;
 use common::{HELD, House, MAINTENANCE, Message, Server, Wire, clock, get, until};
-use ebbtide_core::{EndReason, Millis, PoolConfig, PoolSlot};
+use ebbtide_core::{EndReason, Millis, Mode, PoolConfig, PoolSlot, ResourceConfig};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -431,6 +431,38 @@ fn other_methods_and_other_pools_break_off() {
     // The second user of the first house is the second server's, which is good.
     is_whole(&client.answer(), &file);
     assert_eq!(second.seen().len(), 1);
+}
+
+#[test]
+fn nothing_stands_in_for_a_resource_that_is_served_alone() {
+    let file = file(LARGE);
+    for (path, is_alone) in [
+        ("/disks/one.raw?x", true),
+        ("/one", true),
+        ("/disks/%6fne.raw", true),
+        ("/a/../one", true),
+        ("//one", true),
+        ("/two", false),
+        ("/disks/three", false),
+    ] {
+        let (first, second) = (dying(&file, 100_000), good(&file));
+        let house = House::with(&[first.address, second.address], |pool| {
+            replica(pool);
+            let resource = |name: &str, mode| ResourceConfig {
+                name: name.into(),
+                file: format!("disks/{name}.raw"),
+                mode,
+                balance: true,
+                server: None,
+                digest: None,
+            };
+            let private = resource("one", Mode::Private);
+            pool.replicas.resources = vec![private, resource("two", Mode::Shared)];
+        });
+        let answer = house.client().get(path, "");
+        assert_eq!(answer.complete, !is_alone, "{path}");
+        assert_eq!(second.seen().is_empty(), is_alone, "{path}");
+    }
 }
 
 /// A server that sends as much as is taken of it, and says when that is no more; it then waits.

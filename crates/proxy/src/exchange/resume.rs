@@ -9,10 +9,11 @@ use crate::flight::Phase;
 use crate::forward::{BodyFailure, Failure, UploadState};
 use crate::inject;
 use crate::relay::Half;
+use crate::reserved::path_of;
 use crate::resume::{Copy, Misfit, forget_conditions};
 use crate::routing::Placed;
 use crate::upstream::Upstream;
-use ebbtide_core::ServerKey;
+use ebbtide_core::{Mode, ReplicaSettings, ServerKey};
 use ebbtide_protocol::http1::{Framing, Version};
 use std::rc::Rc;
 
@@ -71,8 +72,9 @@ impl Exchange<'_> {
         if !self.routes.pool.config.http.replica {
             return None;
         }
-        let method = self.scratch.request.method.of(self.scratch.inbound.held());
-        let is_plain = method == b"GET"
+        let (buf, head) = (self.scratch.inbound.held(), &self.scratch.request);
+        let is_plain = head.method.of(buf) == b"GET"
+            && !is_alone(&self.routes.pool.config.replicas, head.target.of(buf))
             && !self.request.has_body
             && self.through.is_none()
             && !self.page.is_changed();
@@ -258,6 +260,22 @@ impl Exchange<'_> {
         let slot = self.connection.pool_slot(&self.routes);
         misfit.counter(slot).add(1);
     }
+}
+
+/// Whether a target names a resource for which nothing stands in (promise 7). While there are any, a
+/// path that could be written in another way is taken for one of them.
+fn is_alone(replicas: &ReplicaSettings, target: &[u8]) -> bool {
+    let path = path_of(target);
+    let name = path.strip_prefix(b"/").unwrap_or(path);
+    let is_written_otherwise =
+        path.contains(&b'%') || path.windows(2).any(|pair| matches!(pair, b"/." | b"//"));
+    let mut alone = replicas
+        .resources
+        .iter()
+        .filter(|resource| resource.mode != Mode::Shared || !resource.balance);
+    alone.any(|resource| {
+        is_written_otherwise || name == resource.name.as_bytes() || name == resource.file.as_bytes()
+    })
 }
 
 /// Whether what failed is the server's side, so that another may do better. Who does not read holds up
