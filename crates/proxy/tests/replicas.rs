@@ -538,6 +538,9 @@ fn who_stands_in_can_be_left_at_its_own_deadline() {
     until("it is a session there", || {
         house.live().iter().any(|session| session.server.0 == 1)
     });
+    until("it goes on there", || {
+        house.pool_sum(|slot| &slot.resumed) == 1
+    });
     house.stand(1, MAINTENANCE);
     until("the third server is asked", || !third.seen().is_empty());
     until("and has the session", || {
