@@ -110,6 +110,13 @@ pub enum EventKind {
         /// The `pool/server` that it had to leave.
         moved_from: Option<String>,
     },
+    /// A session moved to this server, and its client went on undisturbed.
+    SessionMoved {
+        /// Which.
+        session: String,
+        /// The `pool/server` that it left, if that is still known.
+        from: Option<String>,
+    },
     /// A session ended.
     SessionEnded {
         /// Which.
@@ -153,6 +160,7 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::SessionBegan { .. } => "session-began",
+            Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
             Self::Configured { .. } => "configured",
             Self::Store { .. } => "store",

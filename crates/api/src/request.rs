@@ -251,6 +251,9 @@ pub struct Session {
     pub quiet_ms: Option<u64>,
     /// Requests so far.
     pub requests: Option<u32>,
+    /// How often it has moved from one server to another, unnoticed by its client.
+    #[serde(default)]
+    pub moves: u32,
     /// Requests and tunnels that are open now.
     pub open: Option<u32>,
     /// Bytes of bodies and tunnels so far, both ways.

@@ -223,9 +223,9 @@ impl Shell {
 
 /// What an operator reads in the program's own log; sessions come and go in the events only.
 fn tell(event: &ebbtide_core::Event) {
-    use ebbtide_core::EventKind::{SessionBegan, SessionEnded};
+    use ebbtide_core::EventKind::{SessionBegan, SessionEnded, SessionMoved};
     match (&event.kind, &event.server) {
-        (SessionBegan { .. } | SessionEnded { .. }, _) => {}
+        (SessionBegan { .. } | SessionMoved { .. } | SessionEnded { .. }, _) => {}
         (kind, Some(server)) => tracing::info!("{server}: {kind}"),
         (kind, None) => tracing::info!("{kind}"),
     }

@@ -141,6 +141,7 @@ pub(crate) fn session(session: &Session, snapshot: &Snapshot, now: Now) -> Optio
         last_activity: is_known.then(|| time(now.wall_at(session.last_activity()))),
         quiet_ms: is_known.then(|| now.moment.since(session.last_activity()).0),
         requests: is_known.then(|| session.requests()),
+        moves: session.moves,
         open: is_known.then(|| session.open()),
         bytes: is_known.then(|| session.bytes()),
     })
@@ -248,6 +249,10 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             session: id.to_string(),
             client: client.to_string(),
             moved_from: moved_from.as_ref().map(ToString::to_string),
+        },
+        EventKind::SessionMoved { id, from } => api::EventKind::SessionMoved {
+            session: id.to_string(),
+            from: from.as_ref().map(ToString::to_string),
         },
         EventKind::SessionEnded { id, reason, lasted } => api::EventKind::SessionEnded {
             session: id.to_string(),

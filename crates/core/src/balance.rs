@@ -3,6 +3,7 @@
 use crate::config::Balance;
 use crate::name::ServerKey;
 use crate::snapshot::{PoolView, ServerView};
+use crate::standing::Reason;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -69,6 +70,20 @@ fn least_sessions<'a>(
             .cmp(&cross(other, one))
             .then_with(|| mix(dice, one.key).cmp(&mix(dice, other.key)))
     })
+}
+
+/// Chooses a server for a session that has to go on elsewhere: the least busy one that `eligible` lets
+/// through. It need not admit new sessions if that is only because its pool is closing.
+pub fn stand_in(
+    pool: &PoolView,
+    eligible: impl Fn(&ServerView) -> bool,
+    dice: u64,
+) -> Option<&ServerView> {
+    let takes = |server: &&ServerView| {
+        server.standing.admits_new || server.standing.reason == Reason::Closing
+    };
+    let servers = pool.servers.iter().filter(takes);
+    least_sessions(servers.filter(|server| eligible(server)), dice)
 }
 
 /// Weighted rendezvous hashing: a server that leaves or returns moves only its own clients.

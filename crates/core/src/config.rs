@@ -54,6 +54,8 @@ pub struct PoolConfig {
     pub http: HttpSettings,
     /// How connections are kept and ended, where each is a session.
     pub tcp: TcpSettings,
+    /// How the sessions of NBD clients are kept alive.
+    pub nbd: NbdSettings,
     /// What users are told before their sessions end.
     pub notice: NoticeSettings,
     /// What people meet who cannot get in, or whose time is over.
@@ -79,6 +81,34 @@ pub enum Protocol {
     Http,
     /// Anything over TCP: a session is a connection.
     Tcp,
+    /// Network block devices: a session is a connection too, but one that can go on elsewhere.
+    Nbd,
+}
+
+impl Protocol {
+    /// The word in the file.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Nbd => "nbd",
+        }
+    }
+
+    /// Whether each connection is a session of its own.
+    pub fn is_connection(self) -> bool {
+        match self {
+            Self::Http => false,
+            Self::Tcp | Self::Nbd => true,
+        }
+    }
+}
+
+/// How the sessions of NBD clients are kept alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NbdSettings {
+    /// How long a session that has lost its server waits for one that can stand in.
+    pub stand_in: Millis,
 }
 
 /// How the connections of a TCP pool are kept and ended.
@@ -335,6 +365,15 @@ impl TcpSettings {
     }
 }
 
+impl NbdSettings {
+    /// The defaults, as the settings table of the program has them too.
+    pub fn defaults() -> Self {
+        Self {
+            stand_in: Millis::from_secs(60),
+        }
+    }
+}
+
 impl NoticeSettings {
     /// The defaults, as the settings table of the program has them too.
     pub fn defaults() -> Self {
@@ -373,6 +412,7 @@ impl PoolConfig {
             contact: None,
             http: HttpSettings::defaults(),
             tcp: TcpSettings::defaults(),
+            nbd: NbdSettings::defaults(),
             notice: NoticeSettings::defaults(),
             gate: GateSettings::defaults(),
             door: DoorSettings::default(),

@@ -103,6 +103,13 @@ pub enum EventKind {
         /// The server that it had to leave.
         moved_from: Option<ServerName>,
     },
+    /// A session moved here from another server, and its client went on undisturbed.
+    SessionMoved {
+        /// Which.
+        id: SessionId,
+        /// The server that it left, if that is still known.
+        from: Option<ServerName>,
+    },
     /// A session ended.
     SessionEnded {
         /// Which.
@@ -137,6 +144,7 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::SessionBegan { .. } => "session-began",
+            Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
             Self::Configured { .. } => "configured",
             Self::Store { .. } => "store",
@@ -177,6 +185,11 @@ impl fmt::Display for EventKind {
                 moved_from
                     .as_ref()
                     .map_or(Ok(()), |from| write!(f, ", moved from {from}"))
+            }
+            Self::SessionMoved { id, from } => {
+                write!(f, "session {id} moved here")?;
+                from.as_ref()
+                    .map_or(Ok(()), |from| write!(f, " from {from}"))
             }
             Self::SessionEnded { id, reason, lasted } => {
                 write!(f, "session {id} ended after {lasted}: {}", reason.label())

@@ -32,14 +32,14 @@ mod table;
 mod time;
 mod upgrade;
 
-pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix};
+pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
 pub use command::{
     Actor, Answer, Command, Refusal, RefusalKind, RequestId, SESSIONS_ENDED_MAX, ServerChange,
 };
 pub use config::{
     Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
-    NoticeSettings, PoolConfig, Protocol, SendProxy, ServerConfig, StickySettings, TcpSettings,
-    UpgradeCheck, UserSource,
+    NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy, ServerConfig, StickySettings,
+    TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
@@ -70,7 +70,9 @@ pub use replica::{
     grouped,
 };
 pub use session::{EndReason, Session, SessionState, Stay};
-pub use snapshot::{Fact, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets};
+pub use snapshot::{
+    Fact, Place, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets,
+};
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};

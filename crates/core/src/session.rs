@@ -1,10 +1,10 @@
 //! One session: one user's stay on one server.
 
 use crate::name::{PoolKey, ServerKey, SessionId};
-use crate::snapshot::ServerLoad;
+use crate::snapshot::{Place, ServerLoad};
 use crate::time::{Millis, Moment};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Why a session ended.
@@ -104,6 +104,9 @@ pub struct Session {
     pub started: Moment,
     /// The address that it began from.
     pub client: IpAddr,
+    /// How often it has moved from one server to another.
+    pub moves: u32,
+    can_move: AtomicBool,
     load: Arc<ServerLoad>,
     last_activity: AtomicI64,
     bytes: AtomicU64,
@@ -132,6 +135,8 @@ impl Session {
             epoch: server.2,
             started,
             client,
+            moves: 0,
+            can_move: AtomicBool::new(false),
             load,
             last_activity: AtomicI64::new(now.0),
             bytes: AtomicU64::new(0),
@@ -162,6 +167,30 @@ impl Session {
     /// did.
     pub fn is_buried(&self) -> bool {
         self.is_buried
+    }
+
+    /// The same session on another server. What is open there is begun anew.
+    pub(crate) fn moved(&self, place: Place, heard: Moment) -> Self {
+        let server = (self.pool, place.server, place.epoch);
+        let load = place.take();
+        let new = Self::new(self.id, server, load, self.client, self.started, heard);
+        Self {
+            moves: self.moves.saturating_add(1),
+            can_move: AtomicBool::new(true),
+            bytes: AtomicU64::new(self.bytes()),
+            requests: AtomicU32::new(self.requests().saturating_sub(self.open())),
+            ..new
+        }
+    }
+
+    /// Whoever serves it moves it when its server may not serve it any more. Until then nobody ends
+    /// it for that.
+    pub fn let_move(&self) {
+        self.can_move.store(true, Relaxed);
+    }
+
+    pub(crate) fn can_move(&self) -> bool {
+        self.can_move.load(Relaxed)
     }
 
     /// Its user was heard from.

@@ -118,6 +118,30 @@ impl Drop for SecondTry {
     }
 }
 
+/// A place on a server for a session that is about to move there: it counts as a session of it.
+/// Dropping it gives it up.
+#[derive(Debug)]
+pub struct Place {
+    pub(crate) server: ServerKey,
+    pub(crate) epoch: u32,
+    load: Option<Arc<ServerLoad>>,
+}
+
+impl Place {
+    /// The count that a session goes on to count in.
+    pub(crate) fn take(mut self) -> Arc<ServerLoad> {
+        self.load.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(load) = self.load.take() {
+            load.leave();
+        }
+    }
+}
+
 impl ServerLoad {
     /// Live sessions.
     pub fn sessions(&self) -> u32 {
@@ -176,6 +200,15 @@ impl Snapshot {
 }
 
 impl ServerView {
+    /// A place for a session that moves here, unless the server has as many as it may.
+    pub fn reserve(&self) -> Option<Place> {
+        self.load.try_enter(self.max_sessions).then(|| Place {
+            server: self.key,
+            epoch: self.epoch,
+            load: Some(Arc::clone(&self.load)),
+        })
+    }
+
     /// When its sessions end, if that is decided.
     pub fn deadline(&self) -> Option<Moment> {
         self.notice.as_ref().map(|notice| notice.deadline)

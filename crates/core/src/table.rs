@@ -6,7 +6,7 @@
 
 use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::session::{EndReason, Session, SessionState};
-use crate::snapshot::{ServerView, Snapshot};
+use crate::snapshot::{Place, ServerView, Snapshot};
 use crate::source::{self, Sources};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
@@ -62,6 +62,11 @@ pub enum SessionChangeKind {
     Began {
         /// The server that it came from.
         from: Option<ServerKey>,
+    },
+    /// It moved here, without its client's doing.
+    Moved {
+        /// The server that it was on.
+        from: ServerKey,
     },
     /// It ended.
     Ended {
@@ -211,6 +216,21 @@ impl SessionTable {
     pub fn end(&self, session: &Arc<Session>, reason: EndReason, now: Now) -> bool {
         let mut shard = self.shard(session.id);
         shard.end(session, reason, now)
+    }
+
+    /// Moves a live session to the server on which it has a place, under the same number: it is this
+    /// new value from now on, and the old one has ended. `None` if it has ended meanwhile.
+    pub fn shift(&self, session: &Arc<Session>, place: Place, now: Now) -> Option<Arc<Session>> {
+        let mut shard = self.shard(session.id);
+        let heard = session.last_activity();
+        if !session.end(EndReason::ServerGone, now.moment) {
+            return None;
+        }
+        let moved = Arc::new(session.moved(place, heard));
+        let from = session.server;
+        shard.sessions.insert(session.id, Arc::clone(&moved));
+        shard.record(&moved, SessionChangeKind::Moved { from }, now.wall);
+        Some(moved)
     }
 
     /// Ends the session `id`, if it is live: then returns it.
@@ -403,7 +423,7 @@ impl Shard {
                 if quiet > kept {
                     gone.push(*id);
                 }
-            } else if let Some(reason) = stale(session, snapshot) {
+            } else if let Some(reason) = stale(session, snapshot).filter(|_| !session.can_move()) {
                 over.push((Arc::clone(session), reason));
             } else if idle_end.is_some_and(|idle_end| session.is_unused(idle_end, now.moment)) {
                 over.push((Arc::clone(session), EndReason::Idle));

@@ -3,7 +3,7 @@
 use crate::connection::Connection;
 use crate::flight::Flight;
 use crate::worker::Worker;
-use crate::{proxied, tcp};
+use crate::{nbd, proxied, tcp};
 use ebbtide_core::{PoolKey, Protocol};
 use std::cell::Cell;
 use std::io;
@@ -149,6 +149,7 @@ fn start_serving(guest: Guest, way: (SocketAddr, PoolKey)) {
     let protocol = view.routes(way.1).map(|routes| routes.pool.config.protocol);
     match protocol {
         Some(Protocol::Tcp) => tokio::task::spawn_local(tcp::serve(guest, way.1)),
+        Some(Protocol::Nbd) => tokio::task::spawn_local(nbd::serve(guest, way.1)),
         Some(Protocol::Http) | None => {
             tokio::task::spawn_local(Connection::new(guest, way).serve())
         }

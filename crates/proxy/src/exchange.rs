@@ -615,5 +615,6 @@ fn asking<'b>(
         client,
         now,
         in_turn: false,
+        resource: None,
     }
 }

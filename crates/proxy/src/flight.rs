@@ -1,7 +1,7 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
 use crate::timer::duration;
-use ebbtide_core::{Door, EndReason, Moment, Notice, Protocol, Session, Snapshot};
+use ebbtide_core::{Door, EndReason, Moment, Notice, ServerKey, Session, SessionId, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -18,6 +18,8 @@ pub(crate) enum Phase {
     Exchange,
     /// A tunnel is open.
     Tunnel,
+    /// A tunnel is open that can go on with another server: its own task sees to that.
+    Replica,
     /// A stream of events is open.
     Events,
 }
@@ -33,9 +35,18 @@ pub(crate) struct Flight {
     /// The door that its request has come through.
     door: RefCell<Option<Arc<Door>>>,
     cut: Cell<bool>,
+    /// An operator wants it on another server.
+    wish: Cell<Option<Move>>,
     /// When it is cut, if it goes on until then.
     ends: Cell<Option<Instant>>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// To another server, although nothing is wrong with the present one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    /// To which; `None`: to any that can stand in.
+    pub to: Option<ServerKey>,
 }
 
 impl Flight {
@@ -80,6 +91,21 @@ impl Flight {
     /// The operator's words in what the users of a tunnel were told last.
     pub fn message(&self) -> Option<String> {
         self.notice.borrow().as_ref()?.message.clone()
+    }
+
+    /// Wants what is in flight on another server, if it can go on there; says whether it can.
+    pub fn ask_to_move(&self, wish: Move) -> bool {
+        let can_move = self.phase.get() == Phase::Replica;
+        if can_move {
+            self.wish.set(Some(wish));
+            self.wake();
+        }
+        can_move
+    }
+
+    /// Takes up the wish for another server, if there is one.
+    pub fn take_wish(&self) -> Option<Move> {
+        self.wish.take()
     }
 
     /// Whether what is in flight may not go on.
@@ -131,6 +157,8 @@ impl Flight {
         };
         match reason {
             EndReason::ServerGone | EndReason::ServerRemoved => false,
+            // Its task moves it, or ends it.
+            _ if self.phase.get() == Phase::Replica && reason == EndReason::Deadline => false,
             // At a deadline, exchanges have a moment to finish: see `leave_misplaced`.
             EndReason::LoggedOut | EndReason::Forgotten | EndReason::Deadline => {
                 self.phase.get() == Phase::Tunnel
@@ -146,7 +174,7 @@ impl Flight {
     /// ends tunnels. A tunnel ends at once; an exchange may finish within the pool's `end_grace`, as
     /// what was accepted before a deadline is answered if that can be. Returns when it must have.
     fn leave_misplaced(&self, snapshot: &Snapshot) -> Option<Instant> {
-        if self.phase.get() == Phase::Events {
+        if matches!(self.phase.get(), Phase::Events | Phase::Replica) {
             self.wake();
             return None;
         }
@@ -159,7 +187,7 @@ impl Flight {
             || (is_forgotten && server.epoch_reason == EndReason::Deadline);
         // A session that is a connection cannot be taken up again elsewhere: it does not wait for a
         // server that is down.
-        let is_stranded = pool.config.protocol == Protocol::Tcp && !server.standing.serves_own;
+        let is_stranded = pool.config.protocol.is_connection() && !server.standing.serves_own;
         match self.phase.get() {
             Phase::Tunnel if time_is_over || is_forgotten || is_stranded => self.cut(),
             Phase::Tunnel => self.note(server.notice.as_ref()),
@@ -206,6 +234,7 @@ impl Flights {
             notice: RefCell::default(),
             door: RefCell::default(),
             cut: Cell::new(false),
+            wish: Cell::new(None),
             ends: Cell::new(None),
             waker: RefCell::default(),
         });
@@ -250,6 +279,18 @@ impl Flights {
             let door = flight.door.borrow();
             door.as_ref().is_some_and(|door| !door.is_open(now))
         });
+    }
+
+    /// Wants a session's connection on another server; says whether it is here and can move.
+    pub fn ask_to_move(&self, session: SessionId, wish: Move) -> bool {
+        let all = self.all.borrow();
+        let is_it = |flight: &&Rc<Flight>| {
+            let known = flight.session.borrow();
+            known.as_ref().is_some_and(|known| known.id == session)
+        };
+        all.values()
+            .find(is_it)
+            .is_some_and(|flight| flight.ask_to_move(wish))
     }
 
     /// Cuts everything; returns how many connections were cut in the middle of something.

@@ -1,4 +1,4 @@
-//! The data plane of Ebbtide: listeners, workers, HTTP, TCP.
+//! The data plane of Ebbtide: listeners, workers, HTTP, TCP, NBD.
 //!
 //! One thread per worker, each with its own runtime, listening sockets, connections to servers and
 //! view of the published [`Snapshot`](ebbtide_core::Snapshot). Workers share nothing on the way of
@@ -16,6 +16,7 @@ mod forward;
 mod gate;
 mod inject;
 mod listeners;
+mod nbd;
 mod notice;
 mod pages;
 mod plane;

@@ -3,7 +3,9 @@
 use crate::access_log::{AccessLog, AccessLogOptions};
 use crate::listeners::{Listeners, StartError};
 use crate::worker::{Order, Setup, Worker};
-use ebbtide_core::{Config, Fact, Millis, NodeCounters, Now, SessionTable, Snapshot};
+use ebbtide_core::{
+    Config, Fact, Millis, NodeCounters, Now, ServerKey, SessionId, SessionTable, Snapshot,
+};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
@@ -83,6 +85,14 @@ impl DataPlane {
                 snapshot: Arc::clone(&snapshot),
                 listeners,
             });
+        }
+    }
+
+    /// Wants a session that can go on elsewhere on another server, or on this one. Nothing happens to
+    /// one that is pinned to its server, or if no server can stand in.
+    pub fn move_session(&self, session: SessionId, to: Option<ServerKey>) {
+        for worker in &self.workers {
+            worker.order(Order::Move { session, to });
         }
     }
 

@@ -4,8 +4,8 @@
 use crate::view::Routes;
 use crate::worker::Worker;
 use ebbtide_core::{
-    Balance, EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ServerKey, ServerView,
-    Session, SessionId, Snapshot, Source, choose,
+    Balance, EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ResourceView, ServerKey,
+    ServerView, Session, SessionId, Snapshot, Source, choose,
 };
 use ebbtide_protocol::http1::{RequestHead, cookie, cookies};
 use ebbtide_protocol::token::{Token, TokenError, TokenKeys};
@@ -91,6 +91,8 @@ pub(crate) struct Asking<'a> {
     pub now: Now,
     /// It has waited in line until its turn.
     pub in_turn: bool,
+    /// What it is about, where only some servers have the right copy of it.
+    pub resource: Option<&'a ResourceView>,
 }
 
 impl Asking<'_> {
@@ -165,6 +167,18 @@ impl Asking<'_> {
             Some(bound) => bound,
             None => self.begin(&[], None)?,
         };
+        Ok(Placed {
+            session,
+            index,
+            is_new: true,
+            renew: false,
+            moved: false,
+        })
+    }
+
+    /// The session and server of a new connection that needs no particular server.
+    pub fn place_anywhere(&self) -> Result<Placed, Refused> {
+        let (session, index) = self.begin(&[], None)?;
         Ok(Placed {
             session,
             index,
@@ -360,8 +374,15 @@ impl Asking<'_> {
         // so this ends, as each turn but the last saw another server fill up.
         for _ in 0..=pool.servers.len() {
             let mut rotation = self.routes.memory.rotation.borrow_mut();
+            let has_copy = |server: &ServerView| {
+                self.resource
+                    .is_none_or(|resource| resource.serves(server.key))
+            };
             let eligible = |server: &ServerView| {
-                !excluded.contains(&server.key) && self.is_reached(server) && has_room(server)
+                !excluded.contains(&server.key)
+                    && self.is_reached(server)
+                    && has_copy(server)
+                    && has_room(server)
             };
             let dice = self.worker.roll();
             let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {

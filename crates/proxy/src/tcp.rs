@@ -166,6 +166,7 @@ impl Life {
             client: self.client,
             now,
             in_turn: false,
+            resource: None,
         }
     }
 

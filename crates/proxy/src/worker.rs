@@ -3,14 +3,15 @@
 use crate::access_log::{LogSender, Record};
 use crate::buffer::Scratches;
 use crate::descriptors::Descriptors;
-use crate::flight::{Flight, Flights};
+use crate::flight::{Flight, Flights, Move};
 use crate::splice::Pipes;
 use crate::timer::duration;
 use crate::upstream::Lanes;
 use crate::view::View;
 use crate::{accept, accept::Acceptor};
 use ebbtide_core::{
-    Fact, Millis, NodeCounters, NodeSlot, Now, SPLIT_MIX_STEP, SessionTable, Snapshot, split_mix,
+    Fact, Millis, NodeCounters, NodeSlot, Now, SPLIT_MIX_STEP, ServerKey, SessionId, SessionTable,
+    Snapshot, split_mix,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -48,6 +49,11 @@ pub(crate) enum Order {
         snapshot: Arc<Snapshot>,
         /// This worker's sockets of the listeners that are new.
         listeners: BTreeMap<SocketAddr, TcpListener>,
+    },
+    /// Move this session to another server, if it is here and can be moved.
+    Move {
+        session: SessionId,
+        to: Option<ServerKey>,
     },
     /// Stop within `grace`.
     Stop { grace: Millis },
@@ -124,6 +130,9 @@ impl Worker {
             tokio::select! {
                 order = inbox.recv() => match order {
                     Some(Order::Publish { snapshot, listeners }) => self.take(snapshot, listeners),
+                    Some(Order::Move { session, to }) => {
+                        self.flights.ask_to_move(session, Move { to });
+                    }
                     Some(Order::Stop { grace }) => return grace,
                     None => return Millis(0),
                 },

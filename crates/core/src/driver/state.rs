@@ -433,6 +433,10 @@ impl State {
                     client: change.client,
                     moved_from: from.and_then(|key| self.names.get(&key).cloned()),
                 },
+                SessionChangeKind::Moved { from } => EventKind::SessionMoved {
+                    id: change.id,
+                    from: self.name_of(from).cloned(),
+                },
                 SessionChangeKind::Ended { reason, lasted } => {
                     if let Some(pool) = self.pools.get_mut(&name.pool) {
                         pool.note_end(reason, lasted);

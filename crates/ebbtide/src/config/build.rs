@@ -8,7 +8,7 @@ use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::redirect::{check_redirect, public_url};
 use super::replicas::replicas;
-use super::tcp::{check_protocol, tcp};
+use super::tcp::{check_protocol, nbd, tcp};
 use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
@@ -21,6 +21,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use toml::de::DeTable;
+
+/// How long a server of an NBD pool may be silent that owes an answer, where the file does not say.
+const NBD_RESPONSE_TIMEOUT: Millis = Millis::from_secs(10);
 
 /// All of the file, or all of its mistakes; with those in the pages that it names, if it is to look
 /// into them.
@@ -190,12 +193,13 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
         let config = PoolConfig {
             protocol,
             tcp: tcp(&pool),
+            nbd: nbd(&pool),
             balance: balance(value(pool.word("balance"))),
             sticky,
             minimum: number(minimum),
             health: (!pool.is_off("health")).then(|| health(&pool.section("health"), protocol)),
             contact: maybe(pool.text("contact")),
-            http: http(&pool),
+            http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),
             upgrade: pool
                 .writes("upgrade")
@@ -227,6 +231,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
 fn protocol(pool: &Section<'_, '_>) -> Protocol {
     let protocol = match value(pool.word("protocol")) {
         "tcp" => Protocol::Tcp,
+        "nbd" => Protocol::Nbd,
         _ => Protocol::Http,
     };
     check_protocol(pool, protocol);
@@ -383,7 +388,7 @@ fn notice(notice: &Section<'_, '_>) -> NoticeSettings {
     }
 }
 
-fn http(pool: &Section<'_, '_>) -> HttpSettings {
+fn http(pool: &Section<'_, '_>, protocol: Protocol) -> HttpSettings {
     let (timeouts, limits) = (pool.section("timeouts"), pool.section("limits"));
     let prefix = pool.text("prefix");
     let health_alias = pool.text("health_alias");
@@ -409,7 +414,10 @@ fn http(pool: &Section<'_, '_>) -> HttpSettings {
         head_timeout: value(timeouts.duration("head")),
         idle_timeout: value(timeouts.duration("idle")),
         connect_timeout: value(timeouts.duration("connect")),
-        response_timeout: value(timeouts.duration("response")),
+        response_timeout: match timeouts.duration("response") {
+            Some(read) if read.written || protocol != Protocol::Nbd => read.value,
+            _ => NBD_RESPONSE_TIMEOUT,
+        },
         body_timeout: value(timeouts.duration("body")),
         tunnel_timeout: value(timeouts.duration("tunnel")),
         connections_max: number(limits.count("connections")),

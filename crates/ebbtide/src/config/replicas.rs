@@ -10,7 +10,7 @@ use ebbtide_core::{
 use std::collections::BTreeMap;
 
 /// Protocols whose pools may have resources.
-const WITH_RESOURCES: &[Protocol] = &[Protocol::Http];
+const WITH_RESOURCES: &[Protocol] = &[Protocol::Http, Protocol::Nbd];
 
 /// What the file says of a pool's resources. Checked here: what concerns several settings at once.
 pub(super) fn replicas(
@@ -26,7 +26,7 @@ pub(super) fn replicas(
                 &span,
                 format!("{}.{name}: this pool has no resources", pool.shown()),
                 "would not be looked at",
-                Some("leave it out: it is for pools with `protocol = \"http\"`".into()),
+                Some("leave it out: it is for `http` and `nbd` pools".into()),
             );
         }
     }
@@ -44,13 +44,30 @@ pub(super) fn replicas(
         resources,
         manifest: manifest.as_ref().map(|read| read.value.clone()),
     };
-    check_manifests(pool, &settings, manifest.as_ref(), servers);
+    if protocol == Protocol::Nbd && settings.resources.is_empty() {
+        pool.report(
+            &pool.span,
+            format!("`{}` has no resources", pool.shown()),
+            "clients would find no export",
+            Some(format!(
+                "add `[{}.resources.NAME]` for each export",
+                pool.shown()
+            )),
+        );
+    }
+    // What one server serves alone is compared with nothing.
+    let is_compared = |resource: &ResourceConfig| resource.mode == Mode::Shared && resource.balance;
+    if protocol != Protocol::Nbd || manifest.is_some() || settings.resources.iter().any(is_compared)
+    {
+        check_manifests(pool, &settings, manifest.as_ref(), servers);
+    }
     settings
 }
 
 fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> IdentitySource {
     let natural = match protocol {
         Protocol::Http | Protocol::Tcp => IdentitySource::Headers,
+        Protocol::Nbd => IdentitySource::Manifest,
     };
     let Some(read) = pool.word("identity") else {
         return match has_manifest {
@@ -64,13 +81,13 @@ fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> Ide
         _ => IdentitySource::Headers,
     };
     if source != IdentitySource::Manifest && source != natural {
-        let only = match source {
-            IdentitySource::Read => "nbd",
-            _ => "http",
+        let why = match source {
+            IdentitySource::Read => "it comes with a later version",
+            _ => "only http pools can use it",
         };
         pool.report(
             &read.span,
-            format!("{}.identity: only {only} pools can use it", pool.shown()),
+            format!("{}.identity: {why}", pool.shown()),
             "not for this pool",
             Some("write \"manifest\", or leave it out".into()),
         );

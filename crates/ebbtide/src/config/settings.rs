@@ -184,10 +184,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "pools.*.protocol",
-        Kind::OneOf(&["http", "tcp"], &["nbd"]),
+        Kind::OneOf(&["http", "tcp", "nbd"], &[]),
         Default::Value("\"http\""),
         "What the servers speak. `http`: a session is what a cookie names. `tcp`: anything else over \
-         TCP; a session is a connection. See [tcp.md](tcp.md).",
+         TCP; a session is a connection. See [tcp.md](tcp.md). `nbd`: network block devices; a session \
+         is a connection that goes on with another server. See [nbd.md](nbd.md).",
     ),
     setting(
         "pools.*.balance",
@@ -582,7 +583,8 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.timeouts.head",
         milliseconds(100, HOUR),
         Default::Value("\"10s\""),
-        "A request's head must be whole within this, from its first byte.",
+        "A request's head must be whole within this, from its first byte. In an `nbd` pool: each step of \
+         a client's handshake.",
     ),
     setting(
         "pools.*.timeouts.idle",
@@ -600,7 +602,8 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.timeouts.response",
         milliseconds(100, DAY),
         Default::Value("\"1m\""),
-        "A server must begin its answer within this.",
+        "A server must begin its answer within this. In an `nbd` pool (10s where not set): the longest \
+         silence of a server that owes an answer; then another one is asked.",
     ),
     setting(
         "pools.*.timeouts.body",
@@ -616,10 +619,17 @@ pub const SETTINGS: &[Setting] = &[
          pool.",
     ),
     setting(
+        "pools.*.timeouts.stand_in",
+        milliseconds(100, DAY),
+        Default::Value("\"1m\""),
+        "How long a session of an `nbd` pool that has lost its server waits for one that can stand in. \
+         Then the client's connection is closed.",
+    ),
+    setting(
         "pools.*.timeouts.keepalive",
         seconds(1, 7200),
         Default::Value("\"1m\""),
-        "After how long a silence the peers of a `tcp` pool are asked for a sign of life (TCP \
+        "After how long a silence the peers of a `tcp` or `nbd` pool are asked for a sign of life (TCP \
          keep-alive). One that gives none within 30 seconds more is lost.",
     ),
     setting(

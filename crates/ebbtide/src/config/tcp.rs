@@ -1,12 +1,19 @@
-//! What is said of TCP pools, and what may not be said of them.
+//! What is said of TCP and NBD pools, and what may not be said of them.
 
 use super::build::value;
 use super::read::Section;
-use ebbtide_core::{Cut, Protocol, SendProxy, TcpSettings};
+use ebbtide_core::{Cut, NbdSettings, Protocol, SendProxy, TcpSettings};
 
-/// Settings and tables that mean something in one protocol only: the table that they are in, their
-/// names, and the protocol.
-const OF_ONE_PROTOCOL: &[(&str, &[&str], Protocol)] = &[
+const HTTP: &[Protocol] = &[Protocol::Http];
+const TCP: &[Protocol] = &[Protocol::Tcp];
+const NBD: &[Protocol] = &[Protocol::Nbd];
+const HTTP_AND_TCP: &[Protocol] = &[Protocol::Http, Protocol::Tcp];
+const HTTP_AND_NBD: &[Protocol] = &[Protocol::Http, Protocol::Nbd];
+const CONNECTIONS: &[Protocol] = &[Protocol::Tcp, Protocol::Nbd];
+
+/// Settings and tables that do not mean something in every protocol: the table that they are in, their
+/// names, and the protocols in which they do.
+const OF_SOME_PROTOCOLS: &[(&str, &[&str], &[Protocol])] = &[
     (
         "",
         &[
@@ -27,23 +34,24 @@ const OF_ONE_PROTOCOL: &[(&str, &[&str], Protocol)] = &[
             "upgrade",
             "pages",
         ],
-        Protocol::Http,
+        HTTP,
     ),
-    ("", &["cut", "send_proxy"], Protocol::Tcp),
-    ("sticky", &["cookie"], Protocol::Http),
-    ("sticky", &["prefix_v4", "prefix_v6"], Protocol::Tcp),
-    ("notice", &["inject"], Protocol::Http),
-    ("notice", &["form"], Protocol::Tcp),
-    (
-        "timeouts",
-        &["head", "idle", "response", "body", "upstream_idle"],
-        Protocol::Http,
-    ),
-    ("timeouts", &["keepalive"], Protocol::Tcp),
+    ("", &["cut", "send_proxy"], TCP),
+    ("sticky", &["cookie"], HTTP),
+    ("sticky", &["prefix_v4", "prefix_v6"], TCP),
+    ("sticky", &["by", "reuse"], HTTP_AND_TCP),
+    ("notice", &["inject"], HTTP),
+    ("notice", &["form"], TCP),
+    ("notice", &["reminders"], HTTP_AND_TCP),
+    ("timeouts", &["idle", "body", "upstream_idle"], HTTP),
+    ("timeouts", &["head", "response"], HTTP_AND_NBD),
+    ("timeouts", &["tunnel"], HTTP_AND_TCP),
+    ("timeouts", &["keepalive"], CONNECTIONS),
+    ("timeouts", &["stand_in"], NBD),
     (
         "limits",
         &["head_bytes", "fields", "upstream_idle", "event_streams"],
-        Protocol::Http,
+        HTTP,
     ),
 ];
 
@@ -64,10 +72,17 @@ pub(super) fn tcp(pool: &Section<'_, '_>) -> TcpSettings {
     }
 }
 
+/// How the sessions of NBD clients are kept alive.
+pub(super) fn nbd(pool: &Section<'_, '_>) -> NbdSettings {
+    NbdSettings {
+        stand_in: value(pool.section("timeouts").duration("stand_in")),
+    }
+}
+
 /// Reports what would not be looked at in a pool of this protocol.
 pub(super) fn check_protocol(pool: &Section<'_, '_>, protocol: Protocol) {
-    for (table, names, of) in OF_ONE_PROTOCOL {
-        if *of == protocol {
+    for (table, names, of) in OF_SOME_PROTOCOLS {
+        if of.contains(&protocol) {
             continue;
         }
         let inner = (!table.is_empty()).then(|| pool.section(table));
@@ -79,19 +94,16 @@ pub(super) fn check_protocol(pool: &Section<'_, '_>, protocol: Protocol) {
                     format!(
                         "{}.{name}: not in {} pools",
                         section.shown(),
-                        word(protocol)
+                        protocol.label()
                     ),
                     "would not be looked at",
-                    Some(format!(
-                        "leave it out: it is for pools with `protocol = \"{}\"`",
-                        word(*of)
-                    )),
+                    Some(format!("leave it out: it is for pools with {}", words(of))),
                 );
             }
         }
     }
     check_word(pool, "sticky", "by", protocol);
-    if protocol == Protocol::Tcp {
+    if protocol.is_connection() {
         check_word(pool, "", "balance", protocol);
     }
 }
@@ -108,7 +120,7 @@ fn check_word(pool: &Section<'_, '_>, table: &str, name: &str, protocol: Protoco
         ("source", Protocol::Http) => {
             "users are known by a cookie: write \"cookie\", or `balance = \"source-hash\"` on the pool"
         }
-        ("door-only", Protocol::Tcp) => "doors are for `http` pools",
+        ("door-only", Protocol::Tcp | Protocol::Nbd) => "doors are for `http` pools",
         _ => return,
     };
     section.report(
@@ -116,16 +128,18 @@ fn check_word(pool: &Section<'_, '_>, table: &str, name: &str, protocol: Protoco
         format!(
             "{}.{name}: not in {} pools",
             section.shown(),
-            word(protocol)
+            protocol.label()
         ),
         "of another protocol",
         Some(help.into()),
     );
 }
 
-fn word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Tcp => "tcp",
-    }
+/// The pools of these protocols.
+fn words(protocols: &[Protocol]) -> String {
+    let words = protocols.iter().map(|protocol| protocol.label());
+    let words: Vec<String> = words
+        .map(|word| format!("`protocol = \"{word}\"`"))
+        .collect();
+    words.join(" or ")
 }

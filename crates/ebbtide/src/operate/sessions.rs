@@ -69,7 +69,7 @@ pub(super) async fn list(client: &Client, list: SessionsList, json: bool) -> Don
 fn print_sessions(found: &api::SessionPage) {
     let heads = [
         "SESSION", "USER", "SERVER", "STATE", "QUIET", "STARTED", "REQUESTS", "BYTES", "OPEN",
-        "CLIENT",
+        "MOVED", "CLIENT",
     ];
     let rows = found.sessions.iter().map(|session| {
         vec![
@@ -85,6 +85,7 @@ fn print_sessions(found: &api::SessionPage) {
             known(session.requests),
             known(session.bytes.map(bytes)),
             known(session.open),
+            session.moves.to_string(),
             known(session.client.as_ref()),
         ]
     });

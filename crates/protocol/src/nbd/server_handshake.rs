@@ -285,6 +285,11 @@ impl ServerHandshake {
         Ok(is_wanted.then_some(Asked::Contexts { option, name }))
     }
 
+    /// Whether the client takes structured replies, as far as it has said.
+    pub fn structured_replies(&self) -> bool {
+        self.structured_replies
+    }
+
     /// Answers [`ServerStep::Wants`] with the export. With what was agreed on if the client uses it
     /// from now on: what comes next are its requests. Of its flags, those that cannot be kept are
     /// not offered. Does nothing when nothing of the kind was asked.
