@@ -25,6 +25,8 @@ pub struct ReplyReader {
     structured_replies: bool,
     allocation_context: Option<u32>,
     outstanding: BTreeMap<u64, Outstanding>,
+    /// The request that was answered last.
+    answered: Option<Outstanding>,
     /// Of the payload that is under way.
     payload: Payload,
 }
@@ -102,6 +104,7 @@ impl ReplyReader {
             structured_replies: agreed.structured_replies,
             allocation_context: agreed.allocation_context,
             outstanding: BTreeMap::new(),
+            answered: None,
             payload: Payload::default(),
         }
     }
@@ -127,6 +130,11 @@ impl ReplyReader {
     /// server has gone.
     pub fn outstanding(&self) -> impl ExactSizeIterator<Item = &Outstanding> {
         self.outstanding.values()
+    }
+
+    /// The request that was answered last: for whoever does not take the answer.
+    pub fn answered(&self) -> Option<&Outstanding> {
+        self.answered.as_ref()
     }
 
     /// How many bytes of payload come next.
@@ -155,7 +163,7 @@ impl ReplyReader {
             *offset += u64::from(bytes);
         }
         if self.payload.rest == 0 && self.payload.is_last {
-            self.outstanding.remove(&self.payload.cookie);
+            self.answered = self.outstanding.remove(&self.payload.cookie);
             self.payload.is_last = false;
         }
     }

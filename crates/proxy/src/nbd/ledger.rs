@@ -232,13 +232,15 @@ impl Ledger {
 
     /// A server is lost: everything that it has not answered is to be asked elsewhere. `under_way`:
     /// the request whose data was on its way to the client, if that was announced as the last.
-    pub fn take_back(&mut self, reader: &ReplyReader, to_client: Option<UnderWay>) {
+    /// `refused`: so is what it answered last.
+    pub fn take_back(&mut self, reader: &ReplyReader, to_client: Option<UnderWay>, refused: bool) {
         let mut last = None;
         if let (Some(under_way), Some((id, range))) = (to_client, reader.under_way()) {
             self.mends.push_front(Mend::Payload(range));
             last = under_way.is_last.then_some(id);
         }
-        for outstanding in reader.outstanding() {
+        let refused = refused.then(|| reader.answered()).flatten();
+        for outstanding in reader.outstanding().chain(refused) {
             let id = outstanding.request().cookie;
             if self.is_mend(id) {
                 self.mending = None;

@@ -141,6 +141,8 @@ pub(super) struct Wire {
     window: Window,
     /// Requests that it has answered.
     pub answers: u64,
+    /// Its last answer was not taken.
+    is_refused: bool,
     /// Answers are in chunks towards the client.
     in_chunks: bool,
 }
@@ -168,6 +170,7 @@ impl Wire {
                 answers: 0,
             },
             answers: 0,
+            is_refused: false,
             in_chunks,
         }
     }
@@ -252,7 +255,7 @@ impl Wire {
             Sink::Client(under_way, _) => Some(under_way),
             _ => None,
         };
-        ledger.take_back(&self.reader, to_client);
+        ledger.take_back(&self.reader, to_client, self.is_refused);
     }
 
     /// Reads once, and passes on what came. Call it only when the client has taken everything.
@@ -375,7 +378,10 @@ impl Wire {
             Content::Data { offset, .. } => *offset,
             // They are zeroes already.
             Content::Hole { .. } | Content::Done => 0,
-            Content::Status { .. } | Content::Error { .. } => return Err(Loss::CannotMend),
+            Content::Status { .. } | Content::Error { .. } => {
+                self.is_refused = is_last;
+                return Err(Loss::CannotMend);
+            }
         };
         self.sink = Sink::Mend {
             id,
@@ -414,6 +420,7 @@ impl Wire {
             ..
         } = content
         {
+            self.is_refused = is_last;
             return Err(Loss::ShuttingDown);
         }
         asked.touched = true;

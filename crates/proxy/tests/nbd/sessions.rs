@@ -1,0 +1,239 @@
+//! Whose session is where, and when it moves.
+
+use crate::client::Client;
+use crate::common::{DOWN, HELD, MAINTENANCE, READY, clock, drain_notice, until};
+use crate::model::{Act, Disk};
+use crate::{disk, house, house_with, identity, image, pair, place};
+use ebbtide_core::{
+    EndReason, Identity, Knowledge, Millis, Mode, Reason, ServerKey, SessionChangeKind, Standing,
+};
+use ebbtide_protocol::nbd::Command;
+
+const DRAINING: Standing = Standing {
+    reason: Reason::Draining,
+    ..HELD
+};
+
+#[test]
+fn a_drained_server_answers_what_it_was_asked_and_the_next_goes_elsewhere() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    assert!(client.read(0, 1000) == image()[..1000]);
+    one.act(|_, _| Act::Hold);
+    let first = client.ask(Command::Read, 0, 100_000);
+    until("it has come", || one.asked().len() == 2);
+    let now = clock().moment;
+    house.publish(|_, pool| {
+        pool.servers[0].standing = DRAINING;
+        pool.servers[0].notice = drain_notice(now.plus(Millis::from_secs(600)));
+    });
+    until("it has moved", || place(&house) == (1, 1));
+    let second = client.ask(Command::Read, 4096, 4096);
+    let answer = client.answer().unwrap();
+    assert_eq!(answer.cookie, second, "nobody waits for the old server");
+    assert!(answer.bytes == image()[4096..8192]);
+    one.release();
+    let answer = client.answer().unwrap();
+    assert_eq!(answer.cookie, first);
+    assert!(answer.bytes == image()[..100_000]);
+    // Nothing was asked twice.
+    assert_eq!((one.asked().len(), two.asked().len()), (2, 1));
+    assert_eq!(house.live()[0].id, id, "the same session");
+    let (changes, _) = house.sessions.take_changes();
+    let moved = changes.iter().filter(|change| {
+        change.kind == SessionChangeKind::Moved { from: ServerKey(0) } && change.id == id
+    });
+    assert_eq!(moved.count(), 1);
+    assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 1);
+    assert_eq!(house.snapshot.pools[0].servers[0].load.sessions(), 0);
+    assert_eq!(house.snapshot.pools[0].servers[1].load.sessions(), 1);
+}
+
+#[test]
+fn a_server_whose_time_is_over_is_left_although_it_owes_answers() {
+    let (one, two) = pair();
+    one.act(|_, _| Act::Hang);
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    client.ask(Command::Read, 0, 100_000);
+    until("it has come", || !one.asked().is_empty());
+    house.publish(|_, pool| {
+        let server = &mut pool.servers[0];
+        server.standing = MAINTENANCE;
+        (server.epoch, server.load) = (2, Default::default());
+        server.epoch_reason = EndReason::Deadline;
+    });
+    assert!(client.answer().unwrap().bytes == image()[..100_000]);
+    assert_eq!(place(&house), (1, 1));
+    until("the connection is closed", || {
+        house.server_sum(0, |slot| &slot.connections) == 0
+    });
+    assert_eq!(house.server_sum(0, |slot| &slot.tunnels), 0);
+    assert_eq!(house.server_sum(1, |slot| &slot.tunnels), 1);
+}
+
+#[test]
+fn forgetting_moves_and_a_hold_does_not() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    house.stand(0, HELD);
+    assert!(client.read(0, 1000) == image()[..1000]);
+    assert_eq!(place(&house), (0, 0));
+    house.publish(|_, pool| {
+        let server = &mut pool.servers[0];
+        (server.epoch, server.load) = (2, Default::default());
+    });
+    until("it has moved", || {
+        house
+            .live()
+            .first()
+            .is_some_and(|session| session.moves == 1)
+    });
+    assert_eq!(place(&house), (1, 1));
+    assert!(client.read_all() == image());
+    // Only a sweep would end what is forgotten; it leaves a session that can move to its worker.
+    let shards = ebbtide_core::SessionTable::SHARDS;
+    assert_eq!(house.sessions.sweep(0..shards, &house.snapshot, clock()), 1);
+}
+
+#[test]
+fn an_operator_moves_a_session_to_where_it_is_wanted() {
+    let (one, two) = pair();
+    let three = Disk::new(image());
+    let house = house(&[&one, &two, &three]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    house.plane().move_session(id, Some(ServerKey(2)));
+    until("it has moved", || place(&house) == (2, 1));
+    house.plane().move_session(id, None);
+    until("it has moved again", || place(&house).1 == 2);
+    assert!(client.read_all() == image());
+    assert_eq!(house.live()[0].id, id);
+}
+
+#[test]
+fn what_differs_serves_nobody_and_stands_in_for_nobody() {
+    let one = Disk::new(image());
+    let mut changed = image();
+    changed[2_000_000] ^= 1;
+    let two = Disk::new(changed);
+    let mut house = house(&[&one, &two]);
+    let copies = [
+        (Knowledge::Known(identity(1)), true),
+        (Knowledge::Known(identity(2)), false),
+    ];
+    house.publish(|_, pool| pool.replicas = disk(Mode::Shared, None, &copies));
+    let mut client = Client::connect(house.listen, true);
+    one.act(|_, number| {
+        if number == 1 {
+            Act::Break(5000)
+        } else {
+            Act::Answer
+        }
+    });
+    assert!(client.read_all() == image());
+    assert_eq!(place(&house), (0, 1), "the same server again");
+    assert_eq!(two.connections(), 0);
+}
+
+#[test]
+fn a_copy_that_has_changed_is_left_at_once() {
+    let (one, two) = pair();
+    one.act(|_, _| Act::Hold);
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    client.ask(Command::Read, 0, 1000);
+    until("it has come", || !one.asked().is_empty());
+    let copies = [
+        (Knowledge::Known(identity(2)), true),
+        (Knowledge::Known(identity(1)), true),
+    ];
+    house.publish(|_, pool| pool.replicas = disk(Mode::Shared, None, &copies));
+    assert!(client.answer().unwrap().bytes == image()[..1000]);
+    assert_eq!(two.asked().len(), 1);
+    one.release();
+    assert!(client.read_all() == image());
+}
+
+#[test]
+fn without_a_proof_nothing_stands_in() {
+    let (one, two) = pair();
+    one.act(|_, _| Act::Break(1000));
+    let mut house = house(&[&one, &two]);
+    let known = Knowledge::Known(Identity::of_size(image().len() as u64));
+    let copies = [(known.clone(), true), (known, false)];
+    house.publish(|_, pool| pool.replicas = disk(Mode::Shared, None, &copies));
+    let mut client = Client::connect(house.listen, true);
+    client.ask(Command::Read, 0, 100_000);
+    assert!(client.answer().is_none(), "it ends, and is not wrong");
+    assert_eq!(two.connections(), 0);
+}
+
+#[test]
+fn a_session_waits_for_a_server_and_then_gives_up() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    house.stand(1, DOWN);
+    let mut client = Client::connect(house.listen, true);
+    one.act(|_, _| Act::Break(1000));
+    client.ask(Command::Read, 0, 100_000);
+    until("it was lost", || {
+        house.server_sum(0, |slot| &slot.broken) > 0
+    });
+    house.stand(1, READY);
+    assert!(client.answer().unwrap().bytes == image()[..100_000]);
+    assert_eq!(place(&house).0, 1);
+
+    let (one, two) = pair();
+    let house = house_with(&[&one, &two], |pool| {
+        crate::nbd(pool);
+        pool.nbd.stand_in = Millis(200);
+    });
+    for disk in [&one, &two] {
+        disk.act(|_, _| Act::Break(1000));
+    }
+    let mut client = Client::connect(house.listen, true);
+    client.ask(Command::Read, 0, 100_000);
+    assert!(client.answer().is_none());
+    until("the session ends", || house.live().is_empty());
+    until("the end is counted", || {
+        house.pool_sum(|slot| &slot.connections_unreachable) == 1
+    });
+    let ended = house.sessions.list_ended(None, 10, |_| true);
+    assert_eq!(ended[0].ended(), Some(EndReason::ServerGone));
+}
+
+#[test]
+fn limits_hold_for_those_who_move_too() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    house.publish(|_, pool| pool.servers[1].max_sessions = Some(0));
+    let mut client = Client::connect(house.listen, true);
+    house.stand(0, DRAINING);
+    assert!(client.read_all() == image());
+    assert_eq!(place(&house), (0, 0));
+    house.publish(|_, pool| pool.servers[1].max_sessions = Some(1));
+    until("it has moved", || place(&house) == (1, 1));
+}
+
+#[test]
+fn a_session_that_was_ended_is_cut() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    house
+        .sessions
+        .end_by_id(id, EndReason::EndedByOperator, clock());
+    assert!(client.is_closed());
+    let mut client = Client::connect(house.listen, true);
+    house.publish(|_, pool| {
+        let closed = ebbtide_core::Closure::default();
+        pool.intent = ebbtide_core::PoolIntent::Closed(closed);
+    });
+    assert!(client.is_closed());
+    assert_eq!(house.stop(Millis(0)), 0);
+}
