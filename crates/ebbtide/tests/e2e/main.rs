@@ -15,6 +15,7 @@ mod harness;
 mod intents;
 mod kills;
 mod logout;
+mod nbd;
 mod real_servers;
 mod reload;
 mod replicas;

@@ -27,7 +27,7 @@ pub enum Act {
     Hold,
     /// Answers something that was not asked.
     WrongCookie,
-    /// Sends one byte of the answer whenever the test wants it.
+    /// Fails.
     Fail(ErrorNumber),
 }
 
@@ -47,7 +47,6 @@ struct State {
     script: Mutex<Box<Script>>,
     asked: Mutex<Vec<Request>>,
     connections: AtomicUsize,
-    open: Mutex<Vec<TcpStream>>,
     is_released: Mutex<bool>,
     released: Condvar,
 }
@@ -76,7 +75,6 @@ impl Disk {
             script: Mutex::new(Box::new(|_, _| Act::Answer)),
             asked: Mutex::default(),
             connections: AtomicUsize::new(0),
-            open: Mutex::default(),
             is_released: Mutex::default(),
             released: Condvar::new(),
         });
@@ -85,7 +83,6 @@ impl Disk {
             for stream in listener.incoming() {
                 let (stream, state) = (stream.unwrap(), Arc::clone(&shared));
                 state.connections.fetch_add(1, Ordering::SeqCst);
-                state.open.lock().unwrap().push(stream.try_clone().unwrap());
                 std::thread::spawn(move || serve(stream, &state));
             }
         });
@@ -116,15 +113,6 @@ impl Disk {
     /// Connections so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
-    }
-
-    /// Closes every connection with a reset.
-    pub fn reset_all(&self) {
-        for stream in self.state.open.lock().unwrap().drain(..) {
-            let socket = socket2::SockRef::from(&stream);
-            let _ = socket.set_linger(Some(std::time::Duration::ZERO));
-            let _ = stream.shutdown(std::net::Shutdown::Both);
-        }
     }
 }
 
