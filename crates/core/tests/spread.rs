@@ -370,3 +370,64 @@ fn a_users_name_is_kept_within_bounds() {
     session.name_user("bob");
     assert_eq!(session.user().as_deref(), Some("bob"));
 }
+
+#[test]
+fn a_session_that_moves_keeps_its_number_and_counts_where_it_is() {
+    let snapshot = snapshot(pool(Balance::LeastSessions, views(&[1, 1])));
+    let pool = &snapshot.pools[0];
+    let (one, two) = (&pool.servers[0], &pool.servers[1]);
+    let counts = || (one.load.sessions(), two.load.sessions());
+    let table = SessionTable::default();
+    let id = SessionId(7);
+    let session = table
+        .begin(id, pool.key, one, client(1), None, NOW)
+        .unwrap();
+    session.let_move();
+    session.add_bytes(100);
+    drop(two.reserve().unwrap());
+    assert_eq!(counts(), (1, 0), "a place that is not taken is given up");
+    let place = two.reserve().unwrap();
+    assert_eq!(counts(), (1, 1));
+    let moved = table.shift(&session, place, NOW).unwrap();
+    assert_eq!(counts(), (0, 1));
+    assert_eq!((moved.id, moved.server, moved.moves), (id, two.key, 1));
+    assert_eq!((moved.bytes(), moved.started), (100, session.started));
+    assert!(matches!(table.find(id), Found::Live(found) if Arc::ptr_eq(&found, &moved)));
+    let moves =
+        table.take_changes().0.into_iter().filter(|change| {
+            change.kind == ebbtide_core::SessionChangeKind::Moved { from: one.key }
+        });
+    assert_eq!(moves.count(), 1);
+    // What is over does not move, and gives its place up.
+    assert!(table.shift(&session, one.reserve().unwrap(), NOW).is_none());
+    table.end(&moved, EndReason::EndedByOperator, NOW);
+    assert!(table.shift(&moved, one.reserve().unwrap(), NOW).is_none());
+    assert_eq!(counts(), (0, 0));
+    let limited = ServerView {
+        max_sessions: Some(0),
+        ..one.clone()
+    };
+    assert!(limited.reserve().is_none());
+}
+
+#[test]
+fn who_stands_in_is_the_least_busy_one_that_takes_sessions() {
+    let mut servers = views(&[1, 1, 1]);
+    servers[0].standing.admits_new = false;
+    servers[1].standing.admits_new = false;
+    servers[1].standing.reason = Reason::Closing;
+    let pool = pool(Balance::RoundRobin, servers);
+    let stand_in = |not: &[u32]| {
+        let eligible = |server: &ServerView| !not.contains(&server.key.0);
+        ebbtide_core::stand_in(&pool, eligible, 1).map(|server| server.key)
+    };
+    let keys: Vec<_> = pool.servers.iter().map(|server| server.key).collect();
+    let _busy = pool.servers[2].reserve();
+    assert_eq!(
+        stand_in(&[]),
+        Some(keys[1]),
+        "closing pools move sessions too"
+    );
+    assert_eq!(stand_in(&[keys[1].0]), Some(keys[2]));
+    assert_eq!(stand_in(&[keys[1].0, keys[2].0]), None);
+}

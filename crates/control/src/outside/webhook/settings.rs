@@ -17,6 +17,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "forgotten",
     "copy",
     "session-began",
+    "session-moved",
     "session-ended",
     "configured",
     "store",
