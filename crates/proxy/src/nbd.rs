@@ -165,6 +165,7 @@ impl Life {
             session: Some(session.id),
             tries: self.tries,
             moved: session.moves > 0,
+            resumed: 0,
             complete: end == End::Closed,
         });
     }

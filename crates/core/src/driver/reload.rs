@@ -162,6 +162,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         contact,
         http,
         tcp,
+        nbd,
         notice,
         upgrade,
         gate,
@@ -184,6 +185,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("contact", before.contact == *contact);
     part("http", before.http == *http);
     part("tcp", before.tcp == *tcp);
+    part("nbd", before.nbd == *nbd);
     part("notice", before.notice == *notice);
     part("upgrade", before.upgrade == *upgrade);
     part("gate", before.gate == *gate);
