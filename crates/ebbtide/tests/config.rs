@@ -379,11 +379,6 @@ fn wrong_values_say_what_to_write() {
             "expected a table",
         ),
         (
-            "protocol = \"nbd\"",
-            "`nbd` comes with a later version",
-            "\"http\"",
-        ),
-        (
             "balance = \"most-available\"",
             "`most-available` comes with a later version",
             "\"round-robin\"",
