@@ -24,15 +24,22 @@ const MERGERS: [&str; 4] = [
     "llvm-profdata",
 ];
 
-const WRK: &[SystemPackage] = &[SystemPackage {
-    program: "wrk",
-    debian: "wrk",
-    reason: "the load that is counted",
-}];
+const NEEDED: &[SystemPackage] = &[
+    SystemPackage {
+        program: "wrk",
+        debian: "wrk",
+        reason: "the load that is counted",
+    },
+    SystemPackage {
+        program: "curl",
+        debian: "curl",
+        reason: "waits until the demo answers",
+    },
+];
 
 /// Builds it; prints where it is.
 pub fn run() -> Result<ExitCode, String> {
-    system_packages::require(WRK)?;
+    system_packages::require(NEEDED)?;
     let target = shell::root().join(TARGET);
     let raw = target.join("raw");
     // What an earlier version of the program counted would not fit.
@@ -74,7 +81,17 @@ fn work(program: &Path) -> Result<(), String> {
     .map_err(|error| format!("cannot start {}: {error}", program.display()))?;
     let address = format!("http://127.0.0.1:{port}/");
     let duration = format!("-d{LOAD_SECONDS}s");
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let patience = [
+        "--silent",
+        "--output",
+        "/dev/null",
+        "--retry",
+        "30",
+        "--retry-delay",
+        "1",
+        "--retry-connrefused",
+    ];
+    shell::stream(shell::command("curl", &patience).arg(&address))?;
     for extra in [&["-c64"][..], &["-c64", "-H", "Connection: close"]] {
         let mut wrk = shell::command("wrk", &["-t1", &duration]);
         shell::stream(wrk.args(extra).arg(&address))?;

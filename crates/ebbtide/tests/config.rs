@@ -480,8 +480,8 @@ fn wrong_values_say_what_to_write() {
             "a cookie of the application",
         ),
         (
-            "user = { cookie = \"ebbtide_door_app\" }",
-            "`ebbtide_door_app` is Ebbtide's own cookie",
+            "user = { cookie = \"ebbtide_door_other\" }",
+            "`ebbtide_door_other` is Ebbtide's own cookie",
             "a cookie of the application",
         ),
         (

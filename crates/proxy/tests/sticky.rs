@@ -347,3 +347,21 @@ fn users_and_balancers_are_told_the_truth() {
     );
     assert_eq!(one.seen(), [get("/", "").lines().next().unwrap()]);
 }
+
+#[test]
+fn behind_a_trusted_proxy_that_ends_tls_cookies_are_for_tls_only() {
+    let server = Server::named("web1");
+    let ask = |house: &House, proto: &str| {
+        let mut client = house.client();
+        client.send(format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: {proto}\r\n\r\n"
+        ));
+        let answer = client.answer();
+        answer.field("set-cookie").expect("a cookie").to_owned()
+    };
+    let trusting = House::with(&[server.address], |pool| pool.http.forwarded_trusted = true);
+    assert!(ask(&trusting, "https").ends_with("; Path=/; Secure"));
+    assert!(ask(&trusting, "http").ends_with("; Path=/"));
+    let wary = House::new(&[server.address]);
+    assert!(ask(&wary, "https").ends_with("; Path=/"));
+}

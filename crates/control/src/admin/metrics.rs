@@ -142,7 +142,7 @@ static FAMILIES: &[Family] = &[
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
     gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others (yes), or may not (no)", Scrape::copies),
-    counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, or dropped because too many waited", |s| of_tally("pool", &s.outside.logout_calls)),
+    counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, dropped because too many waited, or not made as the user had no cookies (or over 4 KiB of them)", |s| of_tally("pool", &s.outside.logout_calls)),
     counter("webhook_deliveries", "webhook, outcome", "Events told to webhooks: delivered, refused, failed at every try, or dropped because too many waited", |s| of_tally("webhook", &s.outside.webhooks.tally)),
     gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation)),
     gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged)),

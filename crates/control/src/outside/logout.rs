@@ -24,6 +24,7 @@ const REFUSED: &str = "refused";
 const FAILED: &str = "failed";
 const TIMEOUT: &str = "timeout";
 pub(super) const DROPPED: &str = "dropped";
+pub(super) const NO_COOKIES: &str = "no-cookies";
 
 /// One call that is to be made.
 pub(super) struct Call {

@@ -84,6 +84,12 @@ impl Outside {
             let Some((rule, server)) = pool.config.logout_call.as_ref().zip(server) else {
                 continue;
             };
+            // The application could not tell whom to log out.
+            if cookies.is_empty() {
+                self.logout_calls
+                    .count(&pool.config.name, logout::NO_COOKIES);
+                continue;
+            }
             if !self.waiting.enter() {
                 self.logout_calls.count(&pool.config.name, logout::DROPPED);
                 continue;

@@ -198,7 +198,12 @@ impl Planner<'_> {
         let record = PoolIntentRecord {
             intent: self.stored_pool(&intent),
             closures: self.state.closures(&pool) + u32::from(closes),
-            since: self.now.wall,
+            // A countdown that is changed is still the one that was begun.
+            since: match (&intent, self.state.wish(&pool)) {
+                (PoolIntent::Closing(_), PoolIntent::Closing(_)) => self.state.wanted_since(&pool),
+                _ => None,
+            }
+            .unwrap_or(self.now.wall),
             by: self.actor.who.clone(),
             reason: self.actor.reason.clone(),
         };

@@ -182,7 +182,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
     let mut pools = Vec::new();
     for (name, pool) in section.named() {
         let sticky = sticky(&pool, &name, &mut cookies);
-        let own_cookies = [sticky.cookie.clone(), PoolConfig::door_cookie(&name)];
+        let own_cookies: Vec<String> = cookies.keys().cloned().collect();
         let protocol = protocol(&pool);
         let servers = servers(&pool);
         let minimum = pool.count("minimum");

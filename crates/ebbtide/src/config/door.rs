@@ -128,7 +128,8 @@ fn admin_field(door: &Section<'_, '_>, user: Option<&UserSource>) -> Option<(Str
     let parts = parts.map(|(name, value)| (name.trim(), value.trim()));
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_token);
-    let is_value = |value: &str| value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let is_value =
+        |value: &str| !value.is_empty() && value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let Some((name, value)) = parts.filter(|(name, value)| is_name(name) && is_value(value)) else {
         return refuse(
             "not a field of a request",
@@ -136,7 +137,11 @@ fn admin_field(door: &Section<'_, '_>, user: Option<&UserSource>) -> Option<(Str
         );
     };
     let known_as = alike(name);
-    if RESERVED.contains(&known_as.as_str()) {
+    let is_reserved = RESERVED.contains(&known_as.as_str())
+        || RESERVED_PREFIXES
+            .iter()
+            .any(|prefix| known_as.starts_with(prefix));
+    if is_reserved {
         let why = format!("the field {name} is reserved: HTTP or Ebbtide itself needs it");
         return refuse(&why, "reserved");
     }
@@ -154,9 +159,11 @@ fn alike(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }
 
+/// What the names of further such fields begin with.
+const RESERVED_PREFIXES: [&str; 3] = ["accept", "if-", "sec-"];
+
 /// Fields that HTTP itself needs, or that Ebbtide reads, drops or writes.
-const RESERVED: [&str; 21] = [
-    "accept-encoding",
+const RESERVED: [&str; 24] = [
     "authorization",
     "connection",
     "content-length",
@@ -166,13 +173,17 @@ const RESERVED: [&str; 21] = [
     "forwarded",
     "host",
     "keep-alive",
+    "origin",
     "proxy",
     "proxy-authorization",
     "proxy-connection",
+    "range",
+    "referer",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
     "via",
     "x-forwarded-for",
     "x-forwarded-host",

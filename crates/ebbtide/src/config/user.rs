@@ -11,6 +11,12 @@ const NO_NAMES: [&str; 4] = [
     "set-cookie",
 ];
 
+/// Whether it is a cookie of Ebbtide's, for this pool or another: what it holds is a key.
+fn is_own(cookie: &str, own_cookies: &[String]) -> bool {
+    // Pools that come later in the file have, as a rule, names of this kind.
+    cookie.starts_with("ebbtide_") || own_cookies.iter().any(|own| own == cookie)
+}
+
 /// Where requests name their user; more than one place is a mistake. `own_cookies` are Ebbtide's.
 pub(super) fn user(user: &Section<'_, '_>, own_cookies: &[String]) -> Option<UserSource> {
     let (header, cookie) = (user.text("header"), user.text("cookie"));
@@ -19,7 +25,7 @@ pub(super) fn user(user: &Section<'_, '_>, own_cookies: &[String]) -> Option<Use
     }
     if let Some(read) = cookie
         .as_ref()
-        .filter(|read| own_cookies.contains(&read.value))
+        .filter(|read| is_own(&read.value, own_cookies))
     {
         user.report(
             &read.span,

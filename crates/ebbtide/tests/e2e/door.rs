@@ -260,6 +260,11 @@ fn the_administrators_field_is_one_that_users_cannot_need() {
         "X_Forwarded_For",
         "X-Forwarded-Proto",
         "Keep-Alive",
+        "Sec-WebSocket-Key",
+        "If-None-Match",
+        "Range",
+        "Accept",
+        "Origin",
     ] {
         let line = field(&format!("{reserved}: 1"));
         is_refused(&line, None, &[reserved, "is reserved"]);

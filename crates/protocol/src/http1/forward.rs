@@ -127,6 +127,12 @@ fn claim<'a>(buf: &'a [u8], fields: &[Field], name: &[u8]) -> Option<&'a [u8]> {
         .find(|value| !value.is_empty())
 }
 
+/// Whether the client, if it is a proxy, says that its own client came by TLS.
+pub fn is_forwarded_https(buf: &[u8], head: &RequestHead) -> bool {
+    claim(buf, &head.fields, b"x-forwarded-proto")
+        .is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
+}
+
 /// The last address in `X-Forwarded-For`, which is the one that the client itself has added: whom
 /// it speaks for, if it is a proxy. With a port or without.
 pub fn forwarded_for(buf: &[u8], head: &RequestHead) -> Option<IpAddr> {

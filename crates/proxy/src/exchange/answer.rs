@@ -11,7 +11,9 @@ use crate::tunnel::{Carries, TunnelEnd, tunnel};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
 use ebbtide_core::{EndReason, PoolKey};
-use ebbtide_protocol::http1::{Framing, ResponseEdit, SESSION_ENDS, write_response};
+use ebbtide_protocol::http1::{
+    Framing, ResponseEdit, SESSION_ENDS, is_forwarded_https, write_response,
+};
 use std::rc::Rc;
 
 impl Exchange<'_> {
@@ -137,6 +139,7 @@ impl Exchange<'_> {
         let Some(placed) = &self.placed else {
             return false;
         };
+        let is_secure = placed.renew && self.is_secure();
         let worker = &self.connection.worker;
         let cookie = &mut self.scratch.cookie;
         if self.request.is_logout && (200..400).contains(&status) {
@@ -158,9 +161,18 @@ impl Exchange<'_> {
                 self.began,
             );
             asking.issue(placed, &mut remembered, cookie);
+            if is_secure {
+                cookie.extend_from_slice(b"; Secure");
+            }
             self.connection.remembered = remembered;
         }
         placed.renew
+    }
+
+    /// Whether the user came by TLS, as a proxy that is trusted says: cookies are then for TLS only.
+    pub(super) fn is_secure(&self) -> bool {
+        self.routes.pool.config.http.forwarded_trusted
+            && is_forwarded_https(self.scratch.inbound.held(), &self.scratch.request)
     }
 
     /// An answer that broke off must not look complete.

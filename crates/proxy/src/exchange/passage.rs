@@ -96,9 +96,10 @@ impl Exchange<'_> {
             _ => to,
         };
         let cookie = format!(
-            "Set-Cookie: {}={}; HttpOnly; SameSite=Lax; Path=/\r\n",
+            "Set-Cookie: {}={}; HttpOnly; SameSite=Lax; Path=/{}\r\n",
             self.routes.door_cookie,
-            door.cookie_text()
+            door.cookie_text(),
+            if self.is_secure() { "; Secure" } else { "" }
         );
         self.lead_to(&to, &cookie).await
     }
