@@ -336,8 +336,12 @@ impl Judge {
                 && want.blocks_new() == shown.intent.blocks_new
                 && is_closure(shown.intent.closure.as_ref(), want.closure())
         };
-        // Of those that look alike the newest: it may have been stored with another wall clock.
-        let Some(found) = allowed.iter().rev().find(shows).cloned() else {
+        // Of those that look alike the newest: it may have been stored with another wall clock. One that
+        // waits in vain looks like one that does not wait, if there is such a one.
+        let is_same = |want: &&PoolWant| want.closure() == shown.intent.closure.as_ref();
+        let mut alike = allowed.iter().rev().filter(shows);
+        let same = alike.clone().find(is_same);
+        let Some(found) = same.or_else(|| alike.next()).cloned() else {
             let text = format!(
                 "pool {name} shows {:?} at {now:?}; it may show {allowed:?}",
                 shown.intent
