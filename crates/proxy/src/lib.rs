@@ -10,6 +10,7 @@ mod buffer;
 mod connection;
 mod descriptors;
 mod door;
+mod ending;
 mod exchange;
 mod flight;
 mod forward;

@@ -11,34 +11,18 @@ mod wire;
 
 use crate::accept::Guest;
 use crate::access_log::Record;
+use crate::ending::{End, why_cut};
 use crate::socket;
 use crate::timer::Watch;
 use crate::view::Routes;
 use crate::worker::Worker;
 use carry::Carrier;
-use ebbtide_core::{EndReason, Millis, Now, PoolKey, Session, Snapshot};
+use ebbtide_core::{EndReason, Millis, Now, PoolKey, Session};
 use greet::{Greeted, Ready};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
-
-/// How a connection of an NBD pool ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// The client left.
-    Closed,
-    /// One side broke it off.
-    Broken,
-    /// The client took too long over its handshake.
-    Silent,
-    /// Its time was over.
-    Cut,
-    /// No server could be asked any more.
-    Unreachable,
-    /// It asked for what it cannot have, or in a way that nobody understands.
-    Refused,
-}
 
 /// A connection of an NBD pool.
 struct Life {
@@ -133,14 +117,7 @@ impl Life {
             return;
         };
         let slot = routes.pool.counters.slot(self.worker.index);
-        match end {
-            End::Closed => &slot.connections_closed,
-            End::Broken => &slot.connections_broken,
-            End::Silent => &slot.connections_silent,
-            End::Cut => &slot.connections_cut,
-            End::Unreachable | End::Refused => &slot.connections_unreachable,
-        }
-        .add(1);
+        end.count(slot);
     }
 
     fn log(&self, end: End, routes: &Routes, session: &Arc<Session>, bytes: u64) {
@@ -168,16 +145,5 @@ impl Life {
             resumed: 0,
             complete: end == End::Closed,
         });
-    }
-}
-
-/// Why a session was cut that nobody has ended: what the newest snapshot says of its server.
-fn why_cut(session: &Session, snapshot: &Snapshot) -> EndReason {
-    match snapshot.server(session.pool, session.server) {
-        None => EndReason::ServerRemoved,
-        Some(server) if server.epoch != session.epoch => server.epoch_reason,
-        Some(server) if !server.standing.serves_own => EndReason::ServerGone,
-        // The program stops, or the resource is no longer served.
-        Some(_) => EndReason::Disconnected,
     }
 }

@@ -9,6 +9,7 @@ mod telnet;
 
 use crate::accept::Guest;
 use crate::access_log::Record;
+use crate::ending::{End, why_cut};
 use crate::exchange::SERVERS_MAX;
 use crate::flight::Phase;
 use crate::routing::{Asking, Placed, Refused};
@@ -18,8 +19,8 @@ use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
 use crate::worker::Worker;
 use ebbtide_core::{
-    Cut, EndReason, Fact, Millis, Now, PoolKey, SendProxy, ServerKey, Session, Snapshot, Source,
-    SourceStay, Stay,
+    Cut, EndReason, Fact, Millis, Now, PoolKey, SendProxy, ServerKey, Session, Source, SourceStay,
+    Stay,
 };
 use ebbtide_protocol::proxy_protocol::{self, Endpoints, Version};
 use flow::{Both, FlowEnd};
@@ -31,23 +32,6 @@ use tokio::net::TcpStream;
 /// How long both sides may take to read what was sent before a connection whose time is over is
 /// closed: it ends well within the second that a deadline may be outlived.
 const FAREWELL: Millis = Millis(400);
-
-/// How a connection of a TCP pool ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// Both sides closed.
-    Closed,
-    /// One side broke it off.
-    Broken,
-    /// Silence for too long.
-    Silent,
-    /// Its time was over.
-    Cut,
-    /// No server could be connected to.
-    Unreachable,
-    /// No server was to be had.
-    Refused,
-}
 
 /// A connection of a TCP pool.
 struct Life {
@@ -305,14 +289,7 @@ impl Life {
             End::Closed | End::Broken | End::Refused => EndReason::Disconnected,
         };
         let slot = seat.routes.pool.counters.slot(self.worker.index);
-        match end {
-            End::Closed => &slot.connections_closed,
-            End::Broken => &slot.connections_broken,
-            End::Silent => &slot.connections_silent,
-            End::Cut => &slot.connections_cut,
-            End::Unreachable | End::Refused => &slot.connections_unreachable,
-        }
-        .add(1);
+        end.count(slot);
         self.log(end, &seat.routes, Some((&seat, &session)), bytes);
         session.touch(now.moment);
         drop(seat.stay);
@@ -366,16 +343,5 @@ fn version(send_proxy: SendProxy) -> Option<Version> {
         SendProxy::Off => None,
         SendProxy::V1 => Some(Version::V1),
         SendProxy::V2 => Some(Version::V2),
-    }
-}
-
-/// Why a session was cut that nobody has ended: what the newest snapshot says of its server.
-fn why_cut(session: &Session, snapshot: &Snapshot) -> EndReason {
-    match snapshot.server(session.pool, session.server) {
-        None => EndReason::ServerRemoved,
-        Some(server) if server.epoch != session.epoch => server.epoch_reason,
-        Some(server) if !server.standing.serves_own => EndReason::ServerGone,
-        // The program stops.
-        Some(_) => EndReason::Disconnected,
     }
 }
