@@ -116,20 +116,21 @@ fn setup(servers: &[Model], limit: &str) -> Setup {
     ))
 }
 
-/// A server is drained and the file read anew while the slow are there. Returns the deadline, once
-/// it has passed and the last of the slow is gone.
-fn drain_and_reload(ebbtide: &Ebbtide, setup: &Setup, slow: Slow) -> SystemTime {
+/// A server is drained and the file read anew. Returns the deadline.
+fn drain_and_reload(ebbtide: &Ebbtide, setup: &Setup, within: &str) -> SystemTime {
     ebbtide
-        .cli(&["drain", "app/web1", "--within", "6s"])
+        .cli(&["drain", "app/web1", "--within", within])
         .exits(0);
     let deadline = ebbtide.deadline("web1");
     ebbtide.configure(&setup.clone().with("contact = \"ext. 4455\""));
     ebbtide.cli(&["reload"]).exits(0);
-    slow.are_cut(ebbtide, USERS);
+    deadline
+}
+
+fn wait_for_drained(ebbtide: &Ebbtide) {
     ebbtide
         .cli(&["wait", "app/web1", "--for", "drained", "--timeout", "15s"])
         .exits(0);
-    deadline
 }
 
 fn assert_unhindered(ledger: &Ledger, deadline: SystemTime) {
@@ -154,7 +155,9 @@ fn a_thousand_slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
     let users = crowd.users_at("web1");
     assert!(users > 0);
     let slow = Slow::open(ebbtide.address);
-    let deadline = drain_and_reload(&ebbtide, &setup, slow);
+    let deadline = drain_and_reload(&ebbtide, &setup, "6s");
+    slow.are_cut(&ebbtide, USERS);
+    wait_for_drained(&ebbtide);
     until("web1's users are elsewhere", LIMIT, || {
         (crowd.users_at("web1") == 0).then_some(())
     });
@@ -163,8 +166,8 @@ fn a_thousand_slow_clients_are_cut_at_their_limits_and_hinder_nobody() {
     assert_eq!(ledger.moves.len(), users, "{:?}", ledger.moves);
 }
 
-/// How long others wait: alone, while a thousand slow clients come, and while these are there. A
-/// figure, not a test:
+/// How long others wait: alone; while a thousand slow clients come; while these are there, through
+/// a drain and a reload; while they are cut. A figure, not a test:
 /// `cargo test --release -p ebbtide --test e2e -- --ignored --nocapture figure_of_slow_clients`
 #[test]
 #[ignore = "measures; what it prints depends on the machine"]
@@ -172,20 +175,27 @@ fn figure_of_slow_clients() {
     raise_descriptors();
     let scratch = Scratch::new();
     let servers = models(3, &scratch);
-    let setup = setup(&servers, "5s");
+    let setup = setup(&servers, "8s");
     let ebbtide = Ebbtide::start(&setup);
     let crowd = Crowd::start(CrowdSettings::new(ebbtide.address, USERS));
+    let came = || crowd.ledger().waits.len();
     crowd.go_on_for(60);
-    let came = crowd.ledger().waits.len();
+    let alone = came();
     let slow = Slow::open(ebbtide.address);
-    let were_there = crowd.ledger().waits.len();
-    let deadline = drain_and_reload(&ebbtide, &setup, slow);
+    crowd.go_on_for(5);
+    let all_there = came();
+    let deadline = drain_and_reload(&ebbtide, &setup, "12s");
+    crowd.go_on_for(30);
+    let before_cut = came();
+    slow.are_cut(&ebbtide, USERS);
+    wait_for_drained(&ebbtide);
     let ledger = crowd.stop();
     assert_unhindered(&ledger, deadline);
     for (name, waits) in [
-        ("alone", &ledger.waits[..came]),
-        ("while they come", &ledger.waits[came..were_there]),
-        ("while they are there", &ledger.waits[were_there..]),
+        ("alone", &ledger.waits[..alone]),
+        ("while they come", &ledger.waits[alone..all_there]),
+        ("while they are there", &ledger.waits[all_there..before_cut]),
+        ("while they are cut", &ledger.waits[before_cut..]),
     ] {
         let mut waits = waits.to_vec();
         waits.sort();
