@@ -106,6 +106,26 @@ pub const FOR_BENCH: &[SystemPackage] = &[
         reason: "the load",
     },
     SystemPackage {
+        program: "nbdkit",
+        debian: "nbdkit",
+        reason: "the disks' servers",
+    },
+    SystemPackage {
+        program: "nbdcopy",
+        debian: "libnbd-bin",
+        reason: "reads disks in order",
+    },
+    SystemPackage {
+        program: "fio",
+        debian: "fio",
+        reason: "reads disks in small parts",
+    },
+    SystemPackage {
+        program: "b3sum",
+        debian: "b3sum",
+        reason: "a peer in making digests",
+    },
+    SystemPackage {
         program: "taskset",
         debian: "util-linux",
         reason: "pins each side to its own core",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::measure;
 use super::peers::Running;
 use super::rows::{Row, Work};
+use super::statistics::Times;
 
 /// Pairs of a hold and a return without load, in each round.
 const QUIET_PAIRS: usize = 100;
@@ -18,42 +19,40 @@ const PLAIN_WRITES: usize = 100;
 const PLAIN_BYTES: usize = 4096;
 const ANSWER_SECONDS_MAX: u64 = 30;
 
-/// Times in milliseconds.
-#[derive(Default)]
-pub struct Holds {
-    pub hold_ms: Vec<f64>,
-    pub ready_ms: Vec<f64>,
-    pub quiet_hold_ms: Vec<f64>,
-    /// One write of 4 KiB and `fdatasync`: what the disk alone takes.
-    pub disk_ms: Vec<f64>,
-}
+/// What the target is about.
+pub const UNDER_LOAD: &str = "hold, under load";
 
-impl Holds {
-    /// One round: the disk alone, then without load, then for as long as there is load.
-    pub fn measure(
-        &mut self,
-        ebbtide: &Running,
-        scratch: &Path,
-        seconds: u32,
-    ) -> Result<(), String> {
-        self.disk_ms.extend(plain_writes(scratch)?);
-        let mut operator = Operator::connect(&ebbtide.socket)?;
-        for _ in 0..QUIET_PAIRS {
-            self.quiet_hold_ms.push(operator.post("hold")?);
-            operator.post("ready")?;
-        }
-        let Work::Load(load) = Row::KeepAlive64.work() else {
-            return Ok(());
-        };
-        let mut wrk = measure::wrk(ebbtide, &load, seconds, scratch)?;
-        let started = wrk.stdout(Stdio::null()).spawn();
-        let mut wrk = Load(started.map_err(|error| format!("cannot start wrk: {error}"))?);
-        while wrk.goes_on() {
-            self.hold_ms.push(operator.post("hold")?);
-            self.ready_ms.push(operator.post("ready")?);
-        }
-        Ok(())
+/// One round: the disk alone, then without load, then for as long as there is load.
+pub fn measure(
+    ebbtide: &Running,
+    scratch: &Path,
+    seconds: u32,
+    times: &mut Times,
+) -> Result<(), String> {
+    let mut operator = Operator::connect(&ebbtide.socket)?;
+    let mut quiet = Vec::new();
+    for _ in 0..QUIET_PAIRS {
+        quiet.push(operator.post("hold")?);
+        operator.post("ready")?;
     }
+    let Work::Load(load) = Row::KeepAlive64.work() else {
+        return Ok(());
+    };
+    let mut wrk = measure::wrk(ebbtide, &load, seconds, scratch)?;
+    let started = wrk.stdout(Stdio::null()).spawn();
+    let mut wrk = Load(started.map_err(|error| format!("cannot start wrk: {error}"))?);
+    while wrk.goes_on() {
+        times.add(UNDER_LOAD, operator.post("hold")?);
+        times.add("ready, under load", operator.post("ready")?);
+    }
+    for time in quiet {
+        times.add("hold, without load", time);
+    }
+    for time in plain_writes(scratch)? {
+        // What the disk alone takes.
+        times.add("the disk alone: 4 KiB and fdatasync", time);
+    }
+    Ok(())
 }
 
 /// A load that ends with us, if not by itself.

@@ -109,7 +109,7 @@ fn parse_load(report: &str) -> Result<Done, String> {
 }
 
 /// User and system time of a process with all its threads.
-fn cpu_seconds(process: u32) -> Result<f64, String> {
+pub fn cpu_seconds(process: u32) -> Result<f64, String> {
     let path = format!("/proc/{process}/stat");
     let stat = fs::read_to_string(&path)
         .map_err(|error| format!("the balancer has ended? {path}: {error}"))?;

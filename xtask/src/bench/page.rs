@@ -3,12 +3,11 @@
 use std::fmt::Write;
 use std::fs;
 
-use super::Outcome;
-use super::hold::Holds;
 use super::measure::Measured;
 use super::peers::{self, Peer};
-use super::rows::{Row, Target};
-use super::statistics::Sorted;
+use super::rows::{Row, Suite, Target};
+use super::statistics::{Sorted, Times};
+use super::{Options, Outcome};
 use crate::shell;
 
 /// One balancer and its measurements, round by round.
@@ -20,7 +19,7 @@ pub fn tables(outcomes: &[(Row, Outcome)]) -> String {
     for (row, outcome) in outcomes {
         let body = match outcome {
             Outcome::Compared(results) => compared(*row, results),
-            Outcome::Held(holds) => held(*row, holds),
+            Outcome::Timed(times) => timed(*row, times),
         };
         // Writing to a string does not fail.
         let _ = write!(text, "## {row}\n\n{body}\n");
@@ -30,9 +29,10 @@ pub fn tables(outcomes: &[(Row, Outcome)]) -> String {
 
 fn compared(row: Row, results: &Results) -> String {
     let mut text = format!(
-        "| balancer | {}, median | least to most | Ebbtide against it | requests/s | of its core |\n\
+        "| balancer | {}, median | least to most | Ebbtide against it | {} | of its core |\n\
          |---|---:|---:|---:|---:|---:|\n",
-        row.unit()
+        row.unit(),
+        row.rate_unit()
     );
     for (peer, measurements) in results {
         let Some(cost) = Sorted::of(measurements.iter().map(|measured| measured.cost)) else {
@@ -98,6 +98,8 @@ fn verdict(row: Row, target: &Target, results: &Results) -> String {
             ratios(results, peers),
             *limit,
         ),
+        // Of times, not of peers.
+        Target::P99(..) => return String::new(),
         Target::Amount(limit) => {
             let own = results.iter().filter(|(peer, _)| *peer == Peer::Ebbtide);
             let costs = own.flat_map(|(_, all)| all.iter().map(|measured| measured.cost));
@@ -119,17 +121,11 @@ fn said(wanted: &str, figure: f64, limit: f64) -> String {
     format!("\nTarget: {wanted}: {outcome} ({figure:.2}).\n")
 }
 
-fn held(row: Row, holds: &Holds) -> String {
+fn timed(row: Row, times: &Times) -> String {
     let mut text =
         "| what | times | p50, ms | p99, ms | most, ms |\n|---|---:|---:|---:|---:|\n".to_owned();
-    let kinds = [
-        ("hold, under load", &holds.hold_ms),
-        ("ready, under load", &holds.ready_ms),
-        ("hold, without load", &holds.quiet_hold_ms),
-        ("the disk alone: 4 KiB and fdatasync", &holds.disk_ms),
-    ];
-    for (what, times) in kinds {
-        if let Some(times) = Sorted::of(times.iter().copied()) {
+    for what in times.kinds() {
+        if let Some(times) = times.of(what) {
             let _ = writeln!(
                 text,
                 "| {what} | {} | {:.2} | {:.2} | {:.2} |",
@@ -141,52 +137,115 @@ fn held(row: Row, holds: &Holds) -> String {
         }
     }
     for target in row.targets() {
-        if let (Target::Amount(limit), Some(times)) =
-            (target, Sorted::of(holds.hold_ms.iter().copied()))
+        if let Target::P99(what, limit) = target
+            && let Some(times) = times.of(what)
         {
-            let wanted = format!("at most {limit:.0} {} at p99", row.unit());
+            let wanted = format!("{what}: at most {limit:.0} {} at p99", row.unit());
             text += &said(&wanted, times.percentile(99), *limit);
         }
     }
     text
 }
 
-/// bench/RESULTS.md.
-pub fn page(rounds: u32, seconds: u32, tables: &str) -> Result<String, String> {
-    Ok(format!(
-        "# Results
+/// bench/RESULTS.md as it was, with these rows measured anew.
+pub fn page(before: &str, options: &Options, tables: &str) -> Result<String, String> {
+    let (name, how, versions) = about(options.suite)?;
+    let part = format!(
+        "# {name}
 
-Written by `cargo xtask bench http --rounds {rounds} --seconds {seconds}` on {date}.
-
-Every balancer has one worker, alone on core 0; the origin (nginx, one process, which serves files with sendfile) and the
-load (wrk, one thread) share core 1. CPU time is that of the balancer's process with all its threads (each balancer is one
-process), from /proc. Figures are medians of {rounds} interleaved rounds of {seconds} s; a ratio is taken within each
-round, and its median is shown. Where a balancer takes well under 100 % of its core, origin and load set the rate, and
-the cost is that of a balancer that often has little to do; the same holds for its peers.
-
-All have a pool of two servers that nothing probes, connections kept on both sides, the same four forwarded fields to
-add, and no access log. Ebbtide and HAProxy stick by cookie, all requests with the valid cookie of one session; nginx
-sticks by the client's address. The work is HTTP/1.1 in clear. The epoll floor is no balancer: it has a connection to
-one server for each of a client, and writes to one side what came from the other without looking at it.
+Written by `cargo xtask bench {suite} --rounds {rounds} --seconds {seconds}` on {date}. Figures are
+medians of {rounds} interleaved rounds; a ratio is taken within each round, and its median is shown.
+{how}
 
 {tables}
-## Where
+## Where: {name}
 
 - machine: {machine}
 - Ebbtide: {ebbtide}
-- HAProxy: {haproxy}
-- nginx: {nginx}
-- wrk: {wrk}
-
-The targets are those of docs/performance.md. The rows for TCP pools are not measured here.
-",
+{versions}",
+        suite = options.suite,
+        rounds = options.rounds,
+        seconds = options.seconds,
         date = first_line("date", &["-u", "+%F"])?,
         machine = machine()?,
         ebbtide = ebbtide_version()?,
-        haproxy = first_line("haproxy", &["-v"])?,
-        nginx = first_line("nginx", &["-v"])?,
-        wrk = first_line("wrk", &["-v"])?,
-    ))
+    );
+    Ok(with_part(before, name, &part))
+}
+
+/// What the part of a suite is called, how it is measured, and with which programs.
+fn about(suite: Suite) -> Result<(&'static str, &'static str, String), String> {
+    let mut versions = String::new();
+    let programs: &[&str] = match suite {
+        Suite::Http => &["haproxy", "nginx", "wrk"],
+        Suite::Tcp => &["haproxy"],
+        Suite::Nbd => &["nbdkit", "nbdcopy", "fio", "b3sum"],
+    };
+    for program in programs {
+        let version = match *program {
+            "haproxy" | "nginx" | "wrk" => "-v",
+            _ => "--version",
+        };
+        let _ = writeln!(
+            versions,
+            "- {program}: {}",
+            first_line(program, &[version])?
+        );
+    }
+    let (name, how) = match suite {
+        Suite::Http => ("HTTP pools", HTTP),
+        Suite::Tcp => ("TCP pools", TCP),
+        Suite::Nbd => ("NBD pools and manifests", NBD),
+    };
+    Ok((name, how, versions))
+}
+
+const HTTP: &str = "
+Every balancer has one worker, alone on core 0; the origin (nginx, one process, which serves files with
+sendfile) and the load (wrk, one thread) share core 1. CPU time is that of the balancer's process with
+all its threads (each balancer is one process), from /proc. Where a balancer takes well under 100 % of
+its core, origin and load set the rate, and the cost is that of a balancer that often has little to do;
+the same holds for its peers.
+
+All have a pool of two servers that nothing probes, connections kept on both sides, the same four
+forwarded fields to add, and no access log. Ebbtide and HAProxy stick by cookie, all requests with the
+valid cookie of one session; nginx sticks by the client's address. The work is HTTP/1.1 in clear. The
+epoll floor is no balancer: it has a connection to one server for each of a client, and writes to one
+side what came from the other without looking at it.
+
+The targets are those of docs/performance.md.";
+
+const TCP: &str = "
+Every balancer has one worker, alone on core 0; the server and the load (xtask/examples/tcp_load.rs, a
+thread with an epoll each) share core 1. CPU time is that of the balancer's process, from /proc. All
+have a pool of one server that nothing probes, and no log of connections. HAProxy is measured as it
+comes and with `option splice-auto`.";
+
+const NBD: &str = "
+Ebbtide has one worker, alone on core 0; the server (nbdkit, its file plugin, the file in the page
+cache) and the client share core 1, also where they talk without a balancer. Disks are read in order by
+nbdcopy, and in small parts by fio. For the longest wait, fio reads 4 KiB at a time, one after the
+other, for two seconds; meanwhile the server goes, or nothing happens. The longest of its reads is taken
+each time, so it has in it what the machine does to any read. Digests are made on all cores, of a file
+in the page cache, by `ebbtide manifest --full` and by b3sum.";
+
+/// The page with one of its parts exchanged; parts begin with a heading of the first level.
+fn with_part(before: &str, name: &str, part: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for line in before.lines() {
+        match parts.last_mut() {
+            Some(last) if !line.starts_with("# ") => *last += &format!("{line}\n"),
+            _ => parts.push(format!("{line}\n")),
+        }
+    }
+    let heading = format!("# {name}\n");
+    let place = parts.iter().position(|part| part.starts_with(&heading));
+    match place {
+        Some(place) => parts[place] = part.to_owned(),
+        None => parts.push(part.to_owned()),
+    }
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).collect();
+    parts.join("\n\n") + "\n"
 }
 
 fn machine() -> Result<String, String> {
@@ -283,6 +342,14 @@ mod tests {
             "{table}"
         );
         assert!(table.contains("0.80 × HAProxy: met (0.60)"), "{table}");
+    }
+
+    #[test]
+    fn a_part_is_exchanged_and_the_others_stay() {
+        let page = with_part("# A\n\none\n\n# B\n\ntwo\n", "A", "# A\n\nthree\n");
+        assert_eq!(page, "# A\n\nthree\n\n# B\n\ntwo\n");
+        let page = with_part(&page, "C", "# C\n\nfour\n");
+        assert_eq!(page, "# A\n\nthree\n\n# B\n\ntwo\n\n# C\n\nfour\n");
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use super::rows::Suite;
 use crate::shell;
 
-const BALANCER_CORE: &str = "0";
+pub const BALANCER_CORE: &str = "0";
 /// The core that the origin and the load share.
 pub const LOAD_CORE: &str = "1";
 const ANSWER_BYTES: usize = 128;
@@ -32,23 +33,26 @@ pub enum Peer {
     Nginx,
     /// No balancer: a bare epoll loop that looks at nothing
     Floor,
+    /// No balancer: the server itself
+    Direct,
+    /// The program that BLAKE3 comes with
+    B3sum,
 }
 
 impl Peer {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Ebbtide,
         Self::Haproxy,
         Self::HaproxySplice,
         Self::Nginx,
         Self::Floor,
+        Self::Direct,
+        Self::B3sum,
     ];
 
     /// Does it bind its clients by a cookie?
     fn sets_cookie(self) -> bool {
-        match self {
-            Self::Ebbtide | Self::Haproxy | Self::HaproxySplice => true,
-            Self::Nginx | Self::Floor => false,
-        }
+        matches!(self, Self::Ebbtide | Self::Haproxy | Self::HaproxySplice)
     }
 }
 
@@ -60,6 +64,8 @@ impl fmt::Display for Peer {
             Self::HaproxySplice => "HAProxy, splice",
             Self::Nginx => "nginx",
             Self::Floor => "epoll floor",
+            Self::Direct => "without a balancer",
+            Self::B3sum => "b3sum",
         })
     }
 }
@@ -71,13 +77,43 @@ impl Process {
     pub fn id(&self) -> u32 {
         self.0.id()
     }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        // It may have ended already, and then there is nothing to end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Looks until there is what is wanted; an error if the process ends, or after some time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "another program's start has no event to wait for"
+    )]
+    pub fn wait_until<T>(
+        &mut self,
+        mut look: impl FnMut() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
+        loop {
+            let seen = match look() {
+                Ok(found) => return Ok(found),
+                Err(seen) => seen,
+            };
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return Err(format!("ended at once ({status}); see its complaint above"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not ready within {START_SECONDS_MAX} s: {seen}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already, and then there is nothing to end.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.kill();
     }
 }
 
@@ -98,19 +134,22 @@ pub struct Origin {
     pub ports: [u16; 2],
 }
 
-/// Builds the program as users run it, or the floor in the same way.
-pub fn build(peer: Peer) -> Result<(), String> {
-    let arguments: &[&str] = match peer {
-        Peer::Ebbtide => &["--bin", "ebbtide"],
-        Peer::Floor => &["--package", "xtask", "--example", "floor"],
-        Peer::Haproxy | Peer::HaproxySplice | Peer::Nginx => return Ok(()),
-    };
-    let mut cargo = shell::cargo(&["build", "--release"]);
-    let status = shell::stream(cargo.args(arguments))?;
-    status
-        .success()
-        .then_some(())
-        .ok_or_else(|| format!("{peer} does not build: mend that first"))
+/// Builds the program as users run it, and what else is measured or measures, in the same way.
+pub fn build(peers: &[Peer], suite: Suite) -> Result<(), String> {
+    let floor = peers.contains(&Peer::Floor).then_some("floor");
+    let load = (suite == Suite::Tcp).then_some("tcp_load");
+    for example in floor.into_iter().chain(load) {
+        cargo_build(&["--package", "xtask", "--example", example])?;
+    }
+    cargo_build(&["--bin", "ebbtide"])
+}
+
+fn cargo_build(arguments: &[&str]) -> Result<(), String> {
+    let status = shell::stream(shell::cargo(&["build", "--release"]).args(arguments))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err("Ebbtide does not build: mend that first".to_owned()),
+    }
 }
 
 pub fn ebbtide_binary() -> Result<PathBuf, String> {
@@ -118,7 +157,7 @@ pub fn ebbtide_binary() -> Result<PathBuf, String> {
 }
 
 /// Next to our own binary, so that a target folder elsewhere is found as well.
-fn release_binary(name: &str) -> Result<PathBuf, String> {
+pub fn release_binary(name: &str) -> Result<PathBuf, String> {
     let own =
         std::env::current_exe().map_err(|error| format!("cannot find our own binary: {error}"))?;
     let target = own
@@ -163,6 +202,7 @@ pub fn start(peer: Peer, scratch: &Path, origin: &[u16; 2]) -> Result<Running, S
             &nginx_balancer(port, origin),
         )?,
         Peer::Floor => start_floor(port, origin[0])?,
+        Peer::Direct | Peer::B3sum => return Err("has no HTTP pool".to_owned()),
     };
     let cookie = wait_for_answer(&mut process, port).map_err(|error| format!("{peer}: {error}"))?;
     if cookie.is_none() && peer.sets_cookie() {
@@ -218,7 +258,7 @@ web2 = "127.0.0.1:{second}"
     )
 }
 
-fn start_floor(port: u16, origin: u16) -> Result<Process, String> {
+pub fn start_floor(port: u16, origin: u16) -> Result<Process, String> {
     let program = release_binary("examples/floor")?.display().to_string();
     spawn(
         BALANCER_CORE,
@@ -302,7 +342,7 @@ fn start_nginx(scratch: &Path, name: &str, core: &str, http: &str) -> Result<Pro
     )
 }
 
-fn spawn(core: &str, words: &[&str]) -> Result<Process, String> {
+pub fn spawn(core: &str, words: &[&str]) -> Result<Process, String> {
     let program = shell::find_program(words[0])
         .unwrap_or_else(|| words[0].into())
         .display()
@@ -326,7 +366,7 @@ pub fn write(scratch: &Path, name: &str, text: &str) -> Result<String, String> {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<u16, String> {
+pub fn free_port() -> Result<u16, String> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     address
         .map(|address| address.port())
@@ -334,29 +374,14 @@ fn free_port() -> Result<u16, String> {
 }
 
 /// Asks until the answer is the origin's; returns the cookie that came with it.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "another program's start has no event to wait for"
-)]
 fn wait_for_answer(process: &mut Process, port: u16) -> Result<Option<String>, String> {
-    let deadline = Instant::now() + Duration::from_secs(START_SECONDS_MAX);
-    loop {
-        let answer = ask(port).map_err(|error| error.to_string());
-        if let Ok(answer) = &answer
-            && is_origin_answer(answer)
-        {
-            return Ok(cookie(answer));
+    process.wait_until(|| {
+        let answer = ask(port).map_err(|error| error.to_string())?;
+        match is_origin_answer(&answer) {
+            true => Ok(cookie(&answer)),
+            false => Err(answer),
         }
-        if let Ok(Some(status)) = process.0.try_wait() {
-            return Err(format!("ended at once ({status}); see its complaint above"));
-        }
-        if Instant::now() > deadline {
-            return Err(format!(
-                "no good answer within {START_SECONDS_MAX} s; the last was {answer:?}"
-            ));
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    })
 }
 
 fn ask(port: u16) -> std::io::Result<String> {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::peers::Peer;
+use super::{hold, nbd};
 
 /// One kind of work.
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -23,6 +24,28 @@ pub enum Row {
     Idle,
     #[value(name = "hold")]
     Hold,
+    #[value(name = "tcp-down")]
+    TcpDown,
+    #[value(name = "tcp-up")]
+    TcpUp,
+    #[value(name = "tcp-echo")]
+    TcpEcho,
+    #[value(name = "nbd-copy")]
+    NbdCopy,
+    #[value(name = "nbd-small")]
+    NbdSmall,
+    #[value(name = "nbd-pause")]
+    NbdPause,
+    #[value(name = "manifest")]
+    Manifest,
+}
+
+/// Rows that are measured together.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum Suite {
+    Http,
+    Tcp,
+    Nbd,
 }
 
 /// What is done to a balancer in a row.
@@ -32,6 +55,25 @@ pub enum Work {
     Rest,
     /// Holds, while there is load.
     Hold,
+    /// What `tcp_load` does, with so many connections.
+    Tcp {
+        kind: &'static str,
+        connections: u32,
+    },
+    /// All of a disk, in order.
+    NbdCopy,
+    /// Small reads of a disk, anywhere.
+    NbdSmall,
+    /// Small reads, and a server that goes away meanwhile.
+    NbdPause,
+    /// Digests of files.
+    Manifest,
+}
+
+impl Work {
+    const fn tcp(kind: &'static str, connections: u32) -> Self {
+        Self::Tcp { kind, connections }
+    }
 }
 
 /// What wrk does.
@@ -61,13 +103,15 @@ pub enum Target {
     Times(f64, &'static [Peer]),
     /// An amount.
     Amount(f64),
+    /// An amount, at the 99th percentile of these times.
+    P99(&'static str, f64),
 }
 
 /// HAProxy as it comes and with splicing: a row that has both is compared with the better one.
 const HAPROXY: &[Peer] = &[Peer::Haproxy, Peer::HaproxySplice];
 
 impl Row {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::KeepAlive64,
         Self::KeepAlive512,
         Self::Body10K,
@@ -76,7 +120,22 @@ impl Row {
         Self::Post,
         Self::Idle,
         Self::Hold,
+        Self::TcpDown,
+        Self::TcpUp,
+        Self::TcpEcho,
+        Self::NbdCopy,
+        Self::NbdSmall,
+        Self::NbdPause,
+        Self::Manifest,
     ];
+
+    pub fn suite(self) -> Suite {
+        match self {
+            Self::TcpDown | Self::TcpUp | Self::TcpEcho => Suite::Tcp,
+            Self::NbdCopy | Self::NbdSmall | Self::NbdPause | Self::Manifest => Suite::Nbd,
+            _ => Suite::Http,
+        }
+    }
 
     pub fn work(self) -> Work {
         Work::Load(match self {
@@ -94,6 +153,13 @@ impl Row {
             },
             Self::Idle => return Work::Rest,
             Self::Hold => return Work::Hold,
+            Self::TcpDown => return Work::tcp("down", 8),
+            Self::TcpUp => return Work::tcp("up", 8),
+            Self::TcpEcho => return Work::tcp("echo", 64),
+            Self::NbdCopy => return Work::NbdCopy,
+            Self::NbdSmall => return Work::NbdSmall,
+            Self::NbdPause => return Work::NbdPause,
+            Self::Manifest => return Work::Manifest,
         })
     }
 
@@ -108,7 +174,16 @@ impl Row {
                 Peer::HaproxySplice,
                 Peer::Nginx,
             ],
-            Self::Hold => &[Peer::Ebbtide],
+            Self::Hold | Self::NbdPause => &[Peer::Ebbtide],
+            Self::TcpDown | Self::TcpUp => &[Peer::Ebbtide, Peer::Haproxy, Peer::HaproxySplice],
+            Self::TcpEcho => &[
+                Peer::Ebbtide,
+                Peer::Haproxy,
+                Peer::HaproxySplice,
+                Peer::Floor,
+            ],
+            Self::NbdCopy | Self::NbdSmall => &[Peer::Ebbtide, Peer::Direct],
+            Self::Manifest => &[Peer::Ebbtide, Peer::B3sum],
             _ => &[Peer::Ebbtide, Peer::Haproxy, Peer::Nginx],
         }
     }
@@ -116,12 +191,26 @@ impl Row {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Idle => "bytes per connection",
-            Self::Hold => "ms",
+            Self::Hold | Self::NbdPause => "ms",
+            Self::TcpDown | Self::TcpUp => "ms of CPU per GB",
+            Self::TcpEcho => "µs of CPU per round trip",
+            Self::NbdCopy | Self::Manifest => "ms per GB",
+            Self::NbdSmall => "µs per read",
             _ => "µs per request",
         }
     }
 
-    /// The targets of DESIGN section 8; a row without any is only watched.
+    /// What the rate counts.
+    pub fn rate_unit(self) -> &'static str {
+        match self {
+            Self::TcpDown | Self::TcpUp | Self::NbdCopy | Self::Manifest => "MB/s",
+            Self::TcpEcho => "round trips/s",
+            Self::NbdSmall => "reads/s",
+            _ => "requests/s",
+        }
+    }
+
+    /// What is wanted; a row without any is only watched.
     pub fn targets(self) -> &'static [Target] {
         match self {
             Self::KeepAlive64 => &[
@@ -137,8 +226,30 @@ impl Row {
             ],
             Self::Post => &[],
             Self::Idle => &[Target::Amount(2048.0)],
-            Self::Hold => &[Target::Amount(5.0)],
+            Self::Hold => &[Target::P99(hold::UNDER_LOAD, 5.0)],
+            // 1.8 times the bytes per CPU-second.
+            Self::TcpDown | Self::TcpUp => &[Target::Times(1.0 / 1.8, HAPROXY)],
+            Self::TcpEcho => &[Target::Times(0.97, HAPROXY)],
+            // 0.8 times the rate.
+            Self::NbdCopy => &[Target::Times(1.25, &[Peer::Direct])],
+            Self::NbdSmall => &[],
+            Self::NbdPause => &[
+                Target::P99(nbd::KILLED, 50.0),
+                Target::P99(nbd::DRAINED, 5.0),
+            ],
+            // 0.9 times the rate.
+            Self::Manifest => &[Target::Times(1.0 / 0.9, &[Peer::B3sum])],
         }
+    }
+}
+
+impl fmt::Display for Suite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+            Self::Nbd => "nbd",
+        })
     }
 }
 
@@ -153,6 +264,13 @@ impl fmt::Display for Row {
             Self::Post => "POST of 1 KB, 64 connections",
             Self::Idle => "Memory per idle keep-alive connection, 8,000 of them",
             Self::Hold => "Hold, acknowledged under full load",
+            Self::TcpDown => "TCP from the server, 8 connections",
+            Self::TcpUp => "TCP to the server, 8 connections",
+            Self::TcpEcho => "TCP round trips of 64 bytes, 64 connections",
+            Self::NbdCopy => "NBD: a disk of 1 GiB, read in order",
+            Self::NbdSmall => "NBD: random reads of 4 KiB, 16 at a time",
+            Self::NbdPause => "NBD: the longest wait for a read of 4 KiB, when a server goes",
+            Self::Manifest => "Digests of a file of 1 GiB",
         })
     }
 }

@@ -1,5 +1,27 @@
 //! Medians and percentiles of a few figures.
 
+/// Times in milliseconds, by what took them, in the order in which that first came.
+#[derive(Default)]
+pub struct Times(Vec<(&'static str, Vec<f64>)>);
+
+impl Times {
+    pub fn add(&mut self, what: &'static str, ms: f64) {
+        match self.0.iter_mut().find(|(other, _)| *other == what) {
+            Some((_, times)) => times.push(ms),
+            None => self.0.push((what, vec![ms])),
+        }
+    }
+
+    pub fn of(&self, what: &str) -> Option<Sorted> {
+        let (_, times) = self.0.iter().find(|(other, _)| *other == what)?;
+        Sorted::of(times.iter().copied())
+    }
+
+    pub fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().map(|(what, _)| *what)
+    }
+}
+
 /// Figures in order, at least one.
 pub struct Sorted(Vec<f64>);
 
