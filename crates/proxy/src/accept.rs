@@ -151,7 +151,7 @@ fn start_serving(guest: Guest, way: (SocketAddr, PoolKey)) {
         Some(Protocol::Tcp) => tokio::task::spawn_local(tcp::serve(guest, way.1)),
         Some(Protocol::Nbd) => tokio::task::spawn_local(nbd::serve(guest, way.1)),
         Some(Protocol::Http) | None => {
-            tokio::task::spawn_local(Connection::new(guest, way).serve())
+            tokio::task::spawn_local(Box::new(Connection::new(guest, way)).serve())
         }
     };
 }

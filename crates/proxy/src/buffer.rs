@@ -1,5 +1,6 @@
 //! Memory that a connection borrows while it serves a request.
 
+use crate::exchanger::Exchanger;
 use crate::splice::Pipe;
 use ebbtide_protocol::http1::{RequestHead, ResponseHead};
 use std::cell::{Cell, RefCell};
@@ -183,6 +184,8 @@ pub(crate) struct Scratch {
     pub to_client: Outbox,
     /// The value of our own `Set-Cookie`.
     pub cookie: Vec<u8>,
+    /// Absent before the first exchange, and during each.
+    pub exchanger: Option<Exchanger>,
 }
 
 impl Scratch {
@@ -195,6 +198,7 @@ impl Scratch {
             response: ResponseHead::default(),
             to_client: Outbox::default(),
             cookie: Vec::new(),
+            exchanger: None,
         })
     }
 

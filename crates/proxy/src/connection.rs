@@ -2,7 +2,7 @@
 
 use crate::accept::Guest;
 use crate::buffer::{Buffer, Scratch};
-use crate::exchange;
+use crate::exchanger::Exchanger;
 use crate::flight::Phase;
 use crate::notice::stream::Stream;
 use crate::pages::{self, Format, Page};
@@ -56,8 +56,8 @@ pub(crate) enum Next {
 
 /// What became of waiting for a request.
 enum Arrival {
-    /// Its head is there.
-    Request,
+    /// Its head is there, in what was lent for it.
+    Request(Box<Scratch>),
     /// None came, or what came cannot be answered.
     Nothing,
     /// It is malformed.
@@ -88,36 +88,49 @@ impl Connection {
     }
 
     /// Serves requests until the connection ends.
-    pub async fn serve(mut self) {
+    pub async fn serve(self: Box<Self>) {
+        let mut connection = self;
         let mut scratch = None;
         loop {
-            let next = match self.await_request(&mut scratch).await {
-                Arrival::Request => {
-                    let scratch = scratch.get_or_insert_with(|| self.worker.scratches.take());
-                    let next = exchange::exchange(&mut self, scratch).await;
-                    scratch.inbound.release();
-                    scratch.outbound.clear();
-                    self.watch.flight.enter_alone(Phase::Between);
+            let next = match connection.await_request(&mut scratch).await {
+                Arrival::Request(lent) => {
+                    let (next, served, lent) = connection.exchange(lent).await;
+                    (connection, scratch) = (served, Some(lent));
                     next
                 }
                 Arrival::Nothing => Next::Close,
                 Arrival::Rejected(reject) => {
-                    self.refuse(&mut scratch, Page::Rejected(reject)).await
+                    let page = Page::Rejected(reject);
+                    connection.refuse(&mut scratch, page).await
                 }
-                Arrival::TooSlow => self.refuse(&mut scratch, Page::RequestTimeout).await,
+                Arrival::TooSlow => connection.refuse(&mut scratch, Page::RequestTimeout).await,
             };
             match next {
                 Next::KeepAlive => continue,
                 Next::Close => {}
-                Next::Linger => self.linger(&mut scratch).await,
-                Next::Reset => socket::reset(&self.stream),
-                Next::Events => self.tell(&mut scratch).await,
+                Next::Linger => connection.linger(&mut scratch).await,
+                Next::Reset => socket::reset(&connection.stream),
+                Next::Events => connection.tell(&mut scratch).await,
             }
             break;
         }
         if let Some(scratch) = scratch {
-            self.worker.scratches.give_back(scratch);
+            connection.worker.scratches.give_back(scratch);
         }
+    }
+
+    /// Serves the request that has arrived.
+    async fn exchange(
+        self: Box<Self>,
+        mut scratch: Box<Scratch>,
+    ) -> (Next, Box<Self>, Box<Scratch>) {
+        let mut exchanger = scratch.exchanger.take().unwrap_or_else(Exchanger::new);
+        let ((connection, mut scratch), next) = exchanger.serve((self, scratch)).await;
+        scratch.exchanger = Some(exchanger);
+        scratch.inbound.release();
+        scratch.outbound.clear();
+        connection.watch.flight.enter_alone(Phase::Between);
+        (next, connection, scratch)
     }
 
     /// Goes on with a stream of events. What the request needed is given back: streams are many.
@@ -140,18 +153,18 @@ impl Connection {
             self.watch.set(http.idle_timeout);
             *scratch = self.await_bytes(limits.head_bytes).await;
         }
-        let Some(scratch) = scratch else {
+        let Some(lent) = scratch else {
             return Arrival::Nothing;
         };
         let Scratch {
             inbound, request, ..
-        } = &mut **scratch;
+        } = &mut **lent;
         let mut is_timed = false;
         loop {
             match parse_request(inbound.filled(), &limits, request) {
                 Ok(Parsed::Complete) => {
                     inbound.hold(request.head_bytes);
-                    return Arrival::Request;
+                    return scratch.take().map_or(Arrival::Nothing, Arrival::Request);
                 }
                 Ok(Parsed::Partial) => {}
                 Err(reject) => return Arrival::Rejected(reject),

@@ -12,6 +12,7 @@ mod descriptors;
 mod door;
 mod ending;
 mod exchange;
+mod exchanger;
 mod flight;
 mod forward;
 mod gate;
