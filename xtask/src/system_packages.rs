@@ -86,6 +86,11 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         debian: "socat",
         reason: "takes connections for telnetd",
     },
+    SystemPackage {
+        program: "pg_ctlcluster",
+        debian: "postgresql",
+        reason: "a server whose sessions are transactions, and psql",
+    },
 ];
 
 /// What the comparison needs.

@@ -1,7 +1,9 @@
 //! The register of a worker's client connections: what each is about, and how to cut it.
 
 use crate::timer::duration;
-use ebbtide_core::{Door, EndReason, Moment, Notice, ServerKey, Session, SessionId, Snapshot};
+use ebbtide_core::{
+    Door, EndReason, Moment, Notice, Reason, ServerKey, Session, SessionId, Snapshot,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -35,6 +37,8 @@ pub(crate) struct Flight {
     /// The door that its request has come through.
     door: RefCell<Option<Arc<Door>>>,
     cut: Cell<bool>,
+    /// Its server is down, and others are not.
+    stranded: Cell<bool>,
     /// An operator wants it on another server.
     wish: Cell<Option<Move>>,
     /// When it is cut, if it goes on until then.
@@ -54,6 +58,7 @@ impl Flight {
     pub fn enter(&self, phase: Phase, session: &Arc<Session>) {
         self.phase.set(phase);
         self.ends.set(None);
+        self.stranded.set(false);
         self.session.replace(Some(Arc::clone(session)));
     }
 
@@ -61,6 +66,7 @@ impl Flight {
     pub fn enter_alone(&self, phase: Phase) {
         self.phase.set(phase);
         self.ends.set(None);
+        self.stranded.set(false);
         self.session.take();
         self.door.take();
     }
@@ -122,6 +128,11 @@ impl Flight {
             self.ends.set(None);
         }
         leaves
+    }
+
+    /// Whether its server is down, and another one admits sessions.
+    pub fn is_stranded(&self) -> bool {
+        self.stranded.get()
     }
 
     /// Remembers whom to wake.
@@ -195,6 +206,14 @@ impl Flight {
                 self.ends
                     .set(Some(Instant::now() + duration(pool.config.gate.end_grace)));
             }
+            Phase::Exchange => {
+                let is_down = server.standing.reason == Reason::Down;
+                let others = || pool.servers.iter().any(|other| other.standing.admits_new);
+                let is_stranded = is_down && others();
+                if self.stranded.replace(is_stranded) != is_stranded {
+                    self.wake();
+                }
+            }
             _ => {}
         }
         self.ends.get()
@@ -234,6 +253,7 @@ impl Flights {
             notice: RefCell::default(),
             door: RefCell::default(),
             cut: Cell::new(false),
+            stranded: Cell::new(false),
             wish: Cell::new(None),
             ends: Cell::new(None),
             waker: RefCell::default(),

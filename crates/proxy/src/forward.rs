@@ -3,7 +3,7 @@
 use crate::buffer::Scratch;
 use crate::relay::{Broken, Half};
 use crate::timer::{Interrupt, Watch};
-use ebbtide_core::HttpSettings;
+use ebbtide_core::{HttpSettings, Millis};
 use ebbtide_protocol::http1::{
     Limits, Parsed, Reject, ResponseHead, Version, parse_response, write_interim,
 };
@@ -13,6 +13,10 @@ use tokio::net::TcpStream;
 
 /// Interim answers that may wait for a client who does not read, in bytes.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
+
+/// An answer that another server can go on with waits so long for one that is down. One that is merely
+/// slow to say that it is well has sent something by then.
+const PATIENCE_WHEN_DOWN: Millis = Millis(500);
 
 /// Why an attempt ended without a final answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,9 +239,14 @@ impl Forward<'_> {
         Ok(())
     }
 
-    /// Passes the answer on, while what is left of the request still goes up.
-    pub async fn relay_answer(&mut self, download: &mut Half) -> Result<(), BodyFailure> {
-        let mut waited = false;
+    /// Passes the answer on, while what is left of the request still goes up. If another server
+    /// `can_resume` it, one that is down is not waited for.
+    pub async fn relay_answer(
+        &mut self,
+        download: &mut Half,
+        can_resume: bool,
+    ) -> Result<(), BodyFailure> {
+        let mut waited = None;
         poll_fn(|context| {
             if self.poll_upload(context).is_err() {
                 self.state = UploadState::GivenUp;
@@ -260,9 +269,14 @@ impl Forward<'_> {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(BodyFailure::Server)),
                 Poll::Pending => {}
             }
-            if std::mem::take(&mut download.moved) || !waited {
-                waited = true;
-                self.watch.set(self.http.body_timeout);
+            let in_haste = can_resume && download.starved && self.watch.flight.is_stranded();
+            if std::mem::take(&mut download.moved) || waited != Some(in_haste) {
+                waited = Some(in_haste);
+                let limit = self.http.body_timeout;
+                self.watch.set(match in_haste {
+                    true => limit.min(PATIENCE_WHEN_DOWN),
+                    false => limit,
+                });
             }
             match self.watch.poll(context) {
                 None => Poll::Pending,

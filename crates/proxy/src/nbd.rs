@@ -7,6 +7,7 @@ mod greet;
 mod join;
 mod ledger;
 mod moves;
+mod trial;
 mod wire;
 
 use crate::accept::Guest;
@@ -23,6 +24,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::net::TcpStream;
+pub(crate) use trial::Turns;
 
 /// A connection of an NBD pool.
 struct Life {

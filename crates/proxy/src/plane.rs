@@ -55,6 +55,7 @@ impl DataPlane {
             node: options.node,
             facts: options.facts,
             log: log.as_ref().map(AccessLog::sender),
+            turns: Arc::default(),
         };
         let workers = (0..workers)
             .map(|index| Handle::start(index, setup.clone()))

@@ -4,6 +4,7 @@ use crate::access_log::{LogSender, Record};
 use crate::buffer::Scratches;
 use crate::descriptors::Descriptors;
 use crate::flight::{Flight, Flights, Move};
+use crate::nbd::Turns;
 use crate::splice::Pipes;
 use crate::timer::duration;
 use crate::upstream::Lanes;
@@ -40,6 +41,7 @@ pub(crate) struct Setup {
     pub node: Arc<NodeCounters>,
     pub facts: Arc<dyn Fn(Fact) + Send + Sync>,
     pub log: Option<LogSender>,
+    pub turns: Arc<Turns>,
 }
 
 /// What a worker is told.
@@ -70,6 +72,8 @@ pub(crate) struct Worker {
     /// What is read of TCP connections passes through here; it is empty between two polls.
     pub copy_buffer: RefCell<Box<[u8]>>,
     pub descriptors: Rc<Descriptors>,
+    /// Of sessions of NBD pools, on every worker.
+    pub turns: Arc<Turns>,
     clock: fn() -> Now,
     node: Arc<NodeCounters>,
     facts: Arc<dyn Fn(Fact) + Send + Sync>,
@@ -109,6 +113,7 @@ impl Worker {
             copy_buffer: RefCell::new(vec![0; COPY_BYTES].into_boxed_slice()),
             lanes: RefCell::new(Lanes::new(Rc::clone(&descriptors))),
             descriptors,
+            turns: setup.turns,
             clock: setup.clock,
             node: setup.node,
             facts: setup.facts,

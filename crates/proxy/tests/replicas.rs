@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
-use common::{HELD, House, MAINTENANCE, Message, Server, Wire, clock, get, until};
+use common::{DOWN, HELD, House, MAINTENANCE, Message, Server, Wire, clock, get, until};
 use ebbtide_core::{EndReason, Millis, Mode, PoolConfig, PoolSlot, ResourceConfig};
 use std::io::Write;
 use std::sync::Arc;
@@ -179,6 +179,48 @@ fn a_reset_and_silence_are_deaths_too() {
         );
         assert_eq!(counted, (u64::from(!is_silent), u64::from(is_silent)));
     }
+}
+
+#[test]
+fn a_server_that_is_down_is_not_waited_for_if_another_one_is_not() {
+    let file = file(LARGE);
+    // The first to answer sends a part, and the rest when the test says so.
+    let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+    let may_go_on = std::sync::Mutex::new(may_go_on);
+    let of_first = Arc::clone(&file);
+    let first = Server::scripted(move |_, mut wire, log| {
+        let request = wire.message(true).unwrap();
+        serve(&mut wire, &request, &of_first, 70_000);
+        log.lock().unwrap().push(request);
+        if may_go_on.lock().unwrap().recv().is_ok() {
+            let _ = wire.stream.write_all(&of_first[70_000..]);
+        }
+    });
+    let second = good(&file);
+    // Limits that the test would not live to see.
+    let mut house = House::with(&[first.address, second.address], |pool| {
+        replica(pool);
+        pool.http.body_timeout = Millis::from_secs(600);
+    });
+    let mut client = house.client();
+    client.send(get("/", ""));
+    until("it has begun", || first.seen().len() == 1);
+    house.stand(0, DOWN);
+    is_whole(&client.answer(), &file);
+    assert_eq!(second.seen().len(), 1);
+    assert_eq!(house.pool_sum(|slot| &slot.resumed), 1);
+
+    // Nobody can go on: it is waited for as ever.
+    house.stand(0, common::READY);
+    house.stand(1, MAINTENANCE);
+    let mut client = house.client();
+    client.send(get("/", ""));
+    until("it has begun", || first.seen().len() == 2);
+    house.stand(0, DOWN);
+    go_on.send(()).unwrap();
+    go_on.send(()).unwrap();
+    is_whole(&client.answer(), &file);
+    assert_eq!(house.pool_sum(|slot| &slot.resumed), 1);
 }
 
 #[test]

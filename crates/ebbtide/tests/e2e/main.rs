@@ -5,6 +5,7 @@
 
 mod browser;
 mod closing;
+mod databases;
 mod day;
 mod demo;
 mod door;
@@ -24,6 +25,7 @@ mod slow;
 mod smuggling;
 mod startup;
 mod stickiness;
+mod storm;
 mod streams;
 mod tcp;
 mod tunnels;

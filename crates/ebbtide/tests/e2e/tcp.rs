@@ -15,14 +15,14 @@ use std::time::{Duration, SystemTime};
 const HEALTH: &str = "health = { every = \"200ms\", timeout = \"5s\" }\n";
 
 /// A client program with a conversation in its hands.
-struct Conversation {
+pub struct Conversation {
     child: Child,
     input: ChildStdin,
     heard: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Conversation {
-    fn begin(command: &mut Command) -> Self {
+    pub fn begin(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -46,24 +46,24 @@ impl Conversation {
         }
     }
 
-    fn say(&mut self, words: &str) {
+    pub fn say(&mut self, words: &str) {
         // Who is cut off meanwhile hears nothing more, which is what is looked at.
         let _ = self.input.write_all(words.as_bytes());
     }
 
-    fn has_heard(&self, words: &str) -> bool {
+    pub fn has_heard(&self, words: &str) -> bool {
         let heard = self.heard.lock().unwrap();
         String::from_utf8_lossy(&heard).contains(words)
     }
 
-    fn hear(&self, words: &str) {
+    pub fn hear(&self, words: &str) {
         until(&format!("`{words}` is heard"), LIMIT, || {
             self.has_heard(words).then_some(())
         });
     }
 
     /// Waits until the program has ended; when that was.
-    fn wait_for_end(&mut self) -> SystemTime {
+    pub fn wait_for_end(&mut self) -> SystemTime {
         until("the client ends", LIMIT, || {
             self.child.try_wait().unwrap().map(|_| SystemTime::now())
         })
@@ -77,7 +77,7 @@ impl Drop for Conversation {
     }
 }
 
-fn run(command: &mut Command) {
+pub fn run(command: &mut Command) {
     let ran = command.stdin(Stdio::null()).output().expect("it starts");
     assert!(ran.status.success(), "{ran:?}");
 }
@@ -129,7 +129,7 @@ fn ssh(ebbtide: &Ebbtide, key: &Path) -> Conversation {
     )
 }
 
-fn setup(servers: &[(&str, SocketAddr)], lines: &str) -> Setup {
+pub fn setup(servers: &[(&str, SocketAddr)], lines: &str) -> Setup {
     let servers = servers
         .iter()
         .map(|(name, address)| ((*name).to_owned(), *address));
@@ -143,7 +143,7 @@ fn setup(servers: &[(&str, SocketAddr)], lines: &str) -> Setup {
 }
 
 /// The server that has the only session.
-fn server_in_use(ebbtide: &Ebbtide) -> &'static str {
+pub fn server_in_use(ebbtide: &Ebbtide) -> &'static str {
     until("the session is seen", LIMIT, || {
         ["web1", "web2"]
             .into_iter()

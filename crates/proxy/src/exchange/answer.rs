@@ -26,7 +26,9 @@ impl Exchange<'_> {
         let close = self.must_close();
         let copy = self.note_copy();
         let (framing, mut download) = self.write_answer_head(close);
-        let passed = self.pass_on(&mut upstream, &mut download, attempts).await;
+        let can_resume = copy.is_some();
+        let passed = self.pass_on(&mut upstream, &mut download, attempts, can_resume);
+        let passed = passed.await;
         self.count_page(&download);
         let ended = match passed {
             Ok(()) => Ok(upstream),
@@ -60,12 +62,13 @@ impl Exchange<'_> {
         }
     }
 
-    /// Passes a body on, and counts what has got through.
+    /// Passes a body on, and counts what has got through. Another server `can_resume` it, or not.
     pub(super) async fn pass_on(
         &mut self,
         upstream: &mut Upstream,
         download: &mut Half,
         attempts: &mut Attempts,
+        can_resume: bool,
     ) -> Result<(), BodyFailure> {
         let no_upload = || Half::new(Framing::None, Framing::None);
         let upload = attempts.upload.get_or_insert_with(no_upload);
@@ -75,7 +78,7 @@ impl Exchange<'_> {
         };
         download.lend_pipe(&self.connection.worker.pipes, &mut self.scratch.outbound);
         let mut forward = self.forward(upstream, upload, state);
-        let outcome = forward.relay_answer(download).await;
+        let outcome = forward.relay_answer(download, can_resume).await;
         self.body_read = forward.state == UploadState::Done;
         self.report.bytes += download.bytes;
         let slot = self.slot();

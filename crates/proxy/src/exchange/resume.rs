@@ -106,7 +106,7 @@ impl Exchange<'_> {
             let missing = Framing::Length(rest.copy.missing(rest.sent));
             let mut download = Half::new(missing, missing);
             let mut attempts = Attempts::default();
-            let passed = self.pass_on(&mut upstream, &mut download, &mut attempts);
+            let passed = self.pass_on(&mut upstream, &mut download, &mut attempts, true);
             let Err(next) = passed.await else {
                 return Ok(upstream);
             };

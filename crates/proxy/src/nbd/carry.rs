@@ -6,6 +6,7 @@
 use super::End;
 use super::join::{Connected, Found, Goal};
 use super::ledger::Ledger;
+use super::trial::Turn;
 use super::wire::{Down, Wire};
 use crate::flight::Phase;
 use crate::routing::Placed;
@@ -67,9 +68,10 @@ pub(super) struct Carrier {
     /// One that still answers what it was asked before.
     pub(super) leaving: Option<Wire>,
     pub(super) ledger: Ledger,
+    pub(super) turn_to_try: Turn,
     down: Down,
     /// Answers of ours, for when no reply is under way.
-    refusals: Vec<u8>,
+    pub(super) refusals: Vec<u8>,
     /// From the client, and not looked at.
     inbox: Vec<u8>,
     upload: Upload,
@@ -125,6 +127,7 @@ impl Carrier {
             worker,
             leaving: None,
             ledger: Ledger::default(),
+            turn_to_try: Turn::default(),
             down: Down::default(),
             refusals: Vec::new(),
             inbox,
@@ -330,6 +333,7 @@ impl Carrier {
     fn poll_ask(&mut self, context: &mut Context<'_>) -> Result<bool, End> {
         let is_free = !self.ledger.is_mending()
             || !self.leaving.as_ref().is_some_and(Wire::is_within_payload);
+        let may_try = self.poll_turn(context);
         for is_leaving in [true, false] {
             let wire = match is_leaving {
                 true => &mut self.leaving,
@@ -337,7 +341,7 @@ impl Carrier {
             };
             let Some(wire) = wire else { continue };
             if !is_leaving && is_free && self.upload.rest == 0 {
-                wire.ask(&mut self.ledger, &mut self.down);
+                wire.ask(&mut self.ledger, &mut self.down, may_try);
             }
             match wire.poll_flush(context) {
                 Poll::Ready(Ok(())) => {}
@@ -349,6 +353,20 @@ impl Carrier {
             }
         }
         Ok(true)
+    }
+
+    /// Whether the present server may be asked for something that another one was lost with.
+    fn poll_turn(&mut self, context: &mut Context<'_>) -> bool {
+        let wants = self.ledger.wants_trial();
+        // A client that does not read must not keep others waiting.
+        if self.is_blocked || !(wants || self.ledger.is_on_trial()) {
+            self.turn_to_try.pass_on();
+        }
+        let Some(wire) = self.wire.as_ref().filter(|_| wants && !self.is_blocked) else {
+            return false;
+        };
+        let server = (self.pool, wire.upstream.lane.key);
+        self.turn_to_try.poll(context, &self.worker.turns, server)
     }
 
     fn has_room(&self) -> bool {
@@ -463,7 +481,7 @@ impl Carrier {
         self.ledger.take(request);
         if let (true, Some(wire)) = (payload > 0, &mut self.wire) {
             // What follows is the request's own.
-            wire.ask(&mut self.ledger, &mut self.down);
+            wire.ask(&mut self.ledger, &mut self.down, false);
         }
         Ok(())
     }

@@ -224,8 +224,8 @@ pub(super) struct Search {
     pub began_on: Identity,
     /// Servers that have just failed, or are to be left: they are asked last.
     pub avoid: Vec<ServerKey>,
-    /// The only one that will do.
-    pub to: Option<ServerKey>,
+    /// The only ones that will do.
+    pub only: Option<Vec<ServerKey>>,
     /// Until when to go on searching; `None`: every server is asked once.
     pub until: Option<Instant>,
 }
@@ -268,7 +268,10 @@ impl Search {
         let resource = routes.pool.replicas.resource(&self.goal.resource)?;
         let may = |server: &ServerView| {
             !tried.contains(&server.key)
-                && self.to.is_none_or(|to| to == server.key)
+                && self
+                    .only
+                    .as_ref()
+                    .is_none_or(|only| only.contains(&server.key))
                 && server
                     .max_sessions
                     .is_none_or(|max| server.load.sessions() < max)

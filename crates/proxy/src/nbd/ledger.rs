@@ -3,7 +3,11 @@
 //! When a server is lost, nothing of its answers is asked for twice that the client has: a request of
 //! which nothing was passed on is sent again as it was. Of one that was passed on in part, what is
 //! missing is *mended*: read from the next server in small pieces, before anything else.
+//!
+//! What several servers were lost over is not asked for again.
 
+use super::trial::Losses;
+use ebbtide_core::ServerKey;
 use ebbtide_protocol::nbd::{
     Command, Negotiated, ReplyReader, Request, write_data_chunk_head, write_done_chunk,
 };
@@ -26,6 +30,8 @@ pub(super) struct Asked {
     pub touched: bool,
     /// The client knows that it failed: whatever else comes is for nobody.
     pub answered: bool,
+    /// Servers that were lost with it.
+    losses: Losses,
 }
 
 /// A part of an answer that is missing because its server was lost.
@@ -56,8 +62,14 @@ pub(super) struct Ledger {
     bytes: u64,
     /// To be sent, or sent again.
     unsent: BTreeSet<u64>,
+    /// To be sent again, one at a time: a server was lost with them.
+    suspects: BTreeSet<u64>,
+    /// The suspect that was sent last.
+    on_trial: Option<u64>,
     mends: VecDeque<Mend>,
     mending: Option<Mending>,
+    /// Servers that were lost over the first mend.
+    mend_losses: Losses,
 }
 
 /// How much a request counts.
@@ -87,6 +99,7 @@ impl Ledger {
             request,
             touched: false,
             answered: false,
+            losses: Losses::default(),
         };
         self.asked.insert(id, asked);
         self.unsent.insert(id);
@@ -120,21 +133,54 @@ impl Ledger {
         !self.mends.is_empty()
     }
 
+    /// Whether a server is asked at present for what another one was lost with.
+    pub fn is_on_trial(&self) -> bool {
+        let is_open = |id| self.asked.get(&id).is_some_and(|asked| !asked.touched);
+        self.mending.is_some() || self.on_trial.is_some_and(is_open)
+    }
+
+    /// Whether the next thing to be sent is one that a server was lost with.
+    pub fn wants_trial(&self) -> bool {
+        let is_next = match self.mends.is_empty() {
+            true => !self.suspects.is_empty(),
+            false => self.mend_losses.count() > 0,
+        };
+        is_next && !self.is_on_trial()
+    }
+
+    /// The only servers that may be asked, as others were lost over something already.
+    pub fn confine(&self) -> Option<Vec<ServerKey>> {
+        let of_suspects = self.suspects.iter().chain(&self.on_trial);
+        let of_suspects = of_suspects.filter_map(|id| Some(&self.asked.get(id)?.losses));
+        let of_mend = Some(&self.mend_losses).filter(|_| self.is_mending());
+        let mut all = of_mend.into_iter().chain(of_suspects);
+        all.find_map(Losses::confine)
+    }
+
     /// Sends what is to be sent next to a server with which this was agreed; what is mended without
-    /// asking it goes to the client, in the form that it knows.
+    /// asking it goes to the client, in the form that it knows. What a server was lost with is sent
+    /// only if it `may_try`.
     pub fn send(
         &mut self,
         reader: &mut ReplyReader,
         out: &mut Vec<u8>,
         client: &mut Vec<u8>,
-        agreed: &Negotiated,
+        (agreed, may_try): (&Negotiated, bool),
     ) {
         while self.mends.front().is_some() {
-            if self.mending.is_some() || !self.begin_mend(reader, out, client, agreed) {
+            let must_wait = self.wants_trial() && !may_try;
+            let is_busy = must_wait || self.mending.is_some();
+            if is_busy || !self.begin_mend(reader, out, client, agreed) {
                 return;
             }
         }
+        if may_try && self.wants_trial() {
+            let losses = |id: &u64| self.asked.get(id).map(|asked| asked.losses.count());
+            self.on_trial = self.suspects.iter().copied().max_by_key(losses);
+            self.unsent.extend(self.on_trial);
+        }
         while let Some(id) = self.unsent.pop_first() {
+            self.suspects.remove(&id);
             if let Some(asked) = self.asked.get(&id) {
                 issue(
                     Request {
@@ -146,6 +192,28 @@ impl Ledger {
                 );
             }
         }
+    }
+
+    /// Gives up what is not to be asked for again: with `all`, whatever only some servers may be asked
+    /// for. Returns the requests, for the client to be told; `None` if it cannot be, as it has the
+    /// beginning of the answer.
+    pub fn give_up(&mut self, all: bool) -> Option<Vec<Request>> {
+        let is_over =
+            |losses: &Losses| losses.are_too_many() || (all && losses.confine().is_some());
+        if self.is_mending() && is_over(&self.mend_losses) {
+            return None;
+        }
+        let asked = self
+            .suspects
+            .iter()
+            .filter_map(|id| self.asked.get_key_value(id));
+        let over = asked.filter(|(_, asked)| is_over(&asked.losses));
+        let over: Vec<(u64, Request)> = over.map(|(id, asked)| (*id, asked.request)).collect();
+        for (id, _) in &over {
+            self.suspects.remove(id);
+            self.finish(*id);
+        }
+        Some(over.into_iter().map(|(_, request)| request).collect())
     }
 
     /// Sees to the first mend; `false` if it has to be waited for.
@@ -210,6 +278,7 @@ impl Ledger {
         let Some(mending) = self.mending.take() else {
             return;
         };
+        self.mend_losses = Losses::default();
         let end = mending.start + mending.bytes.len() as u64;
         let piece = |range: &mut Range<u64>| {
             let stop = range.end.min(end);
@@ -230,10 +299,16 @@ impl Ledger {
         }
     }
 
-    /// A server is lost: everything that it has not answered is to be asked elsewhere. `under_way`:
+    /// A server is lost or left: everything that it has not answered is to be asked elsewhere. `to_client`:
     /// the request whose data was on its way to the client, if that was announced as the last.
-    /// `refused`: so is what it answered last.
-    pub fn take_back(&mut self, reader: &ReplyReader, to_client: Option<UnderWay>, refused: bool) {
+    /// `refused`: so is what it answered last. `lost`: the server, if what it was asked may be why.
+    pub fn take_back(
+        &mut self,
+        reader: &ReplyReader,
+        to_client: Option<UnderWay>,
+        refused: bool,
+        lost: Option<ServerKey>,
+    ) {
         let mut last = None;
         if let (Some(under_way), Some((id, range))) = (to_client, reader.under_way()) {
             self.mends.push_front(Mend::Payload(range));
@@ -244,18 +319,24 @@ impl Ledger {
             let id = outstanding.request().cookie;
             if self.is_mend(id) {
                 self.mending = None;
+                lost.inspect(|server| self.mend_losses.add(*server));
                 continue;
             }
-            let Some(Asked {
+            let Some(asked) = self.asked.get_mut(&id) else {
+                continue;
+            };
+            lost.inspect(|server| asked.losses.add(*server));
+            let Asked {
                 request,
                 touched,
                 answered,
-            }) = self.asked.get(&id).copied()
-            else {
-                continue;
-            };
+                losses,
+            } = *asked;
             if !touched && !answered {
-                self.unsent.insert(id);
+                match losses.count() {
+                    0 => self.unsent.insert(id),
+                    _ => self.suspects.insert(id),
+                };
                 continue;
             }
             let cookie = request.cookie;
@@ -267,8 +348,12 @@ impl Ledger {
                     .extend(missing.map(|range| Mend::Chunk { cookie, range }));
                 self.mends.push_back(Mend::Done { cookie });
             }
+            if !answered && losses.count() > self.mend_losses.count() {
+                self.mend_losses = losses;
+            }
             self.finish(id);
         }
+        self.on_trial = self.on_trial.filter(|id| !self.suspects.contains(id));
     }
 }
 

@@ -3,6 +3,7 @@
 use super::End;
 use super::carry::Carrier;
 use super::join::{Found, Search};
+use super::trial::Turn;
 use super::wire::{Loss, Wire};
 use crate::flight::{Move, Phase};
 use crate::timer::{Watch, duration};
@@ -10,6 +11,7 @@ use crate::view::Routes;
 use ebbtide_core::{
     CopyReason, Difference, Fact, Millis, Mode, PoolIntent, Reason, ResourceView, ServerKey,
 };
+use ebbtide_protocol::nbd::{ErrorNumber, Request, write_error};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -149,12 +151,16 @@ impl Carrier {
     /// Looks for another server while this one goes on.
     fn begin_move(&mut self, watch: &Watch, wish: Option<Move>) {
         self.is_leaving |= wish.is_none();
-        if self.search.is_none() && self.wire.is_some() {
-            self.search(watch, wish.and_then(|wish| wish.to), None);
+        if self.ledger.confine().is_some() {
+            // Another server must not be asked for what two were lost over.
+            self.retry = Some(Box::pin(sleep(SEARCH_EVERY)));
+        } else if self.search.is_none() && self.wire.is_some() {
+            let only = wish.and_then(|wish| wish.to).map(|to| vec![to]);
+            self.search(watch, only, None);
         }
     }
 
-    fn search(&mut self, watch: &Watch, to: Option<ServerKey>, until: Option<Instant>) {
+    fn search(&mut self, watch: &Watch, only: Option<Vec<ServerKey>>, until: Option<Instant>) {
         let Some(began_on) = self.began_on.clone() else {
             return;
         };
@@ -170,7 +176,7 @@ impl Carrier {
             first: self.first,
             began_on,
             avoid,
-            to,
+            only,
             until,
         };
         self.retry = None;
@@ -202,7 +208,11 @@ impl Carrier {
                 Ok(())
             }
             None if self.patience.is_some_and(|until| Instant::now() >= until) => {
-                Err(End::Unreachable)
+                if self.ledger.confine().is_none() {
+                    return Err(End::Unreachable);
+                }
+                self.patience = None;
+                self.give_up(true)
             }
             // This was a search for a move that was planned.
             None => Ok(()),
@@ -217,7 +227,49 @@ impl Carrier {
         };
         let patience = duration(routes.pool.config.nbd.stand_in);
         let until = *self.patience.get_or_insert(Instant::now() + patience);
-        self.search(watch, None, Some(until));
+        let only = self.ledger.confine();
+        self.search(watch, only, Some(until));
+    }
+
+    /// Tells the client of requests that are not asked for again, as servers were lost over them: with
+    /// `all`, also of those for which only servers that were lost may be asked.
+    fn give_up(&mut self, all: bool) -> Result<(), End> {
+        let given_up = self.ledger.give_up(all);
+        for _ in 0..given_up.as_ref().map_or(1, Vec::len) {
+            self.worker.slot().reject("nbd-servers-lost");
+        }
+        let Some(given_up) = given_up else {
+            tracing::warn!(
+                "servers are lost over a request of session {}",
+                self.session.id
+            );
+            return Err(End::Unreachable);
+        };
+        for request in given_up {
+            let Request {
+                command,
+                offset,
+                length,
+                cookie,
+                ..
+            } = request;
+            tracing::warn!(
+                "servers are lost over {command:?} of {length} bytes from {offset} on, which is not asked for \
+                 again; session {}",
+                self.session.id
+            );
+            let why = "servers are lost over it";
+            let in_chunks = self.in_chunks();
+            write_error(
+                &mut self.refusals,
+                in_chunks,
+                cookie,
+                ErrorNumber::InputOutput,
+                why,
+            );
+            self.turn();
+        }
+        Ok(())
     }
 
     /// Goes on with a server that stands in.
@@ -241,6 +293,7 @@ impl Carrier {
         let epoch = self.session.epoch;
         let wire = Wire::new(found.connected, epoch, self.in_chunks());
         let old = self.wire.replace(wire);
+        self.turn_to_try = Turn::default();
         self.retire(old);
         self.left_by = self.leave_by.take();
         (self.is_leaving, self.retry) = (false, None);
@@ -254,10 +307,10 @@ impl Carrier {
     fn retire(&mut self, old: Option<Wire>) {
         let Some(old) = old else { return };
         if let Some(older) = self.leaving.take() {
-            self.give_back(older);
+            self.give_back(older, false);
         }
         if self.ledger.is_mending() {
-            self.give_back(old);
+            self.give_back(old, false);
         } else if old.is_asked() {
             self.leaving = Some(old);
         } else {
@@ -265,9 +318,9 @@ impl Carrier {
         }
     }
 
-    fn give_back(&mut self, wire: Wire) {
+    fn give_back(&mut self, wire: Wire, is_suspect: bool) {
         wire.upstream.lane.slot().tunnels.sub_one();
-        wire.give_back(&mut self.ledger);
+        wire.give_back(&mut self.ledger, is_suspect);
     }
 
     pub(super) fn close(&self, wire: Wire) {
@@ -307,15 +360,27 @@ impl Carrier {
                 server: lane.key,
             });
         }
-        self.give_back(lost);
+        self.give_back(lost, loss.is_suspect());
         if !self.can_move() {
             return Err(End::Broken);
         }
-        if is_leaving && self.ledger.is_mending() {
+        if !is_leaving {
+            self.turn_to_try.end();
+        }
+        self.give_up(false)?;
+        let may_stay = match self.ledger.confine() {
+            None => true,
+            Some(only) => {
+                // It may find a server that must not be asked.
+                self.search = None;
+                only.contains(&self.session.server)
+            }
+        };
+        if is_leaving && (self.ledger.is_mending() || !may_stay) {
             // What is mended comes before anything else, so the present server cannot have begun to
             // answer other things.
             if let Some(wire) = self.wire.take() {
-                self.give_back(wire);
+                self.give_back(wire, false);
             }
         }
         self.turn();

@@ -50,6 +50,16 @@ pub(super) enum Loss {
     Over,
 }
 
+impl Loss {
+    /// Whether what the server was asked for may be what it was lost over.
+    pub fn is_suspect(&self) -> bool {
+        match self {
+            Self::Closed | Self::Broken(_) | Self::Nonsense(_) | Self::Silent => true,
+            Self::ShuttingDown | Self::CannotMend | Self::OtherCopy | Self::Over => false,
+        }
+    }
+}
+
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -185,14 +195,15 @@ impl Wire {
         self.reader.payload_rest() > 0 && matches!(self.sink, Sink::Client(..))
     }
 
-    /// Sends what is to be sent next; what needs no server goes to the client.
-    pub fn ask(&mut self, ledger: &mut Ledger, down: &mut Down) {
+    /// Sends what is to be sent next; what needs no server goes to the client. What a server was lost
+    /// with is sent only if this one `may_try`.
+    pub fn ask(&mut self, ledger: &mut Ledger, down: &mut Down, may_try: bool) {
         let was_asked = self.is_asked();
         ledger.send(
             &mut self.reader,
             &mut self.out.bytes,
             &mut down.outbox.bytes,
-            &self.agreed,
+            (&self.agreed, may_try),
         );
         if !was_asked && self.is_asked() {
             self.forgive(Instant::now());
@@ -249,13 +260,14 @@ impl Wire {
         let _ = self.upstream.stream.try_write(self.out.rest());
     }
 
-    /// Gives back what it has not answered.
-    pub fn give_back(self, ledger: &mut Ledger) {
+    /// Gives back what it has not answered; `is_suspect`: the server was lost, maybe over that.
+    pub fn give_back(self, ledger: &mut Ledger, is_suspect: bool) {
         let to_client = match self.sink {
             Sink::Client(under_way, _) => Some(under_way),
             _ => None,
         };
-        ledger.take_back(&self.reader, to_client, self.is_refused);
+        let lost = is_suspect.then_some(self.upstream.lane.key);
+        ledger.take_back(&self.reader, to_client, self.is_refused, lost);
     }
 
     /// Reads once, and passes on what came. Call it only when the client has taken everything.

@@ -5,12 +5,14 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod hostile;
 mod model;
+mod poison;
 mod sessions;
 mod wire;
 
 use client::Client;
-use common::House;
+use common::{House, Plan};
 use ebbtide_core::{
     CopyReason, CopyView, Digest, Identity, IdentitySource, Knowledge, Millis, Mode, PoolConfig,
     Protocol, ReplicaView, ResourceConfig, ResourceView, ServerKey, Verdict,
@@ -81,8 +83,16 @@ fn house(disks: &[&Disk]) -> House {
 }
 
 fn house_with(disks: &[&Disk], edit: fn(&mut PoolConfig)) -> House {
-    let addresses: Vec<_> = disks.iter().map(|disk| disk.address).collect();
-    let mut house = House::with(&addresses, edit);
+    house_of(disks, 1, edit)
+}
+
+fn house_of(disks: &[&Disk], workers: usize, edit: fn(&mut PoolConfig)) -> House {
+    let mut house = House::build(Plan {
+        workers,
+        servers: disks.iter().map(|disk| disk.address).collect(),
+        edit,
+        ..Plan::default()
+    });
     let copies: Vec<_> = disks
         .iter()
         .map(|_| (Knowledge::Known(identity(1)), true))

@@ -7,7 +7,7 @@ use ebbtide_protocol::nbd::{
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// What the server does with a request.
@@ -29,6 +29,10 @@ pub enum Act {
     WrongCookie,
     /// Fails.
     Fail(ErrorNumber),
+    /// Sends so many bytes of the answer, and the others one by one.
+    Trickle(usize),
+    /// Dies, with all its connections.
+    Die,
 }
 
 type Script = dyn Fn(&Request, usize) -> Act + Send + Sync;
@@ -42,11 +46,13 @@ struct State {
     bytes: Vec<u8>,
     /// What it says its size is.
     size: AtomicU64,
-    flags: u16,
+    flags: AtomicU16,
     chunks: bool,
     script: Mutex<Box<Script>>,
     asked: Mutex<Vec<Request>>,
     connections: AtomicUsize,
+    /// Those that are open; `None` while it is dead.
+    open: Mutex<Option<Vec<TcpStream>>>,
     is_released: Mutex<bool>,
     released: Condvar,
 }
@@ -70,11 +76,12 @@ impl Disk {
         let state = Arc::new(State {
             size: AtomicU64::new(bytes.len() as u64),
             bytes,
-            flags,
+            flags: AtomicU16::new(flags),
             chunks,
             script: Mutex::new(Box::new(|_, _| Act::Answer)),
             asked: Mutex::default(),
             connections: AtomicUsize::new(0),
+            open: Mutex::new(Some(Vec::new())),
             is_released: Mutex::default(),
             released: Condvar::new(),
         });
@@ -82,7 +89,12 @@ impl Disk {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, state) = (stream.unwrap(), Arc::clone(&shared));
+                let Some(open) = &mut *state.open.lock().unwrap() else {
+                    continue;
+                };
+                open.push(stream.try_clone().unwrap());
                 state.connections.fetch_add(1, Ordering::SeqCst);
+                let state = Arc::clone(&state);
                 std::thread::spawn(move || serve(stream, &state));
             }
         });
@@ -99,10 +111,25 @@ impl Disk {
         self.state.size.store(size, Ordering::SeqCst);
     }
 
+    /// What it says its flags are, from the next connection on.
+    pub fn claim_flags(&self, flags: u16) {
+        self.state.flags.store(flags, Ordering::SeqCst);
+    }
+
     /// Lets it answer what it holds.
     pub fn release(&self) {
         *self.state.is_released.lock().unwrap() = true;
         self.state.released.notify_all();
+    }
+
+    /// Whether it has died.
+    pub fn is_dead(&self) -> bool {
+        self.state.open.lock().unwrap().is_none()
+    }
+
+    /// It takes connections again.
+    pub fn return_to_life(&self) {
+        *self.state.open.lock().unwrap() = Some(Vec::new());
     }
 
     /// Requests so far.
@@ -180,6 +207,21 @@ fn act_out(
             return false;
         }
         Act::Hang => return true,
+        Act::Trickle(bytes) => {
+            let _ = stream.write_all(&out[..bytes]);
+            return out[bytes..].iter().all(|byte| {
+                // The server's pace, and not something that is waited for.
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                stream.write_all(&[*byte]).is_ok()
+            });
+        }
+        Act::Die => {
+            let open = state.open.lock().unwrap().take();
+            for stream in open.into_iter().flatten() {
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+            }
+            return false;
+        }
         Act::Hold => {
             let mut is_released = state.is_released.lock().unwrap();
             while !*is_released {
@@ -210,7 +252,7 @@ fn act_out(
 fn shake(stream: &mut TcpStream, buffer: &mut Vec<u8>, state: &State) -> Option<Negotiated> {
     let export = Export {
         size: state.size.load(Ordering::SeqCst),
-        flags: state.flags,
+        flags: state.flags.load(Ordering::SeqCst),
         block_sizes: Some(BlockSizes {
             minimum: 1,
             preferred: 4096,
