@@ -145,15 +145,29 @@ pub struct NodeSlot {
     /// Access log lines dropped because the log could not keep up.
     pub log_dropped: Counter,
     /// Requests refused as malformed, by reason.
-    pub rejected: Mutex<BTreeMap<&'static str, u64>>,
+    pub rejected: Mutex<Reasons>,
+    /// What servers of NBD pools sent that was no answer, by reason.
+    pub answers_rejected: Mutex<Reasons>,
 }
+
+/// How often something has happened, by reason.
+pub type Reasons = BTreeMap<&'static str, u64>;
 
 impl NodeSlot {
     /// Counts a request refused as malformed.
     pub fn reject(&self, reason: &'static str) {
-        let mut rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        *rejected.entry(reason).or_default() += 1;
+        count(&self.rejected, reason);
     }
+
+    /// Counts what a server sent that was no answer.
+    pub fn reject_answer(&self, reason: &'static str) {
+        count(&self.answers_rejected, reason);
+    }
+}
+
+fn count(reasons: &Mutex<Reasons>, reason: &'static str) {
+    let mut reasons = reasons.lock().unwrap_or_else(PoisonError::into_inner);
+    *reasons.entry(reason).or_default() += 1;
 }
 
 macro_rules! slots {

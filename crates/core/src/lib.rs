@@ -42,7 +42,7 @@ pub use config::{
     TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
-    Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, ServerCounters, ServerSlot,
+    Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, Reasons, ServerCounters, ServerSlot,
 };
 pub use door::{
     Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorRefusal,

@@ -481,6 +481,72 @@ fn who_is_no_proxy_or_sends_no_sound_header_is_refused_and_counted() {
 }
 
 #[test]
+fn a_proxy_that_takes_too_long_over_its_header_is_cut_off() {
+    let server = Taker::new();
+    let mut house = house(&[&server]);
+    behind_proxies(&mut house, &["127.0.0.0/8"]);
+    // One says nothing, one says the beginning, and one never comes to the end.
+    let (mut silent, mut halved, mut endless) = (connect(&house), connect(&house), connect(&house));
+    halved.write_all(b"PROXY TCP4 192.0.2.7 ").unwrap();
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x01\x00";
+    let bytes = header.iter().chain(std::iter::repeat(&0));
+    for byte in bytes {
+        if endless.write_all(&[*byte]).is_err() {
+            break;
+        }
+        // The pace of the one who is slow, and not something that is waited for.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    for client in [&mut silent, &mut halved] {
+        assert!(end(client).is_ok_and(|rest| rest.is_empty()));
+    }
+    until("all are counted", || {
+        let rejected = house.node.slot(0).rejected.lock().unwrap();
+        rejected.get("proxy-too-slow") == Some(&3)
+    });
+    assert!(server.taken.try_recv().is_err(), "no server was troubled");
+}
+
+/// Whether the kernel will ask this side of an idle connection, from `local` to `remote`, for a sign of
+/// life: `tr` is 2 in its list.
+fn is_kept_alive(local: SocketAddr, remote: SocketAddr) -> bool {
+    let hex = |address: SocketAddr| match address {
+        SocketAddr::V4(v4) => {
+            let host = u32::from_ne_bytes(v4.ip().octets());
+            format!("{host:08X}:{:04X}", v4.port())
+        }
+        SocketAddr::V6(_) => unreachable!("the tests use IPv4"),
+    };
+    let (local, remote) = (hex(local), hex(remote));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words[1..3] == [local.as_str(), remote.as_str()] && words[5].starts_with("02:")
+    })
+}
+
+#[test]
+fn a_peer_that_may_have_vanished_is_asked_for_a_sign_of_life() {
+    let server = Taker::new();
+    let house = House::with(&[server.address], |pool| {
+        tcp(pool);
+        pool.tcp.keepalive = Millis::from_secs(60);
+    });
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut client, &mut at_server, b"hello");
+    pass(&mut at_server, &mut client, b"hello");
+    let (of_client, to_server) = (client.local_addr().unwrap(), at_server.peer_addr().unwrap());
+    // What was said is acknowledged first, which the kernel has another timer for.
+    until("the client's side is watched", || {
+        is_kept_alive(house.listen, of_client)
+    });
+    until("the server's side is watched", || {
+        is_kept_alive(to_server, server.address)
+    });
+}
+
+#[test]
 fn an_http_pool_learns_its_client_from_a_proxy_too() {
     let server = common::Server::scripted(|_, mut wire, _| {
         while let Some(request) = wire.message(true) {

@@ -8,18 +8,17 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    Counter, Health, NodeCounters, NodeStatus, PoolSlot, PoolStatus, ServerSlot, ServerStatus,
-    Snapshot,
+    Counter, Health, NodeCounters, NodeSlot, NodeStatus, PoolSlot, PoolStatus, Reasons, ServerSlot,
+    ServerStatus, Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const PREFIX: &str = "ebbtide";
 const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -148,7 +147,8 @@ static FAMILIES: &[Family] = &[
     gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged)),
     gauge("client_connections", "", "Client connections that are open", |s| one(s.node.sum(|slot| &slot.connections))),
     counter("client_connections_accepted", "", "Client connections accepted", |s| one(s.node.sum(|slot| &slot.accepted))),
-    counter("requests_rejected", "reason", "Requests refused as malformed or ambiguous, by reason", Scrape::rejected),
+    counter("requests_rejected", "reason", "Requests refused as malformed or ambiguous, or because servers are lost over them, by reason", |s| s.by_reason(|slot| &slot.rejected)),
+    counter("answers_rejected", "reason", "Answers of NBD servers that were none, by reason: each time the server was given up", |s| s.by_reason(|slot| &slot.answers_rejected)),
     counter("access_log_dropped", "", "Access log lines dropped because the log could not keep up", |s| one(s.node.sum(|slot| &slot.log_dropped))),
     counter("store_failures", "", "Commits that the store could not make", |s| one(s.store_failures)),
     gauge("build_info", "version", "1, labelled with the program's version", |s| vec![(vec![("version", s.version.to_owned())], 1)]),
@@ -282,11 +282,11 @@ impl Scrape {
         samples.collect()
     }
 
-    fn rejected(&self) -> Samples {
-        let mut sums = BTreeMap::<&'static str, u64>::new();
+    fn by_reason(&self, of: fn(&NodeSlot) -> &Mutex<Reasons>) -> Samples {
+        let mut sums = Reasons::new();
         for slot in self.node.slots() {
-            let rejected = slot.rejected.lock();
-            for (reason, count) in &*rejected.unwrap_or_else(PoisonError::into_inner) {
+            let counted = of(slot).lock();
+            for (reason, count) in &*counted.unwrap_or_else(PoisonError::into_inner) {
                 *sums.entry(reason).or_default() += count;
             }
         }

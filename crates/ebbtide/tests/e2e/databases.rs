@@ -19,7 +19,9 @@ const NOBODY: u32 = 65_534;
 /// A program of PostgreSQL's server, of the newest version that is installed.
 fn program(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let found = versions.flatten().map(|version| version.path().join("bin").join(name));
+    let found = versions
+        .flatten()
+        .map(|version| version.path().join("bin").join(name));
     let found = found.filter(|path| path.exists()).max();
     found.unwrap_or_else(|| panic!("{name} is missing; `cargo xtask test` installs it"))
 }
@@ -42,7 +44,13 @@ fn postgres(scratch: &Scratch, name: &str) -> Foreign {
         chown(&data, Some(NOBODY), Some(NOBODY)).unwrap();
     }
     let mut initdb = Command::new(program("initdb"));
-    initdb.args(["--no-sync", "--auth=trust", "--username=anna", "--locale=C", "-D"]);
+    initdb.args([
+        "--no-sync",
+        "--auth=trust",
+        "--username=anna",
+        "--locale=C",
+        "-D",
+    ]);
     run(humble(initdb.arg(&data)));
     fs::write(data.join("pg_hba.conf"), "host all all 127.0.0.0/8 trust\n").unwrap();
     let mut command = Command::new(program("postgres"));
@@ -99,19 +107,30 @@ fn a_transaction_ends_well_within_a_drain_and_is_undone_after_it() {
     ebbtide.cli(&["drain", &server, "--within", "10m"]).exits(0);
     let mut other = begin(&ebbtide);
     let others = ["web2", "web1"][index(name)];
-    assert_eq!(ebbtide.sessions(others), 1, "who comes now is led elsewhere");
-    session.say("INSERT INTO orders VALUES (25); COMMIT;\nSELECT 'sum ' || sum(amount) FROM orders;\n");
+    assert_eq!(
+        ebbtide.sessions(others),
+        1,
+        "who comes now is led elsewhere"
+    );
+    session.say(
+        "INSERT INTO orders VALUES (25); COMMIT;\nSELECT 'sum ' || sum(amount) FROM orders;\n",
+    );
     session.hear("sum 42");
     session.say("\\q\n");
     session.wait_for_end();
     ebbtide.wait_for_reason(name, "maintenance");
-    assert_eq!(ask(&servers[index(name)], "SELECT sum(amount) FROM orders"), "42");
+    assert_eq!(
+        ask(&servers[index(name)], "SELECT sum(amount) FROM orders"),
+        "42"
+    );
 
     // Too late: psql is told, and the server undoes what was not committed.
     ebbtide.cli(&["ready", &server]).exits(0);
     ebbtide.wait_for_reason(name, "ready");
     let others_server = format!("app/{others}");
-    ebbtide.cli(&["drain", &others_server, "--within", "3s"]).exits(0);
+    ebbtide
+        .cli(&["drain", &others_server, "--within", "3s"])
+        .exits(0);
     let deadline = ebbtide.deadline(others);
     other.say("INSERT INTO orders VALUES (1);\nSELECT 'still ' || sum(amount) FROM orders;\n");
     other.hear("still 18");
@@ -125,5 +144,11 @@ fn a_transaction_ends_well_within_a_drain_and_is_undone_after_it() {
         let open = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'";
         (ask(at_others, open) == "0").then_some(())
     });
-    assert_eq!(ask(at_others, "SELECT count(*) FROM pg_tables WHERE tablename = 'orders'"), "0");
+    assert_eq!(
+        ask(
+            at_others,
+            "SELECT count(*) FROM pg_tables WHERE tablename = 'orders'"
+        ),
+        "0"
+    );
 }

@@ -88,7 +88,7 @@ pub(super) async fn connect(
         }
     };
     socket::keep_alive(&upstream.stream, config.tcp.keepalive);
-    shake_hands(upstream, goal, watch).await
+    shake_hands(worker, upstream, goal, watch).await
 }
 
 fn failed(why: &str) -> NotConnected {
@@ -96,6 +96,7 @@ fn failed(why: &str) -> NotConnected {
 }
 
 async fn shake_hands(
+    worker: &Worker,
     mut upstream: Upstream,
     goal: &Goal,
     watch: &mut Watch,
@@ -117,7 +118,10 @@ async fn shake_hands(
             Err(fault @ HandshakeFault::Refused { .. }) => {
                 return Err(NotConnected::Refused(fault.to_string()));
             }
-            Err(fault) => return Err(NotConnected::Failed(fault.to_string())),
+            Err(fault) => {
+                worker.slot().reject_answer(fault.reason());
+                return Err(NotConnected::Failed(fault.to_string()));
+            }
         };
         check(sent)?;
         match step {

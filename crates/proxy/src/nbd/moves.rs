@@ -349,6 +349,9 @@ impl Carrier {
         }
         if !matches!(loss, Loss::Over) {
             tracing::warn!("{}: {loss}; session {}", lane.name, self.session.id);
+            if let Loss::Nonsense(fault) = loss {
+                self.worker.slot().reject_answer(fault.reason());
+            }
             match loss {
                 Loss::Silent => &lane.slot().timeouts,
                 _ => &lane.slot().broken,

@@ -204,6 +204,20 @@ impl Client {
         bytes
     }
 
+    /// Says that nothing more is coming.
+    pub fn say_goodbye(&mut self) {
+        let goodbye = Request {
+            flags: 0,
+            command: Command::Disconnect,
+            cookie: 0,
+            offset: 0,
+            length: 0,
+        };
+        let mut out = Vec::new();
+        goodbye.write(&mut out);
+        self.stream.write_all(&out).unwrap();
+    }
+
     /// Whether the connection has ended.
     pub fn is_closed(&mut self) -> bool {
         self.buffer.is_empty() && !fill(&mut self.stream, &mut self.buffer)

@@ -48,40 +48,40 @@ fn rejected(house: &House, reason: &str) -> u64 {
 
 #[test]
 fn a_server_that_comes_to_nothing_in_the_handshake_is_passed_over() {
-    let acts: [(&str, fn(TcpStream)); 8] = [
-        ("says nothing", wait_for_end),
-        ("stops in the greeting", |mut stream| {
+    let acts: [(&str, &[&str], fn(TcpStream)); 8] = [
+        ("says nothing", &[], wait_for_end),
+        ("stops in the greeting", &[], |mut stream| {
             stream.write_all(&GREETING[..10]).unwrap();
             wait_for_end(stream);
         }),
-        ("stops after the greeting", |mut stream| {
+        ("stops after the greeting", &[], |mut stream| {
             stream.write_all(GREETING).unwrap();
             wait_for_end(stream);
         }),
-        (
-            "trickles",
-            |mut stream| {
-                while trickle(&mut stream, &GREETING[..1]) {}
-            },
-        ),
-        ("trickles replies that never end", |mut stream| {
+        ("trickles", &[], |mut stream| {
+            trickle(&mut stream, &GREETING.repeat(10));
+        }),
+        ("trickles replies that never end", &[], |mut stream| {
             stream.write_all(GREETING).unwrap();
+            // To STRUCTURED_REPLY, with a thousand bytes.
+            let head = b"\x00\x03\xe8\x89\x04\x55\x65\xa9\0\0\0\x08\0\0\0\x01\0\0\x03\xe8";
+            stream.write_all(head).unwrap();
             while trickle(&mut stream, &[0]) {}
         }),
-        ("speaks something else", |mut stream| {
+        ("speaks something else", &["bad-magic"], |mut stream| {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
             wait_for_end(stream);
         }),
-        ("is of the old style", |mut stream| {
+        ("is of the old style", &["oldstyle"], |mut stream| {
             let _ = stream.write_all(b"NBDMAGIC\x00\x00\x42\x02\x81\x86\x12\x53");
             wait_for_end(stream);
         }),
-        ("hangs up", |mut stream| {
+        ("hangs up", &[], |mut stream| {
             stream.write_all(GREETING).unwrap();
             let _ = stream.read(&mut [0; 16]);
         }),
     ];
-    for (what, act) in acts {
+    for (what, reason, act) in acts {
         let good = Disk::new(image());
         let mut house = House::with(&[server(act), good.address], |pool| {
             crate::nbd(pool);
@@ -95,6 +95,9 @@ fn a_server_that_comes_to_nothing_in_the_handshake_is_passed_over() {
         assert_eq!(place(&house).0, 1, "{what}");
         let failures = house.server_sum(0, |slot| &slot.connect_failures);
         assert_eq!(failures, 1, "{what}");
+        let reasons = house.node.slot(0).answers_rejected.lock().unwrap().clone();
+        let reasons: Vec<&str> = reasons.keys().copied().collect();
+        assert_eq!(reasons, reason, "{what}");
     }
 }
 

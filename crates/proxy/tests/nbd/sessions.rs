@@ -7,7 +7,7 @@ use crate::{disk, house, house_with, identity, image, pair, place};
 use ebbtide_core::{
     EndReason, Identity, Knowledge, Millis, Mode, Reason, ServerKey, SessionChangeKind, Standing,
 };
-use ebbtide_protocol::nbd::Command;
+use ebbtide_protocol::nbd::{Command, transmission_flag};
 
 const DRAINING: Standing = Standing {
     reason: Reason::Draining,
@@ -156,6 +156,53 @@ fn a_copy_that_has_changed_is_left_at_once() {
     assert_eq!(two.asked().len(), 1);
     one.release();
     assert!(client.read_all() == image());
+}
+
+/// The kernel's client: simple replies, several connections that one disk is read over, flushes in
+/// between, and a goodbye on each.
+#[test]
+fn a_client_like_the_kernels_loses_a_server_and_nothing_else() {
+    const CONNECTIONS: usize = 4;
+    const PIECE: u32 = 32 * 1024;
+    let (one, two) = pair();
+    let three = Disk::new(image());
+    let disks = [&one, &two, &three];
+    let house = crate::house_of(&disks, 2, crate::nbd);
+    one.act(|_, number| match number {
+        0..20 => Act::Answer,
+        _ => Act::Die,
+    });
+    std::thread::scope(|scope| {
+        for connection in 0..CONNECTIONS {
+            let mut client = Client::connect(house.listen, false);
+            let flags = client.agreed.export.flags;
+            let promised = transmission_flag::CAN_MULTI_CONN | transmission_flag::SEND_FLUSH;
+            assert_eq!(flags & promised, promised, "several may be used at once");
+            scope.spawn(move || {
+                let image = image();
+                let pieces = image.chunks(PIECE as usize).enumerate();
+                let mine = pieces.skip(connection).step_by(CONNECTIONS);
+                for (index, piece) in mine {
+                    let offset = index as u64 * u64::from(PIECE);
+                    let read = client.ask(Command::Read, offset, piece.len() as u32);
+                    let flush = client.ask(Command::Flush, 0, 0);
+                    for _ in 0..2 {
+                        let answer = client.answer().expect("an answer");
+                        assert_eq!(answer.error, None);
+                        assert!(answer.cookie == flush || answer.bytes == piece);
+                        assert!([read, flush].contains(&answer.cookie));
+                    }
+                }
+                client.say_goodbye();
+                assert!(client.is_closed());
+            });
+        }
+    });
+    assert!(one.is_dead());
+    assert!(house.pool_sum(|slot| &slot.sessions_moved) > 0);
+    until("every end is in order", || {
+        house.pool_sum(|slot| &slot.connections_closed) == CONNECTIONS as u64
+    });
 }
 
 #[test]

@@ -108,6 +108,13 @@ fn nonsense_and_silence_are_losses_too() {
             _ => house.server_sum(0, |slot| &slot.broken),
         };
         assert_eq!(count, 1, "{act:?}");
+        let reasons = house.node.slot(0).answers_rejected.lock().unwrap().clone();
+        let is_nonsense = act == Act::WrongCookie;
+        assert_eq!(
+            reasons.get("unknown-cookie").is_some(),
+            is_nonsense,
+            "{act:?}"
+        );
     }
 }
 
