@@ -62,6 +62,11 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         reason: "clients of disks that are not ours",
     },
     SystemPackage {
+        program: "fio",
+        debian: "fio",
+        reason: "another one, which checks each block that it reads",
+    },
+    SystemPackage {
         program: "sshd",
         debian: "openssh-server",
         reason: "a server of sessions that are connections",

@@ -3,6 +3,7 @@
 
 use crate::harness::{Ebbtide, LIMIT, Setup};
 use ebbtide_testkit::{Model, Scratch, free_address, pattern, until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -16,20 +17,25 @@ const RATE: &str = "4m";
 const DOWNLOAD_LIMIT: Duration = Duration::from_secs(100);
 
 /// A file that no shift leaves alike.
-fn content(megabytes: u64) -> Vec<u8> {
+pub fn content(megabytes: u64) -> Vec<u8> {
     let parts = (0..megabytes * 32).flat_map(|part| pattern(part as usize * 32_769, 32 * 1024));
     parts.copied().collect()
 }
 
 /// nginx with one file, of which the change of its time makes another entity tag.
-struct Nginx {
-    address: SocketAddr,
+pub struct Nginx {
+    pub address: SocketAddr,
     scratch: Scratch,
     child: Option<Child>,
 }
 
 impl Nginx {
     fn start(content: &[u8], changed_s: u64) -> Self {
+        Self::start_with(content, changed_s, RATE)
+    }
+
+    /// Gives so much a second to each client.
+    pub fn start_with(content: &[u8], changed_s: u64, rate: &str) -> Self {
         let mut nginx = Self {
             address: free_address(),
             scratch: Scratch::new(),
@@ -52,7 +58,7 @@ impl Nginx {
              events {{ worker_connections 512; }}\n\
              http {{ access_log off; client_body_temp_path {root}/body; proxy_temp_path {root}/proxy;\n\
              fastcgi_temp_path {root}/fastcgi; uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi;\n\
-             server {{ listen {}; root {root}; limit_rate {RATE};\n\
+             server {{ listen {}; root {root}; limit_rate {rate};\n\
              location = /health {{ return 200 \"ACTIVE\"; }} }} }}\n",
             nginx.address
         );
@@ -61,7 +67,7 @@ impl Nginx {
         nginx
     }
 
-    fn start_again(&mut self) {
+    pub fn start_again(&mut self) {
         let mut command = Command::new("nginx");
         command
             .arg("-p")
@@ -81,10 +87,23 @@ impl Nginx {
     }
 
     /// `kill -9`.
-    fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
+        }
+    }
+}
+
+impl Nginx {
+    /// The file that it serves.
+    pub fn file(&self) -> PathBuf {
+        self.scratch.join("large")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        if let Some(child) = &self.child {
+            kill_process(Pid::from_child(child), signal).expect("it runs");
         }
     }
 }
@@ -146,11 +165,16 @@ impl Download {
 }
 
 /// Ebbtide before these, as replicas, with its access log in `access`.
-fn before(servers: &[&Nginx]) -> Ebbtide {
-    let mut setup = Setup::new(&[]).pool(
-        "replica = true\nhealth = { path = \"/health\", expect = \"ACTIVE\", every = \"200ms\", \
-         timeout = \"5s\" }\n",
-    );
+pub fn before(servers: &[&Nginx]) -> Ebbtide {
+    before_with(servers, "5s", "1m")
+}
+
+/// The same, with these limits for checks and for bodies.
+pub fn before_with(servers: &[&Nginx], check: &str, body: &str) -> Ebbtide {
+    let mut setup = Setup::new(&[]).pool(&format!(
+        "replica = true\ntimeouts = {{ body = \"{body}\" }}\n\
+         health = {{ path = \"/health\", expect = \"ACTIVE\", every = \"200ms\", timeout = \"{check}\" }}\n",
+    ));
     let named = servers.iter().enumerate();
     setup.servers = named
         .map(|(index, nginx)| (format!("web{}", index + 1), nginx.address))
@@ -261,6 +285,23 @@ fn a_download_goes_on_elsewhere_when_its_servers_time_is_over() {
     until("its session there is over", LIMIT, || {
         (ebbtide.sessions("web1") == 0).then_some(())
     });
+}
+
+#[test]
+fn a_download_leaves_a_server_that_is_stopped_as_soon_as_it_is_down() {
+    let content = content(24);
+    let servers = [0; 2].map(|_| Nginx::start(&content, 1_640_995_200));
+    // The limit for bodies would not be lived to see.
+    let ebbtide = before_with(&servers.each_ref(), "1s", "1h");
+    ebbtide.cli(&["hold", "app/web2"]).exits(0);
+    let mut download = Download::start(&ebbtide, "file");
+    download.go_on(2 * MEGABYTE);
+    ebbtide.cli(&["ready", "app/web2"]).exits(0);
+    servers[0].signal(Signal::STOP);
+    let (code, got) = download.finish();
+    assert_eq!(code, Some(0));
+    assert!(got == content, "{} bytes, or others", got.len());
+    assert!(resumed(&ebbtide, 1) >= 1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! NBD pools with programs that are not ours: nbdkit and qemu-nbd serve, nbdcopy, qemu-img and nbdinfo
-//! read, and servers die, stop, and are drained meanwhile.
+//! NBD pools with programs that are not ours: nbdkit and qemu-nbd serve, nbdcopy, qemu-img, nbdinfo and
+//! fio read, and servers die, stop, and are drained meanwhile.
 
 use crate::harness::{Ebbtide, Events, LIMIT, Setup, text};
 use ebbtide_testkit::{Scratch, free_address, until};
@@ -18,13 +18,13 @@ const SLOW: &str = "rate=16M";
 const COPY_LIMIT: Duration = Duration::from_secs(240);
 
 /// A server; it dies by `kill -9` with this value.
-struct Server {
-    address: SocketAddr,
+pub struct Server {
+    pub address: SocketAddr,
     child: Child,
 }
 
 impl Server {
-    fn start(command: &mut Command, address: SocketAddr) -> Self {
+    pub fn start(command: &mut Command, address: SocketAddr) -> Self {
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         let child = child.unwrap_or_else(|error| {
@@ -36,7 +36,7 @@ impl Server {
         Self { address, child }
     }
 
-    fn nbdkit(address: SocketAddr, file: &Path, filter: &[&str]) -> Self {
+    pub fn nbdkit(address: SocketAddr, file: &Path, filter: &[&str]) -> Self {
         let mut command = Command::new("nbdkit");
         command.args(["-f", "-r", "-i", &address.ip().to_string()]);
         command.args(["-p", &address.port().to_string()]);
@@ -57,8 +57,16 @@ impl Server {
         Self::start(&mut command, address)
     }
 
-    fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+}
+
+impl Server {
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 
@@ -70,18 +78,22 @@ impl Drop for Server {
 }
 
 /// Servers with a copy each, what their manifests say, and Ebbtide before them.
-struct Farm {
-    scratch: Scratch,
-    addresses: Vec<SocketAddr>,
+pub struct Farm {
+    pub scratch: Scratch,
+    pub addresses: Vec<SocketAddr>,
     ebbtide: Option<Ebbtide>,
 }
 
-const NAMES: [&str; 3] = ["web1", "web2", "web3"];
+pub const NAMES: [&str; 4] = ["web1", "web2", "web3", "web4"];
 
 /// Data that is different everywhere, with zeroes in between.
 fn image() -> Vec<u8> {
+    image_of(IMAGE_BYTES)
+}
+
+pub fn image_of(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
-    let mut bytes = vec![0; IMAGE_BYTES];
+    let mut bytes = vec![0; length];
     for (index, word) in bytes.chunks_exact_mut(8).enumerate() {
         if index % 65_536 < 49_152 {
             state = state
@@ -95,7 +107,7 @@ fn image() -> Vec<u8> {
 
 impl Farm {
     /// `count` copies of the image.
-    fn prepare(image: &[u8], count: usize) -> Self {
+    pub fn prepare(image: &[u8], count: usize) -> Self {
         let scratch = Scratch::new();
         let farm = Self {
             addresses: (0..count).map(|_| free_address()).collect(),
@@ -114,11 +126,11 @@ impl Farm {
         farm
     }
 
-    fn file(&self, server: &str) -> PathBuf {
+    pub fn file(&self, server: &str) -> PathBuf {
         self.scratch.join(server).join("disk")
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         for name in &NAMES[..self.addresses.len()] {
             let manifest = self.scratch.join(&format!("{name}.json"));
             let mut command = Command::new(env!("CARGO_BIN_EXE_ebbtide"));
@@ -150,11 +162,11 @@ impl Farm {
         });
     }
 
-    fn ebbtide(&self) -> &Ebbtide {
+    pub fn ebbtide(&self) -> &Ebbtide {
         self.ebbtide.as_ref().unwrap()
     }
 
-    fn uri(&self) -> String {
+    pub fn uri(&self) -> String {
         format!("nbd://{}/disk", self.ebbtide().address)
     }
 
@@ -200,7 +212,7 @@ impl Farm {
 }
 
 /// A copy under way.
-struct Copy {
+pub struct Copy {
     child: Child,
     target: PathBuf,
 }
@@ -208,27 +220,35 @@ struct Copy {
 impl Copy {
     fn begin(farm: &Farm) -> Self {
         let target = farm.scratch.join("copied");
-        let child = Command::new("nbdcopy")
-            .args(["--connections=1", "--requests=16"])
-            .arg(farm.uri())
-            .arg(&target)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("nbdcopy starts; `cargo xtask test` installs it");
+        let mut command = Command::new("nbdcopy");
+        command.args(["--connections=1", "--requests=16"]);
+        command.arg(farm.uri()).arg(&target);
+        Self::by(&mut command, target)
+    }
+
+    /// What a program reads that was not started yet.
+    pub fn by(command: &mut Command, target: PathBuf) -> Self {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        let child = child.expect("the client starts; `cargo xtask test` installs it");
         Self { child, target }
     }
 
-    fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// The bytes, after it has succeeded.
     fn finish(mut self) -> Vec<u8> {
+        self.succeed();
+        fs::read(&self.target).unwrap()
+    }
+
+    /// Waits until it has succeeded.
+    pub fn succeed(&mut self) {
         let status = until("the copy ends", COPY_LIMIT, || {
             self.child.try_wait().unwrap()
         });
         assert!(status.success(), "{status}");
-        fs::read(&self.target).unwrap()
     }
 }
 
@@ -354,6 +374,10 @@ fn clients_of_qemu_and_libnbd_find_everything_in_order() {
         !refused.status.success() && said.contains("No such file"),
         "{said}"
     );
+    // There is no TLS: who demands it is refused in order, and leaves.
+    let refused = farm.run("nbdinfo", &[&uri.replace("nbd:", "nbds:")]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert_eq!(farm.session(), None);
     let map = farm.printed("nbdinfo", &["--map", "--totals", &uri]);
     assert!(map.contains("data"), "{map}");
     let target = farm.scratch.join("converted");
@@ -373,4 +397,48 @@ fn clients_of_qemu_and_libnbd_find_everything_in_order() {
         &["compare", "-f", "raw", "-F", "raw", &uri, path],
     );
     assert!(errors.contains("identical"), "{errors}");
+}
+
+/// fio writes a sum and its place into each block, and compares them when it reads.
+#[test]
+fn fio_finds_every_block_right_while_servers_die() {
+    let fio = |more: &[String]| {
+        let mut command = Command::new("fio");
+        command.args([
+            "--name=disk",
+            "--bs=64k",
+            "--verify=crc32c",
+            "--verify_fatal=1",
+        ]);
+        command.arg(format!("--size={IMAGE_BYTES}")).args(more);
+        command
+    };
+    let scratch = Scratch::new();
+    let written = scratch.join("written");
+    let write = ["--ioengine=psync", "--rw=write", "--do_verify=0"].map(String::from);
+    let file = format!("--filename={}", written.display());
+    let ran = fio(&[&write[..], &[file]].concat()).output();
+    let ran = ran.expect("fio starts; `cargo xtask test` installs it");
+    assert!(ran.status.success(), "{ran:?}");
+    let mut farm = Farm::prepare(&fs::read(&written).unwrap(), 3);
+    let slow = |index: usize, farm: &Farm| {
+        Server::nbdkit(farm.addresses[index], &farm.file(NAMES[index]), &[SLOW])
+    };
+    let mut servers: Vec<Server> = (0..3).map(|index| slow(index, &farm)).collect();
+    farm.start();
+    let read = ["--ioengine=nbd", "--rw=read", "--iodepth=16"].map(String::from);
+    let uri = format!("--uri={}", farm.uri());
+    let mut reading = Copy::by(&mut fio(&[&read[..], &[uri]].concat()), written);
+    let first = farm.moved(&mut reading, 0);
+    servers[first].kill();
+    let second = farm.moved(&mut reading, 1);
+    servers[second].kill();
+    let third = farm.moved(&mut reading, 2);
+    for index in 0..3 {
+        if index == third {
+            servers[index].kill();
+        }
+        servers[index] = Server::nbdkit(farm.addresses[index], &farm.file(NAMES[index]), &[]);
+    }
+    reading.succeed();
 }

@@ -5,7 +5,7 @@ use crate::real_servers::Foreign;
 use ebbtide_testkit::{Scratch, free_address, until};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -242,6 +242,78 @@ fn a_reload_and_a_lost_server_do_to_connections_what_they_must() {
     let mut again = ssh(&ebbtide, &key);
     again.say("two\n");
     again.hear("two");
+}
+
+/// The program's resident memory, in KiB.
+fn memory_kib(ebbtide: &Ebbtide) -> u64 {
+    let pid = ebbtide.pid().as_raw_nonzero();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let words = line.unwrap().split_whitespace().nth(1);
+    words.unwrap().parse().unwrap()
+}
+
+/// Twenty thousand connections, in batches: each process may have so many descriptors, and Ebbtide
+/// needs two for each connection. A figure, and too much for a busy machine:
+/// `cargo test --release -p ebbtide --test e2e -- --ignored --nocapture twenty_thousand`
+#[test]
+#[ignore = "needs 8,100 descriptors in each process"]
+fn twenty_thousand_connections_are_opened_and_abandoned() {
+    const BATCHES: usize = 5;
+    const BATCH: usize = 4000;
+    crate::slow::raise_descriptors();
+    let listener = TcpListener::bind(free_address()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = Arc::<Mutex<Vec<TcpStream>>>::default();
+    let taking = Arc::clone(&taken);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            taking.lock().unwrap().push(stream.unwrap());
+        }
+    });
+    let ebbtide = Ebbtide::start(&setup(&[("web1", address)], ""));
+    let mut memory = vec![memory_kib(&ebbtide)];
+    for batch in 1..=BATCHES {
+        let clients: Vec<TcpStream> = (0..BATCH)
+            .map(|_| TcpStream::connect(ebbtide.address).unwrap())
+            .collect();
+        until("each is a session", LIMIT, || {
+            (ebbtide.sessions("web1") == BATCH as u64).then_some(())
+        });
+        let at_most = memory_kib(&ebbtide);
+        for (index, client) in clients.iter().enumerate() {
+            match index % 3 {
+                // Nothing was ever said.
+                0 => {}
+                1 => (&*client).write_all(b"hello").unwrap(),
+                // It breaks off.
+                _ => rustix::net::sockopt::set_socket_linger(client, Some(Duration::ZERO)).unwrap(),
+            }
+        }
+        drop(clients);
+        until("every place has come back", LIMIT, || {
+            (ebbtide.sessions("web1") == 0).then_some(())
+        });
+        taken.lock().unwrap().clear();
+        memory.push(memory_kib(&ebbtide));
+        println!(
+            "batch {batch}: {} KiB with {BATCH} connections, {} KiB after them",
+            at_most, memory[batch]
+        );
+    }
+    let grown = memory[BATCHES].saturating_sub(memory[1]);
+    assert!(
+        grown < 8 * 1024,
+        "memory has grown by {grown} KiB after the first batch"
+    );
+    let mut client = TcpStream::connect(ebbtide.address).unwrap();
+    client.write_all(b"hello").unwrap();
+    until("the next one is served", LIMIT, || {
+        let taken = taken.lock().unwrap();
+        let mut heard = [0; 5];
+        taken.last()?.read_exact(&mut heard).ok()?;
+        (heard == *b"hello").then_some(())
+    });
 }
 
 #[test]
