@@ -68,7 +68,7 @@ pub(super) struct Ledger {
     on_trial: Option<u64>,
     mends: VecDeque<Mend>,
     mending: Option<Mending>,
-    /// Servers that were lost over the first mend.
+    /// Servers that were lost over what is mended.
     mend_losses: Losses,
 }
 
@@ -174,6 +174,7 @@ impl Ledger {
                 return;
             }
         }
+        self.mend_losses = Losses::default();
         if may_try && self.wants_trial() {
             let losses = |id: &u64| self.asked.get(id).map(|asked| asked.losses.count());
             self.on_trial = self.suspects.iter().copied().max_by_key(losses);
@@ -278,7 +279,7 @@ impl Ledger {
         let Some(mending) = self.mending.take() else {
             return;
         };
-        self.mend_losses = Losses::default();
+        self.mend_losses.forgive();
         let end = mending.start + mending.bytes.len() as u64;
         let piece = |range: &mut Range<u64>| {
             let stop = range.end.min(end);

@@ -44,6 +44,12 @@ impl Losses {
         self.count
     }
 
+    /// Some of it got through after all: the servers but the first may have been lost by chance.
+    pub fn forgive(&mut self) {
+        self.count = self.count.min(1);
+        self.servers[1..].fill(None);
+    }
+
     /// Whether no server may be asked any more.
     pub fn are_too_many(&self) -> bool {
         self.count >= LOSSES_MAX
