@@ -213,8 +213,8 @@ fn storm_over_disks(name: &str, command: impl Fn(&str, &Path) -> Command) {
         let (address, file) = (farm.addresses[index], farm.file(NAMES[index]));
         Disk::new(move || match index {
             1 => Server::start(&mut slow_qemu(address, &file), address),
-            // About 50 MB a second.
-            _ => Server::nbdkit(address, &file, &["rate=400M"]),
+            // About 15 MB a second.
+            _ => Server::nbdkit(address, &file, &["rate=120M"]),
         })
     };
     let servers: Vec<Disk> = (0..3).map(disk).collect();
@@ -253,7 +253,7 @@ fn slow_qemu(address: std::net::SocketAddr, file: &Path) -> Command {
         .args(["-r", "-t", "-e", "0", "-x", "disk"])
         .args(["-b", &address.ip().to_string()])
         .args(["-p", &address.port().to_string()])
-        .args(["--object", "throttle-group,id=slow,x-bps-read=50000000"])
+        .args(["--object", "throttle-group,id=slow,x-bps-read=15000000"])
         .args(["--image-opts", "--"])
         .arg(format!(
             "driver=throttle,throttle-group=slow,file.driver=file,file.filename={}",
