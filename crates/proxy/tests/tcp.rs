@@ -494,7 +494,7 @@ fn a_proxy_that_takes_too_long_over_its_header_is_cut_off() {
         if endless.write_all(&[*byte]).is_err() {
             break;
         }
-        // The pace of the one who is slow, and not something that is waited for.
+        #[expect(clippy::disallowed_methods, reason = "the pace of the one who is slow")]
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     for client in [&mut silent, &mut halved] {

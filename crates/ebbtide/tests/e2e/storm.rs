@@ -128,7 +128,7 @@ impl<'a, T: Target> Storm<'a, T> {
             if self.out[index].is_none() && are_out + 1 < self.servers.len() {
                 self.strike(index);
             }
-            // The pace of the storm, and not something that is waited for.
+            #[expect(clippy::disallowed_methods, reason = "the pace of the storm")]
             std::thread::sleep(PACE / 2 + PACE * self.roll(100) as u32 / 100);
         }
         for index in 0..self.servers.len() {

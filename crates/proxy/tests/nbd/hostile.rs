@@ -35,7 +35,7 @@ fn wait_for_end(mut stream: TcpStream) {
 
 fn trickle(stream: &mut TcpStream, bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| {
-        // The pace of the one who is slow, and not something that is waited for.
+        #[expect(clippy::disallowed_methods, reason = "the pace of the one who is slow")]
         std::thread::sleep(Duration::from_millis(20));
         stream.write_all(&[*byte]).is_ok()
     })
@@ -46,9 +46,12 @@ fn rejected(house: &House, reason: &str) -> u64 {
     rejected.get(reason).copied().unwrap_or(0)
 }
 
+/// What a server does instead of a handshake, and what it is counted as.
+type Misfit = (&'static str, &'static [&'static str], fn(TcpStream));
+
 #[test]
 fn a_server_that_comes_to_nothing_in_the_handshake_is_passed_over() {
-    let acts: [(&str, &[&str], fn(TcpStream)); 8] = [
+    let acts: [Misfit; 8] = [
         ("says nothing", &[], wait_for_end),
         ("stops in the greeting", &[], |mut stream| {
             stream.write_all(&GREETING[..10]).unwrap();

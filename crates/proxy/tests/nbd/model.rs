@@ -210,7 +210,7 @@ fn act_out(
         Act::Trickle(bytes) => {
             let _ = stream.write_all(&out[..bytes]);
             return out[bytes..].iter().all(|byte| {
-                // The server's pace, and not something that is waited for.
+                #[expect(clippy::disallowed_methods, reason = "the server's pace")]
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 stream.write_all(&[*byte]).is_ok()
             });

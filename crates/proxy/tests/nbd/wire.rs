@@ -111,7 +111,7 @@ fn nonsense_and_silence_are_losses_too() {
         let reasons = house.node.slot(0).answers_rejected.lock().unwrap().clone();
         let is_nonsense = act == Act::WrongCookie;
         assert_eq!(
-            reasons.get("unknown-cookie").is_some(),
+            reasons.contains_key("unknown-cookie"),
             is_nonsense,
             "{act:?}"
         );
