@@ -463,6 +463,7 @@ impl<'a> Exchange<'a> {
             state,
             expecting: self.request.expects_continue,
             arrived: false,
+            is_for_rest: false,
             request_is_head: self.request.is_head,
             client_version: self.request.version,
         }

@@ -70,6 +70,8 @@ pub(crate) struct Forward<'a> {
     pub expecting: bool,
     /// An interim answer has come: the request has arrived, and is not sent again.
     pub arrived: bool,
+    /// It is for the rest of an answer, which others may have too.
+    pub is_for_rest: bool,
     pub request_is_head: bool,
     pub client_version: Version,
 }
@@ -121,6 +123,9 @@ impl Forward<'_> {
             }
         }
         match self.watch.poll(context) {
+            None if self.is_for_rest && self.watch.flight.is_stranded() => {
+                Poll::Ready(Err(Failure::ServerTimeout))
+            }
             None => Poll::Pending,
             Some(Interrupt::Cut) => Poll::Ready(Err(Failure::Cut)),
             Some(Interrupt::Timeout) => Poll::Ready(Err(self.who_is_late())),

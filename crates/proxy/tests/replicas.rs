@@ -224,6 +224,43 @@ fn a_server_that_is_down_is_not_waited_for_if_another_one_is_not() {
 }
 
 #[test]
+fn a_server_that_is_down_may_return_in_time() {
+    let file = file(LARGE);
+    let (first, second) = (dying(&file, 100_000), good(&file));
+    let mut house = house(&[&first, &second]);
+    house.stand(1, DOWN);
+    let mut client = house.client();
+    client.send(get("/", ""));
+    until("it has died", || first.seen().len() == 1);
+    until("it is waited for another one", || {
+        house
+            .live()
+            .first()
+            .is_some_and(|session| session.bytes() > 0)
+    });
+    assert_eq!(house.pool_sum(|slot| &slot.not_resumed_no_server), 0);
+    house.stand(1, common::READY);
+    is_whole(&client.answer(), &file);
+    assert_eq!(second.seen().len(), 1);
+    assert_eq!(first.seen().len(), 1, "nobody asked who has just failed");
+}
+
+#[test]
+fn copies_that_differ_are_asked_once_and_are_not_counted_as_deaths() {
+    let file = file(LARGE);
+    let differs = || {
+        lying(&file, |first| {
+            head("206 Partial Content", LARGE - first, &part(first))
+        })
+    };
+    let servers = [&dying(&file, 100_000), &differs(), &differs(), &good(&file)];
+    let house = house(&servers);
+    is_whole(&house.client().get("/", ""), &file);
+    assert_eq!(house.pool_sum(|slot| &slot.resumed), 1);
+    assert!(servers[1].seen().len() <= 1 && servers[2].seen().len() <= 1);
+}
+
+#[test]
 fn a_part_goes_on_within_its_bounds() {
     let file = file(LARGE);
     let (first, second) = (dying(&file, 50_000), good(&file));

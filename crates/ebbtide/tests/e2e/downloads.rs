@@ -239,7 +239,8 @@ fn a_copy_that_differs_is_never_mixed_in() {
         Nginx::start(&second, 1_640_995_201),
         Nginx::start(&first, 1_640_995_200),
     ];
-    let ebbtide = before(&servers.each_ref());
+    // Nobody is waited for who may come back.
+    let ebbtide = before_with(&servers.each_ref(), "5s", "5s");
     for (others, code) in [(&["web2"][..], Some(18)), (&["web2", "web3"], Some(0))] {
         for name in ["web2", "web3"] {
             ebbtide.cli(&["hold", &format!("app/{name}")]).exits(0);

@@ -12,16 +12,22 @@ use crate::relay::Half;
 use crate::reserved::path_of;
 use crate::resume::{Copy, Misfit, forget_conditions};
 use crate::routing::Placed;
+use crate::timer::duration;
 use crate::upstream::Upstream;
-use ebbtide_core::{Mode, ReplicaSettings, ServerKey};
+use ebbtide_core::{Millis, Mode, Reason, ReplicaSettings, ServerKey, ServerView};
 use ebbtide_protocol::http1::{Framing, Version};
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Servers that are asked for the rest of one answer in a row. A request that kills whatever serves it
 /// is not carried through the pool.
 const ASKED_MAX: u32 = 2;
 /// With this much got through, in bytes, it is a new row: a long download outlives many servers.
 const PROGRESS_BYTES: u64 = 1024 * 1024;
+
+/// Between two looks whether a server is back.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is left of an answer.
 struct Rest {
@@ -34,6 +40,8 @@ struct Rest {
     asked: u32,
     /// Servers that are not asked again in this row.
     failed: Vec<ServerKey>,
+    /// Servers that have another copy, or none.
+    misfits: Vec<ServerKey>,
 }
 
 impl Rest {
@@ -44,6 +52,7 @@ impl Rest {
             sent_before: sent,
             asked: 0,
             failed: Vec::new(),
+            misfits: Vec::new(),
         }
     }
 
@@ -124,22 +133,28 @@ impl Exchange<'_> {
         rest: &mut Rest,
         failure: BodyFailure,
     ) -> Result<Upstream, BodyFailure> {
+        let body_timeout = self.routes.pool.config.http.body_timeout;
+        let patience = Instant::now() + duration(body_timeout);
         loop {
             // What has come and was not passed on counts as not sent: it is asked for again.
             self.scratch.outbound.clear();
             if self.is_cut_for_good() {
                 return Err(BodyFailure::Cut);
             }
-            rest.failed.push(self.lane().key);
-            let given_up = if rest.asked >= ASKED_MAX || rest.failed.len() > SERVERS_MAX {
-                Some(Misfit::TooOften)
-            } else if !self.stand_in(&rest.failed) {
-                Some(Misfit::NoServer)
-            } else {
-                None
-            };
-            if let Some(misfit) = given_up {
-                self.count_misfit(misfit);
+            let last = self.lane().key;
+            if !rest.failed.contains(&last) {
+                rest.failed.push(last);
+            }
+            if rest.asked >= ASKED_MAX || rest.failed.len() > SERVERS_MAX {
+                self.count_misfit(Misfit::TooOften);
+                return Err(failure);
+            }
+            if !self.stand_in(&[rest.failed.as_slice(), &rest.misfits].concat()) {
+                let may_wait = failure != BodyFailure::Cut && Instant::now() < patience;
+                if may_wait && self.wait_for_return(rest).await {
+                    continue;
+                }
+                self.count_misfit(Misfit::NoServer);
                 return Err(failure);
             }
             match self.ask_for_rest(rest).await {
@@ -154,6 +169,27 @@ impl Exchange<'_> {
                 Err(Miss::End(end)) => return Err(end),
             }
         }
+    }
+
+    /// Waits a moment, if a server that is down at present may come back; `false` if there is none.
+    async fn wait_for_return(&mut self, rest: &mut Rest) -> bool {
+        let view = self.connection.worker.view();
+        let Some(routes) = view.routes(self.connection.pool) else {
+            return false;
+        };
+        let servers = routes.pool.servers.iter();
+        let is_down = |server: &&ServerView| server.standing.reason == Reason::Down;
+        let down: Vec<ServerKey> = servers.filter(is_down).map(|server| server.key).collect();
+        // Who was down is another one when it is back.
+        rest.failed.retain(|failed| !down.contains(failed));
+        let can_return = down.iter().any(|key| !rest.misfits.contains(key));
+        if can_return {
+            let watch = &mut self.connection.watch;
+            watch.set(Millis(2 * LOOK_EVERY.as_millis() as u64));
+            // The caller sees to what may have interrupted this.
+            let _ = watch.run(sleep(LOOK_EVERY)).await;
+        }
+        can_return
     }
 
     /// Asks the server for the rest, and looks whether it is that.
@@ -174,13 +210,19 @@ impl Exchange<'_> {
         let mut forward = self.forward(&mut upstream, &mut upload, UploadState::Going);
         // The client is in the middle of a body, and takes no interim answers: as one of 1.0.
         forward.client_version = Version::Http10;
+        forward.is_for_rest = true;
         let answered = forward.await_answer(false).await;
         answered.map_err(|failure| self.miss(failure))?;
         let (buf, head) = (self.scratch.outbound.filled(), &self.scratch.response);
         let checked = rest.copy.check(buf, head, rest.sent);
         let (status, head_bytes) = (head.status, head.head_bytes);
         self.count_response(status);
-        checked.map_err(Miss::Misfit)?;
+        if let Err(misfit) = checked {
+            // It has survived the question.
+            rest.asked -= 1;
+            rest.misfits.push(lane.key);
+            return Err(Miss::Misfit(misfit));
+        }
         self.scratch.outbound.consume(head_bytes);
         Ok(upstream)
     }
