@@ -3,7 +3,7 @@
 //! sessions, for the session ended with its connection.
 
 use crate::name::{PoolKey, ServerKey};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{PoolView, ServerView, Snapshot};
 use crate::time::Moment;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -96,6 +96,14 @@ impl Sources {
         let shard = self.shard((pool, source));
         let binding = shard.get(&(pool, source))?;
         Some((binding.server, binding.epoch))
+    }
+
+    /// The server of this pool that `source` was last on, if that takes new sessions and has not been
+    /// forgotten since.
+    pub fn server_of<'a>(&self, pool: &'a PoolView, source: Source) -> Option<&'a ServerView> {
+        let (key, epoch) = self.find(pool.key, source)?;
+        let server = pool.server(key)?;
+        (server.epoch == epoch && server.standing.admits_new).then_some(server)
     }
 
     /// A connection of `source` goes to this server, in this epoch of it. `None` if there is no room

@@ -156,12 +156,10 @@ impl Asking<'_> {
     pub fn place_connection(&self, source: Source) -> Result<Placed, Refused> {
         let pool = &self.routes.pool;
         let sources = self.worker.sessions.sources();
-        let bound = sources.find(pool.key, source).and_then(|(key, epoch)| {
-            let index = self.routes.index_of(key)?;
-            let server = &pool.servers[index];
-            let is_good = server.epoch == epoch && server.standing.admits_new && !self.is_closed();
-            let session = is_good.then(|| self.begin_on(server, None)).flatten()?;
-            Some((session, index))
+        let last = sources.server_of(pool, source);
+        let bound = last.filter(|_| !self.is_closed()).and_then(|server| {
+            let index = self.routes.index_of(server.key)?;
+            Some((self.begin_on(server, None)?, index))
         });
         let (session, index) = match bound {
             Some(bound) => bound,

@@ -7,11 +7,13 @@
 
 mod identity;
 mod judge;
+mod outlook;
 mod reason;
 mod view;
 
 pub use identity::{Difference, Digest, Identity, Modified, grouped};
 pub(crate) use judge::{Known, judge};
+pub use outlook::Outlook;
 pub use reason::{CopyReason, Verdict};
 pub use view::{CopyView, ManifestPlace, Proof, ReplicaView, ResourceView};
 

@@ -9,7 +9,7 @@ use crate::flight::Phase;
 use crate::routing::{Asking, Placed, Refused};
 use crate::timer::{Interrupt, Watch};
 use crate::view::Routes;
-use ebbtide_core::{Identity, Millis, Mode, Proof, ResourceView, ServerKey};
+use ebbtide_core::{Identity, Millis, Mode, ResourceView, ServerKey};
 use ebbtide_protocol::nbd::{
     Export, Negotiated, Refusal, ServerHandshake, ServerStep, WantedBy, transmission_flag,
 };
@@ -306,9 +306,7 @@ impl Life {
             Denied::Told(Refusal::Policy, format!("`{name}` is {why}"))
         })?;
         let server = placed.session.server;
-        let known = resource.identity(server).cloned();
-        let can_move = |known: &Identity| resource.may_stand_in(server, known) == Ok(Proof::Known);
-        let began_on = known.filter(can_move);
+        let began_on = resource.to_keep(server).cloned();
         Ok((Rc::clone(&routes), placed, began_on))
     }
 }

@@ -7,9 +7,7 @@ use crate::timer::{Interrupt, Watch};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::Routes;
 use crate::worker::Worker;
-use ebbtide_core::{
-    Fact, Identity, Millis, Place, PoolKey, Proof, ServerKey, ServerView, stand_in,
-};
+use ebbtide_core::{Fact, Identity, Millis, Place, PoolKey, ServerKey};
 use ebbtide_protocol::nbd::{
     ClientGoal, ClientHandshake, ClientStep, Export, HandshakeFault, Negotiated, transmission_flag,
 };
@@ -269,22 +267,12 @@ impl Search {
     fn next(&self, tried: &[ServerKey]) -> Option<(Place, Rc<Lane>, Rc<Routes>)> {
         let view = self.worker.view();
         let routes = view.routes(self.pool)?;
-        let resource = routes.pool.replicas.resource(&self.goal.resource)?;
-        let may = |server: &ServerView| {
-            !tried.contains(&server.key)
-                && self
-                    .only
-                    .as_ref()
-                    .is_none_or(|only| only.contains(&server.key))
-                && server
-                    .max_sessions
-                    .is_none_or(|max| server.load.sessions() < max)
-                && resource.may_stand_in(server.key, &self.began_on) == Ok(Proof::Known)
-        };
-        // Another worker may take the last place between the look and the attempt: the next round
-        // finds out.
-        let server = stand_in(&routes.pool, may, self.worker.roll())?;
-        let place = server.reserve()?;
+        let (server, place) = routes.pool.take_place(
+            &self.goal.resource,
+            &self.began_on,
+            (tried, self.only.as_deref()),
+            self.worker.roll(),
+        )?;
         let lane = &routes.lanes[routes.index_of(server.key)?];
         Some((place, Rc::clone(lane), Rc::clone(routes)))
     }

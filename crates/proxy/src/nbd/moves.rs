@@ -8,9 +8,7 @@ use super::wire::{Loss, Wire};
 use crate::flight::{Move, Phase};
 use crate::timer::{Watch, duration};
 use crate::view::Routes;
-use ebbtide_core::{
-    CopyReason, Difference, Fact, Millis, Mode, PoolIntent, Reason, ResourceView, ServerKey,
-};
+use ebbtide_core::{Fact, Identity, Millis, Outlook, ResourceView, ServerKey};
 use ebbtide_protocol::nbd::{ErrorNumber, Request, write_error};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -30,20 +28,6 @@ const FAILED_FOR: Duration = Duration::from_secs(1);
 /// A server that answers, but brings less than this and finishes nothing in twice the time that it may
 /// be silent, is as good as silent. In bytes.
 const TRICKLE_BYTES: u64 = 64 * 1024;
-
-/// What a snapshot means for a session.
-#[derive(Debug, PartialEq, Eq)]
-enum Outlook {
-    Stay,
-    /// Another server is to be found, and may be taken time for.
-    Move,
-    /// The same, and this one must be left within moments.
-    MustMove,
-    /// What this server sends is not what the client began on.
-    OtherCopy,
-    /// It is over.
-    End,
-}
 
 impl Carrier {
     fn can_move(&self) -> bool {
@@ -88,30 +72,12 @@ impl Carrier {
     }
 
     fn outlook(&self, routes: &Routes) -> Outlook {
-        let pool = &routes.pool;
-        if matches!(pool.intent, PoolIntent::Closed(_)) {
-            return Outlook::End;
-        }
-        let Some(resource) = pool.replicas.resource(&self.goal.resource) else {
-            // A reload closes nothing that it does not have to.
+        let Some(began_on) = &self.began_on else {
             return Outlook::Stay;
         };
-        if resource.rule.mode == Mode::Maintenance {
-            return Outlook::End;
-        }
-        let Some(server) = pool.server(self.session.server) else {
-            return Outlook::Move;
-        };
-        if self.wire.is_some() && self.is_other_copy(resource, server.key) {
-            return Outlook::OtherCopy;
-        }
-        if server.epoch != self.session.epoch || server.standing.ends_work() {
-            return Outlook::MustMove;
-        }
-        match server.standing.reason {
-            Reason::Draining | Reason::Down => Outlook::Move,
-            _ => Outlook::Stay,
-        }
+        let (session, resource) = (&self.session, &self.goal.resource);
+        let is_served = self.wire.is_some();
+        routes.pool.outlook(session, resource, began_on, is_served)
     }
 
     /// What a snapshot means for the server that was left and has not answered everything.
@@ -121,7 +87,10 @@ impl Carrier {
         };
         let (key, epoch) = (leaving.upstream.lane.key, leaving.epoch);
         let resource = routes.pool.replicas.resource(&self.goal.resource);
-        if resource.is_some_and(|resource| self.is_other_copy(resource, key)) {
+        let is_other = |(resource, began_on): (&ResourceView, &Identity)| {
+            resource.is_other_copy(key, began_on)
+        };
+        if resource.zip(self.began_on.as_ref()).is_some_and(is_other) {
             return self.lose(true, &Loss::OtherCopy);
         }
         let is_over = routes
@@ -132,20 +101,6 @@ impl Carrier {
             self.left_by = Some(Box::pin(sleep(LEAVE_WITHIN)));
         }
         Ok(())
-    }
-
-    /// Whether a server's copy is known not to be what the session began on.
-    fn is_other_copy(&self, resource: &ResourceView, server: ServerKey) -> bool {
-        let Some(began_on) = &self.began_on else {
-            return false;
-        };
-        match resource.may_stand_in(server, began_on) {
-            Err(CopyReason::Contradicted { .. }) => true,
-            Err(CopyReason::Differs { difference, .. }) => {
-                !matches!(difference, Difference::OnlySize | Difference::NothingShared)
-            }
-            _ => false,
-        }
     }
 
     /// Looks for another server while this one goes on.

@@ -22,7 +22,7 @@ impl Planner {
         std::mem::swap(&mut self.dice, &mut dice);
     }
 
-    fn closing(&mut self, pool: usize) {
+    pub(super) fn closing(&mut self, pool: usize) {
         let end = self.setup.length_ms;
         let at = self.dice.between(100, end - 2000);
         let within = match self.dice.below(8) {

@@ -5,11 +5,15 @@
 //! store on a simulated disk, with every fault that we can think of. After each step a judge compares what happened with DESIGN's promises. A run
 //! depends on nothing but its seed, so a seed that fails fails again.
 
+mod beside;
 mod closings;
+mod copies;
 mod dice;
 mod disk;
 mod doors;
 mod judge;
+mod lines;
+mod mounts;
 mod plan;
 mod shrink;
 mod users;

@@ -2,6 +2,8 @@
 //! decided by the time at which it happens, so that a plan from which actions were dropped still
 //! plays the others much as before; that is what makes a failing history short.
 
+use super::beside::{self, Beside};
+use super::copies::CopyChange;
 use super::dice::Dice;
 use super::doors::{AtDoor, Opens};
 use ebbtide_core::{
@@ -20,9 +22,17 @@ pub(super) const PROBE_EVERY_MS: i64 = 1000;
 pub(super) const TAIL_MS: i64 = 16_000;
 /// Chooses which seeds close pools: not the first five that were kept (`sim/seeds.txt`).
 const CLOSINGS: u64 = 29;
+/// Chooses which seeds have a TCP pool and an NBD pool: none of those that were kept before there were
+/// any.
+const BESIDE: u64 = 201;
 /// Chooses which seeds open doors: none of those that were kept before there were any.
 const DOORS: u64 = 606;
-const POOLS: [&str; 2] = ["app", "web"];
+/// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
+const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
+/// The number of the TCP pool.
+pub(super) const SHELLS: usize = 2;
+/// The number of the NBD pool.
+pub(super) const DISKS: usize = 3;
 
 /// The fixed part of a run.
 #[derive(Clone, Debug)]
@@ -36,6 +46,8 @@ pub(super) struct Setup {
     pub balance: Balance,
     pub health: bool,
     pub max_sessions: Option<u32>,
+    /// What there is beside the HTTP pools.
+    pub beside: Option<Beside>,
     pub file: File,
 }
 
@@ -43,10 +55,12 @@ pub(super) struct Setup {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct File {
     /// Bit `n` of a pool: server `w<n>` is in it. A pool without servers is not in the file.
-    pub servers: [u8; 2],
+    pub servers: [u8; 4],
     pub minimum: u32,
     /// The first server of the first pool is at another address.
     pub moved: bool,
+    /// The first resource of the NBD pool is in maintenance.
+    pub withdrawn: bool,
 }
 
 /// Something that happens at its time.
@@ -72,6 +86,20 @@ pub(super) enum Action {
     },
     Operator(Order),
     Door(AtDoor),
+    /// A user of the TCP pool connects, and leaves after so long.
+    Connect {
+        user: usize,
+        lasts_ms: i64,
+    },
+    /// A client of the NBD pool asks for a resource, and reads now and then.
+    Mount {
+        client: usize,
+        resource: usize,
+        lasts_ms: i64,
+        pace_ms: i64,
+    },
+    /// What a server of the NBD pool has of a resource changes, or what it says of it.
+    Copy(CopyChange),
     Server(ServerName, Being),
     /// For so long, probes of this server come back late, or not at all.
     Probes {
@@ -116,7 +144,12 @@ pub(super) enum Order {
     Drain(ServerName, i64, bool),
     Maintenance(ServerName, bool),
     Forget(ServerName),
-    EndSession { client: usize, pool: usize },
+    EndSession {
+        client: usize,
+        pool: usize,
+    },
+    /// Ends the session of the connection that is this far among those that are open.
+    EndConnection(usize),
     Set(ServerName, u32, Option<u32>),
     Add(ServerName),
     Remove(ServerName, bool),
@@ -184,12 +217,18 @@ impl File {
                 within: REUSE,
             });
             pool.health = setup.health.then(HealthSettings::defaults);
+            if let Some(beside) = &setup.beside {
+                beside.settle(index, self.withdrawn, &mut pool);
+            }
             for number in (0..8).filter(|number| mask & (1 << number) != 0) {
                 let port = 9000 + 100 * index as u16 + number;
                 let moved = self.moved && index == 0 && number == 0;
                 let address = ([127, 0, 0, 1], port + 1000 * u16::from(moved)).into();
                 let mut server = ServerConfig::new(format!("w{number}"), address);
-                server.max_sessions = setup.max_sessions;
+                server.max_sessions = match &setup.beside {
+                    Some(beside) if index >= SHELLS => beside.max_sessions,
+                    _ => setup.max_sessions,
+                };
                 pool.servers.push(server);
             }
             config.listeners.push(ListenerConfig {
@@ -212,6 +251,8 @@ pub(super) fn pool_name(pool: usize) -> &'static str {
 /// The run of a seed.
 pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     let mut dice = Dice::new(seed);
+    let beside = beside::setup(&mut Dice::new(seed ^ BESIDE));
+    let (third, fourth) = beside.as_ref().map_or((0, 0), |beside| beside.servers);
     let first = (1 << dice.between(2, 4)) - 1;
     let second = (1 << dice.between(1, 2)) - 1;
     let setup = Setup {
@@ -228,10 +269,12 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         health: dice.chance(85),
         max_sessions: dice.chance(30).then(|| 1 + dice.below(4) as u32),
         file: File {
-            servers: [first, second],
+            servers: [first, second, third, fourth],
             minimum: 1 + dice.below(2) as u32,
             moved: false,
+            withdrawn: false,
         },
+        beside,
     };
     let mut planner = Planner {
         focus: ServerName::new("app", format!("w{}", dice.below(2))),
@@ -244,6 +287,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.faults();
     planner.closings(Dice::new(seed ^ CLOSINGS));
     planner.doors(Dice::new(seed ^ DOORS));
+    planner.beside(Dice::new(!(seed ^ BESIDE)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..
@@ -346,7 +390,7 @@ impl Planner {
     }
 
     /// The moment at which a drain ends is the one at which most can go wrong.
-    fn around_the_deadline(&mut self, deadline: i64, server: ServerName) {
+    pub fn around_the_deadline(&mut self, deadline: i64, server: ServerName) {
         if deadline >= self.setup.length_ms {
             return;
         }
@@ -375,6 +419,10 @@ impl Planner {
 
     fn order(&mut self) -> Order {
         let server = self.server();
+        self.order_of(server)
+    }
+
+    pub fn order_of(&mut self, server: ServerName) -> Order {
         let force = self.dice.chance(50);
         match self.dice.below(24) {
             0..=3 => Order::Ready(server),
@@ -403,7 +451,7 @@ impl Planner {
         }
     }
 
-    fn file(&mut self) -> File {
+    pub fn file(&mut self) -> File {
         let mut file = self.setup.file.clone();
         match self.dice.below(5) {
             0 => {}

@@ -131,6 +131,7 @@ impl World {
             client: address,
             now,
             roll: &mut roll,
+            resource: None,
         };
         let name = |placed: &Placed| ServerName::new(&pool.config.name, &*placed.server.name);
         let Some(placed) = asking.place(token, rotation) else {
@@ -163,8 +164,9 @@ impl World {
             client: address,
             now,
             roll: &mut roll,
+            resource: None,
         };
-        let second = asking.move_away(&placed.session, Some(placed.server.key), rotation);
+        let second = asking.move_away(&placed.session, &[placed.server.key], rotation);
         if let Some(second) = &second {
             self.judge
                 .begun(&second.session, &name(second), second.moved, generation, at);

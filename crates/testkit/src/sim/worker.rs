@@ -3,8 +3,8 @@
 
 use super::plan::REUSE;
 use ebbtide_core::{
-    EndReason, Found, Moment, Now, PoolView, Rotation, ServerKey, ServerName, ServerView, Session,
-    SessionId, SessionTable, Snapshot, Stay, WallTime, choose,
+    EndReason, Found, Moment, Now, PoolView, ResourceView, Rotation, ServerKey, ServerName,
+    ServerView, Session, SessionId, SessionTable, Snapshot, Source, Stay, WallTime, choose,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -58,6 +58,8 @@ pub(super) struct Asking<'a> {
     pub client: IpAddr,
     pub now: Now,
     pub roll: &'a mut dyn FnMut() -> u64,
+    /// What it is about, where only some servers have the right copy of it.
+    pub resource: Option<&'a ResourceView>,
 }
 
 impl Worker {
@@ -79,7 +81,7 @@ impl Worker {
 impl Asking<'_> {
     pub fn place(&mut self, token: Option<&Token>, rotation: &mut Rotation) -> Option<Placed> {
         let Some((session, server, stale)) = token.and_then(|token| self.verify(token)) else {
-            return self.begin(None, None, rotation);
+            return self.begin(&[], None, rotation);
         };
         if server.standing.serves_own {
             return Some(Placed {
@@ -90,14 +92,14 @@ impl Asking<'_> {
                 moved: None,
             });
         }
-        self.move_away(&session, None, rotation)
+        self.move_away(&session, &[], rotation)
     }
 
     /// Begins another session elsewhere, then ends the one that its server cannot serve.
     pub fn move_away(
         &mut self,
         session: &Arc<Session>,
-        excluded: Option<ServerKey>,
+        excluded: &[ServerKey],
         rotation: &mut Rotation,
     ) -> Option<Placed> {
         let placed = self.begin(excluded, Some(session.server), rotation)?;
@@ -152,9 +154,18 @@ impl Asking<'_> {
         }
     }
 
-    fn begin(
+    /// A new connection of this source: the server that it was last on, or any other.
+    pub fn place_connection(&mut self, source: Source, rotation: &mut Rotation) -> Option<Placed> {
+        let last = self.table.sources().server_of(self.pool, source);
+        let bound = last
+            .filter(|_| !self.pool.intent.blocks_new())
+            .and_then(|server| self.begin_on(server, None));
+        bound.or_else(|| self.begin(&[], None, rotation))
+    }
+
+    pub fn begin(
         &mut self,
-        excluded: Option<ServerKey>,
+        excluded: &[ServerKey],
         from: Option<ServerKey>,
         rotation: &mut Rotation,
     ) -> Option<Placed> {
@@ -162,10 +173,17 @@ impl Asking<'_> {
             let room = server
                 .max_sessions
                 .is_none_or(|max| server.load.sessions() < max);
-            Some(server.key) != excluded && room
+            let has_copy = self
+                .resource
+                .is_none_or(|resource| resource.serves(server.key));
+            !excluded.contains(&server.key) && has_copy && room
         };
         let dice = (self.roll)();
         let server = choose(self.pool, eligible, self.client, dice, rotation)?;
+        self.begin_on(server, from)
+    }
+
+    fn begin_on(&mut self, server: &ServerView, from: Option<ServerKey>) -> Option<Placed> {
         let id = SessionId((self.roll)());
         let session = self
             .table

@@ -1,19 +1,22 @@
 //! The simulated world: one queue of happenings in simulated time, and the node in the middle of
 //! it. The driver is handed its inputs and has its outputs carried out as the real shell does.
 
+use super::copies::Copies;
 use super::dice::scramble;
 use super::disk::Disk;
 use super::doors::{Held, Passage};
 use super::judge::{Failure, Judge};
+use super::lines::{Line, LineStep};
+use super::mounts::{Mount, MountStep};
 use super::plan::{
     Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name,
 };
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
-    Actor, Close, Command, Config, Driver, EventKind, Fact, Input, Millis, Moment, Now, Output,
-    ProbeOutcome, RequestId, ServerChange, ServerConfig, ServerName, SessionTable, Snapshot,
-    WallTime, Write,
+    Actor, Close, Command, Config, Driver, EventKind, Fact, Input, ManifestCopies, Millis, Moment,
+    Now, Output, ProbeOutcome, RequestId, ServerChange, ServerConfig, ServerName, SessionTable,
+    Snapshot, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +33,7 @@ pub(super) struct World {
     pub seed: u64,
     pub at: i64,
     rolled: (i64, u64),
+    pub rolled_beside: (i64, u64),
     pub setup: Setup,
     pub plan: Vec<Planned>,
     queue: BTreeMap<(i64, u64), Happening>,
@@ -40,7 +44,8 @@ pub(super) struct World {
     file: File,
     config: Arc<Config>,
     disk: Disk,
-    servers: BTreeMap<ServerName, Server>,
+    pub servers: BTreeMap<ServerName, Server>,
+    pub copies: Copies,
     pub clients: Vec<Client>,
     pub doors: BTreeMap<usize, Held>,
     pub node: Option<Node>,
@@ -48,6 +53,7 @@ pub(super) struct World {
     pub judge: Judge,
     last_request: u64,
     last_exchange: u64,
+    pub last_line: u64,
     pub told: Option<Vec<String>>,
 }
 
@@ -60,6 +66,10 @@ pub(super) struct Node {
     pub table: Arc<SessionTable>,
     pub workers: Vec<Worker>,
     pub exchanges: Vec<Exchange>,
+    /// Connections to the TCP pool.
+    pub lines: BTreeMap<u64, Line>,
+    /// Connections to the NBD pool.
+    pub mounts: BTreeMap<u64, Mount>,
     pub passages: Vec<Passage>,
     sweep_next: usize,
     ticks: u64,
@@ -84,7 +94,7 @@ enum Happening {
     OfNode(u32, NodeHappening),
 }
 
-enum NodeHappening {
+pub(super) enum NodeHappening {
     Tick,
     Durable(u64),
     Stored(u64, Result<(), String>, bool),
@@ -93,6 +103,10 @@ enum NodeHappening {
     ProbeRound,
     Probed(ServerName, ProbeOutcome),
     ExchangeEnd(u64),
+    Line(u64, LineStep),
+    Mount(u64, MountStep),
+    ManifestRound,
+    ManifestRead(ServerName, String, Result<ManifestCopies, String>),
 }
 
 impl Default for Server {
@@ -114,6 +128,7 @@ impl World {
             seed,
             at: 0,
             rolled: (0, 0),
+            rolled_beside: (0, 0),
             queue: BTreeMap::new(),
             queued: 0,
             wall_offset: 0,
@@ -122,6 +137,7 @@ impl World {
             file,
             disk: Disk::default(),
             servers: BTreeMap::new(),
+            copies: Self::first_copies(setup.beside.as_ref()),
             clients,
             doors: BTreeMap::new(),
             node: None,
@@ -129,6 +145,7 @@ impl World {
             judge: Judge::default(),
             last_request: 0,
             last_exchange: 0,
+            last_line: 0,
             told: tells.then(Vec::new),
             setup,
             plan,
@@ -208,6 +225,12 @@ impl World {
                 self.step(Input::Probed { server, outcome });
             }
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
+            NodeHappening::Line(number, step) => self.step_line(number, step),
+            NodeHappening::Mount(number, step) => self.step_mount(number, step),
+            NodeHappening::ManifestRound => self.manifest_round(),
+            NodeHappening::ManifestRead(server, place, read) => {
+                self.manifest_read(server, place, read);
+            }
         }
     }
 
@@ -249,7 +272,7 @@ impl World {
         self.queue.insert((at, self.queued), happening);
     }
 
-    fn node_later(&mut self, at: i64, happening: NodeHappening) {
+    pub fn node_later(&mut self, at: i64, happening: NodeHappening) {
         let life = self.life;
         self.later(at, Happening::OfNode(life, happening));
     }
@@ -283,7 +306,11 @@ impl World {
 
     fn act(&mut self, index: usize) {
         let action = self.plan[index].action.clone();
-        if !matches!(action, Action::Request { .. }) {
+        let is_told = matches!(
+            action,
+            Action::Request { .. } | Action::Connect { .. } | Action::Mount { .. }
+        );
+        if !is_told {
             self.tell(|| format!("{action:?}"));
         }
         match action {
@@ -291,7 +318,16 @@ impl World {
             Action::Logout { client, pool } => self.log_out(client, pool),
             Action::Operator(order) => self.operate(order),
             Action::Door(deed) => self.at_door(index, deed),
-            Action::Server(server, being) => self.servers.entry(server).or_default().being = being,
+            Action::Connect { user, lasts_ms } => self.connect(index, user, lasts_ms),
+            Action::Mount { .. } => self.mount(index),
+            Action::Copy(change) => self.copies.change(change, self.at),
+            Action::Server(server, being) => {
+                if being == Being::Dead {
+                    self.break_lines(&server);
+                    self.break_mounts(&server);
+                }
+                self.servers.entry(server).or_default().being = being;
+            }
             Action::Probes {
                 server,
                 lost,
@@ -390,6 +426,8 @@ impl World {
             table,
             workers: (0..self.setup.workers).map(|_| Worker::new(at)).collect(),
             exchanges: Vec::new(),
+            lines: BTreeMap::new(),
+            mounts: BTreeMap::new(),
             passages: Vec::new(),
             sweep_next: 0,
             ticks: 0,
@@ -402,6 +440,10 @@ impl World {
         self.node_later(at + tick_ms, NodeHappening::Tick);
         let first = self.between(5, 300);
         self.node_later(at + first, NodeHappening::ProbeRound);
+        if self.setup.beside.is_some() {
+            self.copies.forgotten();
+            self.node_later(at + 1, NodeHappening::ManifestRound);
+        }
     }
 
     fn tick(&mut self) {
@@ -420,7 +462,11 @@ impl World {
         self.step(Input::Tick);
         if ticks.is_multiple_of(2) {
             self.cut(|exchange, _| exchange.is_over());
+            self.cut_lines(None);
+            self.cut_mounts(None);
         }
+        self.judge_lines();
+        self.judge_mounts();
         self.judge_exchanges();
         self.cut_behind_doors();
         if ticks.is_multiple_of(8) {
@@ -430,7 +476,7 @@ impl World {
         self.node_later(self.at + tick_ms, NodeHappening::Tick);
     }
 
-    fn step(&mut self, input: Input) {
+    pub fn step(&mut self, input: Input) {
         let now = self.now();
         let Some(node) = &mut self.node else { return };
         let outputs = node.driver.step(now, input);
@@ -513,6 +559,7 @@ impl World {
 
     fn publish(&mut self, snapshot: &Arc<Snapshot>) {
         self.judge.published(snapshot.generation);
+        self.forget_copies(snapshot);
         self.tell(|| format!("publish {}", snapshot.generation));
         for index in 0..self.setup.workers {
             let (quick, slow) = (self.between(0, 15), self.between(50, 600));
@@ -543,6 +590,8 @@ impl World {
         self.cut(|exchange, worker| {
             worker == index && (exchange.is_over() || exchange.is_misplaced(&snapshot))
         });
+        self.cut_lines(Some(index));
+        self.cut_mounts(Some(index));
         self.tell_driver(Fact::Acknowledged {
             worker: index,
             generation,
@@ -680,6 +729,9 @@ impl World {
                 let id = self.clients[client].tokens[pool].last()?.session;
                 Command::EndSessions { ids: vec![id] }
             }
+            Order::EndConnection(nth) => Command::EndSessions {
+                ids: vec![self.open_session(nth)?],
+            },
             Order::Set(server, weight, max) => Command::SetServer {
                 server,
                 change: ServerChange {
@@ -689,9 +741,10 @@ impl World {
                 },
             },
             Order::Add(name) => {
-                let second = u16::from(name.pool == pool_name(1));
+                let pools = (0..4).find(|pool| name.pool == pool_name(*pool));
                 let number = u16::from(name.server == "x1");
-                let address = ([127, 0, 0, 1], 9050 + 100 * second + number).into();
+                let port = 9050 + 100 * pools.unwrap_or(0) as u16 + number;
+                let address = ([127, 0, 0, 1], port).into();
                 let server = ServerConfig::new(name.server, address);
                 let pool = name.pool;
                 Command::AddServer { pool, server }

@@ -100,6 +100,7 @@ impl Judge {
         at: i64,
     ) {
         let mut present = Vec::new();
+        self.judge_withdrawn(snapshot, at);
         for pool in &status.pools {
             let Some(view) = snapshot.pool_named(&pool.name) else {
                 continue;
@@ -234,6 +235,9 @@ impl Judge {
         let server = self.server(name);
         if server.in_force == Want::Maintenance || found == Want::Maintenance {
             server.unserving_at = Some(at);
+        }
+        if matches!(found, Want::Drain(..)) {
+            server.draining_at = Some(at);
         }
         if found != Want::Maintenance {
             server.entered_maintenance = None;
@@ -472,11 +476,13 @@ impl Judge {
         let live = table.list(snapshot, None, usize::MAX, |session| {
             session.server == view.key
         });
-        let counted = view.load.sessions();
-        if live.len() as u32 != counted {
+        let (counted, live) = (view.load.sessions(), live.len() as u32);
+        let (open, kept) = self.connections_on(name, view.epoch);
+        let is_connection = pool_is_connection(name, snapshot);
+        if live + kept != counted || (is_connection && open != live) {
             let text = format!(
-                "{name} has {} live sessions and counts {counted}",
-                live.len()
+                "{name} has {live} live sessions, {open} connections and {kept} places for others, \
+                 and counts {counted}"
             );
             self.fail(COUNTS, text);
         }
@@ -521,6 +527,11 @@ impl Server {
             || self.in_force == Want::Maintenance
             || self.unserving_at.is_some_and(|then| at - then < LAG_MS)
     }
+}
+
+fn pool_is_connection(name: &ServerName, snapshot: &Snapshot) -> bool {
+    let pool = snapshot.pool_named(&name.pool);
+    pool.is_some_and(|pool| pool.config.protocol.is_connection())
 }
 
 fn view_is_in_file(pool: &PoolStatus, snapshot: &Snapshot, server: &str) -> bool {

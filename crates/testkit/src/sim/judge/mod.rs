@@ -3,6 +3,7 @@
 //! node's word is taken for nothing that matters.
 
 mod commands;
+mod connections;
 mod doors;
 mod health;
 mod intents;
@@ -11,6 +12,7 @@ mod pools;
 mod sessions;
 
 use commands::{Request, Ticket};
+use connections::{Bound, Connection};
 use doors::{Door, DoorRows};
 use ebbtide_core::{DoorId, Now, RequestId, ServerName, SessionId};
 use health::Seen;
@@ -20,6 +22,7 @@ use sessions::Stay;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub(in crate::sim) use connections::{Ending, Mounted};
 pub(in crate::sim) use sessions::Asked;
 
 /// How long a worker may go on by what was true a moment ago.
@@ -47,6 +50,8 @@ pub(super) const STAYS: &str = "promise 2 (a session stays put)";
 pub(super) const DEADLINE: &str = "promise 3 (a deadline is a deadline)";
 pub(super) const DURABLE: &str = "promise 5 (an acknowledged intent is durable)";
 pub(super) const GUARDED: &str = "promise 6 (capacity is guarded)";
+pub(super) const IDENTICAL: &str = "promise 7 (only identical replicas stand in)";
+pub(super) const MOVES: &str = "a session goes on elsewhere when its server goes";
 pub(super) const DOORS: &str = "promise 8 (closed doors stay closed)";
 pub(super) const LEADS: &str = "an open door leads to its server, past the gate";
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
@@ -67,6 +72,11 @@ pub(in crate::sim) struct Judge {
     servers: BTreeMap<ServerName, Server>,
     pools: BTreeMap<String, Pool>,
     sessions: BTreeMap<SessionId, Stay>,
+    connections: BTreeMap<SessionId, Connection>,
+    /// Where the users of the TCP pool were led last.
+    sources: BTreeMap<usize, Bound>,
+    /// Since when, and until when, the first resource was seen to be in maintenance.
+    withdrawn: Option<(i64, i64)>,
     requests: BTreeMap<RequestId, Request>,
     tickets: BTreeMap<u64, Ticket>,
     doors: BTreeMap<DoorId, Door>,
@@ -114,6 +124,8 @@ struct Server {
     address: Option<std::net::SocketAddr>,
     /// The last time that it was not there, not well, or not meant to serve.
     unserving_at: Option<i64>,
+    /// The last time that it was drained.
+    draining_at: Option<i64>,
     seen: Seen,
 }
 
@@ -165,6 +177,7 @@ impl Judge {
             self.doors_stored(ticket.doors, None);
         }
         self.sessions_killed();
+        self.connections_killed();
     }
 
     pub fn published(&mut self, generation: u64) {

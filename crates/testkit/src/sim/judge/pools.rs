@@ -35,6 +35,8 @@ pub(super) struct Pool {
     /// A worker that has taken this generation begins no session.
     blocked_in: Option<u64>,
     closed_at: Option<i64>,
+    /// The last time that it was closed or not there.
+    pub unserving_at: Option<i64>,
     present: bool,
     /// Its sessions were ended while nobody could see it.
     pub entered: bool,
@@ -303,7 +305,7 @@ impl Judge {
         };
         let pool = self.pool(name);
         pool.in_force = PoolWant::Closed(closure.clone());
-        pool.closed_at = Some(at);
+        (pool.closed_at, pool.unserving_at) = (Some(at), Some(at));
         pool.self_end = Some((end, closure));
     }
 
@@ -395,6 +397,9 @@ impl Judge {
             true => drop(pool.blocked_in.get_or_insert(generation)),
             false => pool.blocked_in = None,
         }
+        if found.is_closed() || pool.in_force.is_closed() {
+            pool.unserving_at = Some(at);
+        }
         match found.is_closed() {
             true => drop(pool.closed_at.get_or_insert(at)),
             false => (pool.closed_at, pool.ended_early) = (None, false),
@@ -481,12 +486,12 @@ impl Judge {
 
     /// Pools that are not in the configuration at present.
     pub(super) fn pools_absent(&mut self, shown: &[PoolStatus]) {
-        let restarted = self.restarted;
+        let (restarted, at) = (self.restarted, self.at);
         for (name, pool) in &mut self.pools {
             if shown.iter().any(|shown| shown.name == *name) {
                 continue;
             }
-            pool.present = false;
+            (pool.present, pool.unserving_at) = (false, Some(at));
             if let Some((end, _)) = &mut pool.self_end {
                 end.unsure |= restarted && !end.saved;
             }

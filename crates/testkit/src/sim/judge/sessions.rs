@@ -1,7 +1,7 @@
 //! The users' sessions, as the judge knows them: who is where, since when, and until when.
 
 use super::intents::Want;
-use super::{CLOSED, DEADLINE, DOORS, Judge, STAYS};
+use super::{DEADLINE, DOORS, Judge, STAYS};
 use crate::sim::plan::REUSE;
 use crate::sim::worker::Token;
 use ebbtide_core::{Millis, Now, ServerName, Session, SessionId};
@@ -25,7 +25,7 @@ pub(super) struct Stay {
 
 /// A session is over.
 #[derive(Clone, Copy, Debug)]
-struct Over {
+pub(super) struct Over {
     at: i64,
     life: u32,
     /// Over for every life of the node; otherwise only for the one that saw it end.
@@ -66,15 +66,7 @@ impl Judge {
     ) {
         let life = self.life;
         self.begun_in_pool(name, generation, at);
-        if let Some(id) = self.server(name).closed {
-            let text = format!("a session began on {name}, closed by request {}", id.0);
-            self.fail(CLOSED, text);
-        }
-        let server = self.server(name);
-        if server.self_end.is_some() && server.in_force == Want::Maintenance {
-            let text = format!("a session began on {name}, whose drain was taken to be over");
-            self.fail(DEADLINE, text);
-        }
+        self.comes_to(name);
         // A worker may not have heard yet that the server was taken away.
         let gone = !self.server(name).present;
         if let Some(moved) = moved {
@@ -207,8 +199,20 @@ impl Judge {
 
     /// A request or a tunnel is open: neither a deadline nor maintenance has ended it.
     pub fn still_served(&mut self, id: SessionId, name: &ServerName, now: Now, at: i64) {
-        self.served(name, now, at);
         let over = self.sessions.get(&id).and_then(|stay| stay.over);
+        self.goes_on(id, over, name, now, at);
+    }
+
+    /// Something of a session is open on a server.
+    pub(super) fn goes_on(
+        &mut self,
+        id: SessionId,
+        over: Option<Over>,
+        name: &ServerName,
+        now: Now,
+        at: i64,
+    ) {
+        self.served(name, now, at);
         let server = self.server(name);
         let (present, returned) = (server.present, server.returned_at);
         // The end of a request on a server that is there again takes a moment.
@@ -229,6 +233,7 @@ impl Judge {
 
     pub(super) fn over(&mut self, id: SessionId, at: i64, durable: bool, promise: &'static str) {
         let life = self.life;
+        self.connection_over(id);
         if let Some(stay) = self.sessions.get_mut(&id) {
             stay.over.get_or_insert(Over {
                 at,
@@ -248,17 +253,19 @@ impl Judge {
         promise: &'static str,
     ) {
         let life = self.life;
+        let over = Over {
+            at,
+            life,
+            durable: true,
+            promise,
+        };
         for stay in self.sessions.values_mut() {
             if stay.server == *name && stay.began < before {
                 // What ended only for one life of the node is over for all of them now.
-                stay.over = Some(Over {
-                    at,
-                    life,
-                    durable: true,
-                    promise,
-                });
+                stay.over = Some(over);
             }
         }
+        self.connections_over(name, before, over);
     }
 
     /// The server is not there any more.
@@ -297,7 +304,8 @@ impl Judge {
             let excused = unknown || stay.may_be_over || stay.epoch != epoch;
             stay.server == *name && stay.is_live(at) && !excused
         });
-        if let Some((id, _)) = left {
+        let left = left.map(|(id, _)| *id);
+        if let Some(id) = left.or_else(|| self.live_connection(name, epoch)) {
             let early = deadline.since(now.moment);
             let text = format!("{what} of {name} ended {early} early; session {id} is live");
             self.fail(DEADLINE, text);
