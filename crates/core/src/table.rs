@@ -20,7 +20,7 @@ const JOURNAL_MAX: usize = 8192;
 
 /// `reuse` of a pool that is not in the configuration at present: its tokens are still out there, and
 /// it may come back.
-const REUSE_UNKNOWN: Millis = Millis::from_secs(20 * 60);
+pub(crate) const REUSE_UNKNOWN: Millis = Millis::from_secs(20 * 60);
 
 /// How long connections that have ended are listed: there is no token that one could come back with.
 const DISCONNECTED_KEPT: Millis = Millis::from_secs(60);
@@ -423,7 +423,12 @@ impl Shard {
                 if quiet > kept {
                     gone.push(*id);
                 }
-            } else if let Some(reason) = stale(session, snapshot).filter(|_| !session.can_move()) {
+            } else if let Some(reason) = stale(session, snapshot)
+                && !session.can_move()
+                && (reason != EndReason::ServerRemoved || session.open() == 0)
+            {
+                // What is open on a server that a reload took away goes on (ADR 0004): it counts
+                // again when the server is back.
                 over.push((Arc::clone(session), reason));
             } else if idle_end.is_some_and(|idle_end| session.is_unused(idle_end, now.moment)) {
                 over.push((Arc::clone(session), EndReason::Idle));

@@ -14,7 +14,7 @@ use crate::name::{ServerName, SessionId, is_name};
 use crate::record::{AuditEntry, IntentRecord, ServerOverride, StoredIntent, Write};
 use crate::snapshot::{Snapshot, TokenSecrets};
 use crate::standing::Reason;
-use crate::table::Found;
+use crate::table::{Found, REUSE_UNKNOWN};
 use crate::time::{Millis, Now, WallTime};
 
 /// The longest drain: a week. Longer ones are typing errors or holds.
@@ -332,7 +332,7 @@ impl Planner<'_> {
             .state
             .pools
             .get(pool)
-            .map_or(Millis(0), |pool| pool.config.sticky.reuse);
+            .map_or(REUSE_UNKNOWN, |pool| pool.config.sticky.reuse);
         let life = Snapshot::token_life(reuse);
         WallTime(self.now.wall.0.saturating_add(life.0))
     }

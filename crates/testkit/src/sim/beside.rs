@@ -308,12 +308,15 @@ impl World {
     ) {
         let told = read.as_ref().ok().cloned();
         let name = server.server.clone();
-        self.tell(|| format!("manifest of {server}: {read:?}"));
+        let before = self.generation();
         self.step(Input::ManifestRead {
             server,
             place,
             read,
         });
+        if self.generation() > before {
+            self.tell(|| format!("that was the manifest of {name}: {}", short(told.as_ref())));
+        }
         if let (Some(told), Some(node)) = (told, &self.node) {
             let snapshot = node.driver.snapshot();
             let pool = snapshot.pool_named(pool_name(DISKS));
@@ -325,6 +328,11 @@ impl World {
                 self.copies.told(&name, &told, snapshot.generation);
             }
         }
+    }
+
+    fn generation(&self) -> u64 {
+        let node = self.node.as_ref();
+        node.map_or(0, |node| node.driver.snapshot().generation)
     }
 
     /// What the node knew of servers that are not there it has to learn anew.
@@ -366,4 +374,16 @@ impl World {
             Copies::new(beside.knows, &beside.first)
         })
     }
+}
+
+/// A manifest, for whoever reads the story of a run.
+fn short(told: Option<&ManifestCopies>) -> String {
+    let Some(told) = told else {
+        return "cannot be read".into();
+    };
+    let copies = told.iter().map(|(resource, identity)| {
+        let identity = identity.as_ref().map(ToString::to_string);
+        format!("{resource}: {}", identity.as_deref().unwrap_or("nothing"))
+    });
+    copies.collect::<Vec<_>>().join("; ")
 }

@@ -220,7 +220,7 @@ impl World {
             binding.end(now.moment);
         }
         self.judge
-            .connection_ended(before.id, Ending::Unreachable, self.at);
+            .connection_ended(before.id, Ending::Unreachable, false);
         let (failed, ends_at) = (line.failed, line.ends_at);
         let next = Line {
             failed,
@@ -251,7 +251,13 @@ impl World {
         if let Some(binding) = line.binding {
             binding.end(now.moment);
         }
-        self.judge.connection_ended(session.id, ending, self.at);
+        let is_late = self.is_late(line.worker);
+        self.judge.connection_ended(session.id, ending, is_late);
+    }
+
+    pub(super) fn is_late(&self, worker: usize) -> bool {
+        let node = self.node.as_ref();
+        node.is_some_and(|node| node.workers[worker].is_late(self.at))
     }
 
     /// Cuts the connections that may not go on: of one worker that has taken a snapshot, or of all

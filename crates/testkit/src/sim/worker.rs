@@ -10,6 +10,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// How long a worker that was slow, or did nothing, may take to catch up: the longest that it takes a
+/// snapshot late, and that a server of the NBD pool may take to be left.
+const LATE_MS: i64 = 1100;
+
 /// What a client carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
@@ -71,6 +75,11 @@ impl Worker {
             stalled_until: 0,
             rotations: BTreeMap::new(),
         }
+    }
+
+    /// Whether it may be behind in what it does.
+    pub fn is_late(&self, at: i64) -> bool {
+        self.stalled_until.max(self.slow_until) + LATE_MS >= at
     }
 
     pub fn rotation(&mut self, pool: &str) -> &mut Rotation {

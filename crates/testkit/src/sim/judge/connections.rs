@@ -190,7 +190,9 @@ impl Judge {
         }
     }
 
-    pub fn connection_ended(&mut self, id: SessionId, ending: Ending, at: i64) {
+    /// `is_late`: its worker may be behind in what it does.
+    pub fn connection_ended(&mut self, id: SessionId, ending: Ending, is_late: bool) {
+        let at = self.at;
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
@@ -201,7 +203,7 @@ impl Judge {
         {
             bound.ended = at;
         }
-        if ending != Ending::Cut || connection.ended || !connection.connected {
+        if ending != Ending::Cut || is_late || connection.ended || !connection.connected {
             return;
         }
         let name = &connection.server;
@@ -364,12 +366,13 @@ impl Judge {
     }
 
     /// A client of the NBD pool is connected to a server that has these bytes. `known`: its worker was
-    /// told so.
+    /// told so; `is_late`: that may be behind in what it does.
     pub fn reads(
         &mut self,
         id: SessionId,
         name: &ServerName,
         (content, known): (u8, bool),
+        is_late: bool,
         now: Now,
     ) {
         let at = self.at;
@@ -381,12 +384,14 @@ impl Judge {
             return;
         };
         let resource = mounted.resource;
-        let began_on = mounted.content;
+        // A client that nothing can stand in for stays with its server, whatever becomes of the bytes.
+        let can_move = mounted.can_move;
+        let began_on = mounted.content.filter(|_| can_move);
         let wrong = if mounted.is_alone && name.server != "w0" {
             Some("which is not its server")
         } else if known && began_on.is_some_and(|began_on| began_on != content) {
             Some("where the bytes are others than those it began on")
-        } else if resource == "base" && self.is_withdrawn(at) {
+        } else if can_move && resource == "base" && self.is_withdrawn(at) {
             Some("although that is in maintenance")
         } else {
             None
@@ -395,7 +400,9 @@ impl Judge {
             let text = format!("session {id} reads {resource} on {name}, {wrong}");
             return self.fail(IDENTICAL, text);
         }
-        self.goes_on(id, over, name, now, at);
+        if !is_late {
+            self.goes_on(id, over, name, now, at);
+        }
     }
 
     /// The configuration of the workers has the first resource in maintenance for a while already.

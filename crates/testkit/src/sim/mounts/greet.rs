@@ -185,7 +185,7 @@ impl World {
             return Err(Ending::Unreachable);
         };
         self.judge
-            .connection_ended(session.id, Ending::Unreachable, at);
+            .connection_ended(session.id, Ending::Unreachable, false);
         (mount.stay, mount.first) = (next.stay, next.first);
         (mount.began_on, mount.began_with) = (next.began_on, next.began_with);
         self.greet_later(number, &mount.first);

@@ -176,7 +176,8 @@ impl World {
             };
             node.table.end(&session, reason, now);
         }
-        self.judge.connection_ended(session.id, ending, self.at);
+        let is_late = self.is_late(mount.worker);
+        self.judge.connection_ended(session.id, ending, is_late);
     }
 
     /// Does what is due, until nothing is.
@@ -339,15 +340,14 @@ impl World {
         for mount in node.mounts.values().filter(|mount| mount.size.is_some()) {
             let session = mount.session();
             let worker = &node.workers[mount.worker];
-            let is_late = worker.stalled_until + 100 >= at || worker.slow_until > at;
-            if is_late {
+            if worker.is_late(at) {
                 judge.mount_waits(session.id);
                 continue;
             }
             for wire in [&mount.wire, &mount.leaving].into_iter().flatten() {
                 let has = copies.has(&wire.server.server, mount.resource);
                 let known = has.is_known(worker.snapshot.generation);
-                judge.reads(session.id, &wire.server, (has.content, known), now);
+                judge.reads(session.id, &wire.server, (has.content, known), false, now);
             }
             judge.mount_goes_on(session, &node.table.find(session.id));
             let is_alike = |name: &&ServerName| {

@@ -80,7 +80,8 @@ impl World {
         });
         let has = self.copies.has(&server.server, mount.resource);
         let read = (has.content, has.is_known(generation));
-        self.judge.reads(mount.session().id, &server, read, now);
+        let (id, is_late) = (mount.session().id, self.is_late(mount.worker));
+        self.judge.reads(id, &server, read, is_late, now);
         if is_leaving && is_done {
             (mount.leaving, mount.left_by) = (None, None);
         }
