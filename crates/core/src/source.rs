@@ -45,8 +45,44 @@ impl Source {
 struct Binding {
     server: ServerKey,
     epoch: u32,
+    /// Connections that are open there.
     open: u32,
     last: Moment,
+    /// Those that are open on servers that it led to before; it may lead there again.
+    elsewhere: Vec<((ServerKey, u32), u32)>,
+}
+
+impl Binding {
+    /// Leads to this server from now on.
+    fn lead_to(&mut self, server: (ServerKey, u32)) {
+        let before = ((self.server, self.epoch), self.open);
+        if before.0 == server {
+            return;
+        }
+        let place = self
+            .elsewhere
+            .iter()
+            .position(|(other, _)| *other == server);
+        let known = place.map(|place| self.elsewhere.swap_remove(place));
+        if before.1 > 0 {
+            self.elsewhere.push(before);
+        }
+        (self.server, self.epoch) = server;
+        self.open = known.map_or(0, |(_, open)| open);
+    }
+
+    /// A connection to this server has ended.
+    fn leave(&mut self, server: (ServerKey, u32), now: Moment) {
+        if (self.server, self.epoch) == server {
+            self.open = self.open.saturating_sub(1);
+            self.last = now;
+            return;
+        }
+        self.elsewhere.retain_mut(|(other, open)| {
+            *open -= u32::from(*other == server);
+            *open > 0
+        });
+    }
 }
 
 type Shard = BTreeMap<(PoolKey, Source), Binding>;
@@ -77,11 +113,8 @@ impl SourceStay {
     /// The connection has ended: from `now` on the binding lasts the pool's `reuse`.
     pub fn end(self, now: Moment) {
         let mut shard = self.sources.shard(self.key);
-        if let Some(binding) = shard.get_mut(&self.key)
-            && (binding.server, binding.epoch) == self.server
-        {
-            binding.open = binding.open.saturating_sub(1);
-            binding.last = now;
+        if let Some(binding) = shard.get_mut(&self.key) {
+            binding.leave(self.server, now);
         }
     }
 }
@@ -125,11 +158,9 @@ impl Sources {
             epoch: server.1,
             open: 0,
             last: now,
+            elsewhere: Vec::new(),
         });
-        if (binding.server, binding.epoch) != server {
-            // Connections that are open elsewhere do not count here any more.
-            (binding.server, binding.epoch, binding.open) = (server.0, server.1, 0);
-        }
+        binding.lead_to(server);
         binding.open += 1;
         binding.last = now;
         Some(SourceStay {
@@ -224,6 +255,19 @@ mod tests {
             lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open,
             1
         );
+        let again = bind(1).expect("room");
+        let also = bind(1).expect("room");
+        let open = |sources: &Sources| {
+            lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open
+        };
+        new.end(Moment(6));
+        assert_eq!(open(&sources), 2);
+        let newest = bind(2).expect("room");
+        again.end(Moment(6));
+        let back = bind(1).expect("room");
+        assert_eq!(open(&sources), 2, "the one that stayed counts again");
+        [also, back, bind(2).expect("room")].map(|stay| stay.end(Moment(6)));
+        let new = newest;
         new.end(Moment(6));
         assert_eq!(
             lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open,
