@@ -255,23 +255,33 @@ mod tests {
             lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open,
             1
         );
-        let again = bind(1).expect("room");
-        let also = bind(1).expect("room");
-        let open = |sources: &Sources| {
-            lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open
-        };
-        new.end(Moment(6));
-        assert_eq!(open(&sources), 2);
-        let newest = bind(2).expect("room");
-        again.end(Moment(6));
-        let back = bind(1).expect("room");
-        assert_eq!(open(&sources), 2, "the one that stayed counts again");
-        [also, back, bind(2).expect("room")].map(|stay| stay.end(Moment(6)));
-        let new = newest;
         new.end(Moment(6));
         assert_eq!(
             lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open,
             0
         );
+    }
+
+    #[test]
+    fn whoever_is_led_elsewhere_and_back_still_has_what_was_open() {
+        let sources = Arc::<Sources>::default();
+        let user = source("10.0.0.1", 32, 64);
+        let bind = |server| {
+            let stay = sources.bind(PoolKey(1), user, (ServerKey(server), 1), Moment(0));
+            stay.expect("room")
+        };
+        let open = || lock(&sources.shards[user.shard(PoolKey(1))])[&(PoolKey(1), user)].open;
+        let (first, other, again) = (bind(1), bind(2), bind(1));
+        assert_eq!(open(), 2);
+        again.end(Moment(5));
+        other.end(Moment(6));
+        assert_eq!(open(), 1);
+        let elsewhere = bind(2);
+        assert_eq!(open(), 1);
+        first.end(Moment(7));
+        let back = bind(1);
+        assert_eq!(open(), 1);
+        [elsewhere, back].map(|stay| stay.end(Moment(8)));
+        assert_eq!(open(), 0);
     }
 }
