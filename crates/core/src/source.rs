@@ -281,7 +281,8 @@ mod tests {
         first.end(Moment(7));
         let back = bind(1);
         assert_eq!(open(), 1);
-        [elsewhere, back].map(|stay| stay.end(Moment(8)));
+        elsewhere.end(Moment(8));
+        back.end(Moment(8));
         assert_eq!(open(), 0);
     }
 }

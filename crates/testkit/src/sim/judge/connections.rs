@@ -366,20 +366,12 @@ impl Judge {
     }
 
     /// A client of the NBD pool is connected to a server that has these bytes. `known`: its worker was
-    /// told so; `is_late`: that may be behind in what it does.
-    pub fn reads(
-        &mut self,
-        id: SessionId,
-        name: &ServerName,
-        (content, known): (u8, bool),
-        is_late: bool,
-        now: Now,
-    ) {
+    /// told so.
+    pub fn reads(&mut self, id: SessionId, name: &ServerName, (content, known): (u8, bool)) {
         let at = self.at;
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
-        let over = connection.over.filter(|_| connection.server == *name);
         let Some(mounted) = &connection.mounted else {
             return;
         };
@@ -398,11 +390,16 @@ impl Judge {
         };
         if let Some(wrong) = wrong {
             let text = format!("session {id} reads {resource} on {name}, {wrong}");
-            return self.fail(IDENTICAL, text);
+            self.fail(IDENTICAL, text);
         }
-        if !is_late {
-            self.goes_on(id, over, name, now, at);
-        }
+    }
+
+    /// A tick is over, and a client of the NBD pool is connected to this server.
+    pub fn mount_is_on(&mut self, id: SessionId, name: &ServerName, now: Now) {
+        let connection = self.connections.get(&id);
+        let here = connection.filter(|connection| connection.server == *name);
+        let over = here.and_then(|connection| connection.over);
+        self.goes_on(id, over, name, now, self.at);
     }
 
     /// The configuration of the workers has the first resource in maintenance for a while already.

@@ -347,7 +347,8 @@ impl World {
             for wire in [&mount.wire, &mount.leaving].into_iter().flatten() {
                 let has = copies.has(&wire.server.server, mount.resource);
                 let known = has.is_known(worker.snapshot.generation);
-                judge.reads(session.id, &wire.server, (has.content, known), false, now);
+                judge.reads(session.id, &wire.server, (has.content, known));
+                judge.mount_is_on(session.id, &wire.server, now);
             }
             judge.mount_goes_on(session, &node.table.find(session.id));
             let is_alike = |name: &&ServerName| {

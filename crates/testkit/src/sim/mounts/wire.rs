@@ -53,7 +53,7 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, number: u64, mount: &mut Mount, answers: u64) -> Done {
-        let (now, at) = (self.now(), self.at);
+        let at = self.at;
         let is_leaving = mount.leaving.as_ref().is_some_and(|w| w.number == answers);
         let wire = match is_leaving {
             true => &mut mount.leaving,
@@ -80,8 +80,7 @@ impl World {
         });
         let has = self.copies.has(&server.server, mount.resource);
         let read = (has.content, has.is_known(generation));
-        let (id, is_late) = (mount.session().id, self.is_late(mount.worker));
-        self.judge.reads(id, &server, read, is_late, now);
+        self.judge.reads(mount.session().id, &server, read);
         if is_leaving && is_done {
             (mount.leaving, mount.left_by) = (None, None);
         }
