@@ -1,8 +1,8 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Fact, ManifestCopies, NodeStatus, OwnPage, ProbeOutcome, Refusal,
-    RefusalKind, ServerName, VersionAnswer,
+    Actor, Answer, Command, Fact, Knowledge, ManifestCopies, NodeStatus, OwnPage, ProbeOutcome,
+    Refusal, RefusalKind, ServerName, VersionAnswer,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -28,6 +28,12 @@ pub(crate) enum Message {
         server: ServerName,
         place: String,
         read: Result<ManifestCopies, String>,
+    },
+    CopyRead {
+        server: ServerName,
+        resource: String,
+        reading: u64,
+        knowledge: Knowledge,
     },
     Command(Actor, Command, Reply),
     Reload(Actor, Reply),

@@ -87,6 +87,19 @@ impl Shell {
                             read,
                         });
                     }
+                    Message::CopyRead {
+                        server,
+                        resource,
+                        reading,
+                        knowledge,
+                    } => {
+                        self.step(Input::CopyRead {
+                            server,
+                            resource,
+                            reading,
+                            knowledge,
+                        });
+                    }
                     Message::Command(actor, command, reply) => self.command(actor, command, reply),
                     Message::Reload(actor, reply) => self.reload(actor, reply),
                     Message::Status(asker) => askers.push(asker),

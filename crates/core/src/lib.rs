@@ -66,8 +66,8 @@ pub use record::{
 };
 pub use replica::{
     CopyReason, CopyView, Difference, Digest, Identity, IdentitySource, Knowledge, ManifestPlace,
-    Mode, Modified, Outlook, Proof, ReplicaSettings, ReplicaView, ResourceConfig, ResourceView,
-    Verdict, grouped,
+    Mode, Modified, Outlook, Proof, Reading, ReplicaSettings, ReplicaView, ResourceConfig,
+    ResourceView, Verdict, grouped,
 };
 pub use session::{EndReason, Session, SessionState, Stay};
 pub use snapshot::{

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use ebbtide_core::{
-    Config, CopyReason, Digest, Driver, EventKind, Fact, Identity, IdentitySource, Input,
-    Knowledge, ManifestCopies, Millis, Modified, Moment, Now, Output, PoolConfig, Proof,
-    ReplicaView, ResourceConfig, Restored, ServerConfig, ServerKey, ServerName, WallTime,
+    Close, Command, Config, CopyReason, Digest, Driver, EventKind, Fact, HealthSettings, Identity,
+    IdentitySource, Input, Knowledge, ManifestCopies, Millis, Mode, Modified, Moment, Now, Output,
+    PoolConfig, ProbeOutcome, Proof, ReplicaView, ResourceConfig, Restored, ServerConfig,
+    ServerKey, ServerName, WallTime,
 };
 use std::sync::Arc;
 
@@ -94,6 +95,29 @@ impl World {
 
     fn has(&mut self, server: &str, resource: &str, copy: Option<Identity>) {
         self.read(server, Ok([(resource.to_owned(), copy)].into()));
+    }
+
+    /// The number of the reading of `disk` that counts.
+    fn reading(&self, server: &str) -> Option<u64> {
+        let view = self.view();
+        let mut readings = view.readings.iter();
+        let found = readings.find(|reading| &*reading.server == server);
+        found.map(|reading| reading.number)
+    }
+
+    fn news(&mut self, server: &str, reading: u64, knowledge: Knowledge) {
+        self.step(Input::CopyRead {
+            server: ServerName::new("app", server),
+            resource: "disk".into(),
+            reading,
+            knowledge,
+        });
+    }
+
+    fn has_read(&mut self, server: &str, knowledge: Knowledge) {
+        if let Some(reading) = self.reading(server) {
+            self.news(server, reading, knowledge);
+        }
     }
 
     fn wait(&mut self, span: Millis) {
@@ -281,26 +305,193 @@ fn a_server_that_shows_another_size_is_not_believed_until_its_manifest_is_read_a
     assert_eq!(world.stand(), ["+identical", "+identical"]);
 }
 
+/// A pool whose copies Ebbtide reads itself.
+fn pool_to_read(servers: &[&str]) -> PoolConfig {
+    let mut pool = pool(servers, &["disk"]);
+    pool.replicas.source = IdentitySource::Read;
+    pool.replicas.manifest = None;
+    pool
+}
+
+fn whole(digest: u8) -> Knowledge {
+    Knowledge::Known(copy(digest, 5).unwrap())
+}
+
+/// Two servers with the same disk, which was read.
+fn two_that_were_read() -> World {
+    let mut pool = pool_to_read(&["s1", "s2"]);
+    pool.health = Some(HealthSettings::defaults());
+    let mut world = World::new(pool);
+    world.has_read("s1", whole(1));
+    world.has_read("s2", whole(1));
+    assert_eq!(world.stand(), ["+identical", "+identical"]);
+    world
+}
+
 #[test]
 fn copies_that_ebbtide_reads_itself_are_shown_on_the_way() {
-    let mut pool = pool(&["s1", "s2"], &["disk"]);
-    pool.replicas.source = IdentitySource::Read;
-    let mut world = World::new(pool);
-    let read = |server: &str, knowledge| Input::CopyRead {
-        server: ServerName::new("app", server),
-        resource: "disk".into(),
-        knowledge,
-    };
-    world.step(read("s1", Knowledge::Reading { percent: 0 }));
-    world.step(read("s2", Knowledge::Reading { percent: 0 }));
-    world.step(read("s2", Knowledge::Reading { percent: 1 }));
+    let mut world = World::new(pool_to_read(&["s1", "s2"]));
+    world.has_read("s1", Knowledge::Reading { percent: 0 });
+    world.has_read("s2", Knowledge::Reading { percent: 0 });
+    world.has_read("s2", Knowledge::Reading { percent: 1 });
     assert_eq!(world.stand(), ["+first-of-file", "-reading"]);
     assert_eq!(world.told.len(), 2, "getting on is no event");
-    let whole = Knowledge::Known(copy(1, 5).unwrap());
-    world.step(read("s2", whole.clone()));
+    world.has_read("s2", whole(1));
     assert_eq!(world.stand(), ["-reading", "+alone"]);
-    world.step(read("s1", whole));
+    world.has_read("s1", whole(1));
     assert_eq!(world.stand(), ["+identical", "+identical"]);
+}
+
+#[test]
+fn what_was_read_of_a_server_is_void_once_it_may_have_been_changed() {
+    let probed = |outcome: ProbeOutcome| {
+        let server = ServerName::new("app", "s1");
+        Input::Probed { server, outcome }
+    };
+    type Step = Box<dyn Fn(&mut World)>;
+    let command = |command: Command| -> Step { Box::new(move |world| world.ask(command.clone())) };
+    let server = || ServerName::new("app", "s1");
+    let cases: [(&str, Step, Step); 3] = [
+        (
+            "it is down",
+            Box::new(move |world| {
+                for _ in 0..3 {
+                    world.step(probed(ProbeOutcome::Bad("no".into())));
+                }
+            }),
+            Box::new(move |world| {
+                for _ in 0..2 {
+                    world.step(probed(ProbeOutcome::Good { places: None }));
+                }
+                world.step(Input::Tick);
+            }),
+        ),
+        (
+            "it is in maintenance",
+            command(Command::Maintenance {
+                server: server(),
+                force: true,
+            }),
+            command(Command::Ready { server: server() }),
+        ),
+        (
+            "its pool is closed",
+            command(Command::Close {
+                pool: "app".into(),
+                close: Close {
+                    within: Some(Millis(0)),
+                    ..Close::default()
+                },
+            }),
+            command(Command::Open { pool: "app".into() }),
+        ),
+    ];
+    for (why, away, back) in cases {
+        let mut world = two_that_were_read();
+        world.step(probed(ProbeOutcome::Good { places: None }));
+        let before = world.reading("s1").unwrap();
+        away(&mut world);
+        world.step(Input::Tick);
+        assert_eq!(world.reading("s1"), None, "{why}");
+        let view = world.view();
+        let reason = view.resource("disk").unwrap().copies[0].verdict.clone();
+        assert!(reason.reason.to_string().contains(why), "{reason:?}");
+        assert!(!reason.serves && !reason.stands_in, "{why}");
+        // What comes late is void, now and when the server is back.
+        world.news("s1", before, whole(1));
+        assert_eq!(world.stand()[0], "-unreachable", "{why}");
+        back(&mut world);
+        world.news("s1", before, whole(1));
+        assert_eq!(world.stand()[0], "-unknown", "{why}");
+        let after = world.reading("s1").unwrap();
+        assert_ne!(after, before, "{why}: it is read again");
+        world.has_read("s1", whole(2));
+        world.has_read("s2", whole(1));
+        assert_eq!(world.stand()[1], "-digest-differs", "{why}");
+    }
+}
+
+#[test]
+fn a_hold_and_a_drain_leave_what_was_read_as_it_is() {
+    let mut world = two_that_were_read();
+    let server = || ServerName::new("app", "s1");
+    let reading = world.reading("s1");
+    world.ask(Command::Hold {
+        server: server(),
+        force: true,
+    });
+    world.ask(Command::Ready { server: server() });
+    assert_eq!(world.stand(), ["+identical", "+identical"]);
+    assert_eq!(world.reading("s1"), reading);
+}
+
+#[test]
+fn a_server_that_moved_or_was_private_meanwhile_is_read_again() {
+    let before = pool_to_read(&["s1", "s2"]);
+    let moved = {
+        let mut pool = before.clone();
+        pool.servers[0].address = ([127, 0, 0, 9], 9001).into();
+        pool
+    };
+    let private = {
+        let mut pool = before.clone();
+        pool.replicas.resources[0].mode = Mode::Private;
+        pool.replicas.resources[0].server = Some("s1".into());
+        pool
+    };
+    for (between, knows_second) in [(moved, true), (private, false)] {
+        let mut world = World::new(before.clone());
+        world.has_read("s1", whole(1));
+        world.has_read("s2", whole(1));
+        let readings = (world.reading("s1"), world.reading("s2"));
+        world.reload(between);
+        world.reload(before.clone());
+        assert_eq!(world.stand()[0], "-unknown");
+        assert_ne!(world.reading("s1"), readings.0);
+        assert_eq!(world.reading("s2") == readings.1, knows_second);
+    }
+}
+
+#[test]
+fn a_copy_that_shows_another_size_is_read_again() {
+    let mut world = two_that_were_read();
+    let reading = world.reading("s1").unwrap();
+    let pool = world.driver.snapshot().pools[0].key;
+    world.step(Input::Fact(Fact::CopyContradicted {
+        pool,
+        server: world.key("s1"),
+        resource: "disk".into(),
+        size: 1023,
+    }));
+    assert_eq!(world.stand(), ["-contradicted", "+alone"]);
+    world.news("s1", reading, whole(1));
+    assert_eq!(world.stand(), ["-contradicted", "+alone"]);
+    world.has_read("s1", whole(1));
+    assert_eq!(world.stand(), ["+identical", "+identical"]);
+}
+
+#[test]
+fn only_what_is_compared_is_read() {
+    let mut pool = pool_to_read(&["s1", "s2"]);
+    let mut resource = |name: &str, mode, balance| {
+        pool.replicas.resources.push(ResourceConfig {
+            mode,
+            balance,
+            server: Some("s1".into()),
+            ..ResourceConfig::shared(name)
+        });
+    };
+    resource("home", Mode::Private, true);
+    resource("new", Mode::Maintenance, true);
+    resource("one", Mode::Shared, false);
+    let world = World::new(pool);
+    let view = world.view();
+    let read: Vec<(&str, &str)> = view
+        .readings
+        .iter()
+        .map(|reading| (&*reading.server, reading.resource.as_str()))
+        .collect();
+    assert_eq!(read, [("s1", "disk"), ("s2", "disk")]);
 }
 
 #[test]
@@ -325,10 +516,13 @@ impl World {
             listeners: Vec::new(),
             pools: vec![pool],
         };
-        let command = ebbtide_core::Command::Reload {
+        self.ask(Command::Reload {
             config: Arc::new(config),
             beside: Vec::new(),
-        };
+        });
+    }
+
+    fn ask(&mut self, command: Command) {
         let input = Input::Command {
             id: ebbtide_core::RequestId(1),
             actor: ebbtide_core::Actor::ebbtide(),

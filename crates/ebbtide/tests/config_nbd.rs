@@ -96,6 +96,52 @@ fn its_resources_need_manifests_unless_one_server_has_them() {
     assert_eq!(good(&private).config.pools[0].replicas.resources.len(), 1);
     let none = SMALL.replace("[pools.disks.resources.win10]", "");
     assert!(errors(&none).contains("has no resources"));
-    let read = errors(&with("identity = \"read\"").replace("manifest =", "# manifest ="));
-    assert!(read.contains("later version"), "{read}");
+    let read = without.replace("# more", "identity = \"read\"");
+    let pool = &good(&read).config.pools[0];
+    assert_eq!(pool.replicas.source, IdentitySource::Read);
+}
+
+#[test]
+fn copies_are_read_as_fast_as_the_file_says() {
+    let rate = |lines: &str| {
+        let pool = good(&with(lines)).config.pools[0].clone();
+        pool.replicas.read_bytes_per_second
+    };
+    let read = |rate: &str| format!("identity = \"read\"\nidentity_rate = {rate}");
+    assert_eq!(rate("identity = \"read\""), 50_000_000);
+    for (written, expected) in [
+        ("1MB/s", 1_000_000),
+        ("8 MiB/s", 8 << 20),
+        ("10GB/s", 10_000_000_000),
+        ("2GiB/s", 2 << 30),
+    ] {
+        assert_eq!(rate(&read(&format!("{written:?}"))), expected, "{written}");
+    }
+    for (written, expected) in [
+        ("\"0MB/s\"", "`0` is out of bounds"),
+        (
+            "\"11GB/s\"",
+            "expected 1000000 to 10000000000 bytes per second",
+        ),
+        ("\"50MB\"", "`50MB` is not a rate"),
+        ("\"MB/s\"", "`MB/s` is not a rate"),
+        ("\"99999999999999999999GB/s\"", "is not a rate"),
+        ("50", "expected a rate in quotes"),
+    ] {
+        let said = errors(&with(&read(written)));
+        assert!(said.contains(expected), "{written}: {said}");
+        assert!(said.contains("identity_rate"), "{said}");
+    }
+    let said = errors(&with("identity_rate = \"5MB/s\""));
+    assert!(
+        said.contains("identity_rate: nothing is read here"),
+        "{said}"
+    );
+}
+
+#[test]
+fn identities_come_from_where_there_are_some() {
+    let said = errors(&with("identity = \"headers\""));
+    assert!(said.contains("only http pools can use it"), "{said}");
+    assert!(said.contains("write \"manifest\" or \"read\""), "{said}");
 }

@@ -125,7 +125,7 @@ fn mistakes_are_shown_at_their_places() {
             "identity = \"read\"",
             disk(""),
             ":5:12",
-            "pools.app.identity: it comes with a later version",
+            "pools.app.identity: only nbd pools can use it",
         ),
         (
             "identity = \"manifest\"",

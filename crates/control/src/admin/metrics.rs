@@ -8,8 +8,8 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    Counter, Health, NodeCounters, NodeSlot, NodeStatus, PoolSlot, PoolStatus, Reasons, ServerSlot,
-    ServerStatus, Snapshot,
+    Counter, Health, IdentitySource, NodeCounters, NodeSlot, NodeStatus, PoolSlot, PoolStatus,
+    PoolView, Reasons, ServerName, ServerSlot, ServerStatus, Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -141,6 +141,7 @@ static FAMILIES: &[Family] = &[
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
     gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others (yes), or may not (no)", Scrape::copies),
+    in_unit(&Unit::Bytes, counter("server_identity_read", SERVER, "Read of the server's copies by Ebbtide itself, to know which are identical (`identity = \"read\"`)", Scrape::identity_read)),
     counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, dropped because too many waited, or not made as the user had no cookies (or over 4 KiB of them)", |s| of_tally("pool", &s.outside.logout_calls)),
     counter("webhook_deliveries", "webhook, outcome", "Events told to webhooks: delivered, refused, failed at every try, or dropped because too many waited", |s| of_tally("webhook", &s.outside.webhooks.tally)),
     gauge("generation", "", "The newest snapshot's number", |s| one(s.status.generation)),
@@ -271,6 +272,20 @@ impl Scrape {
             }
         }
         samples
+    }
+
+    /// Of the servers whose copies are read.
+    fn identity_read(&self) -> Samples {
+        let is_read = |pool: &&Arc<PoolView>| pool.config.replicas.source == IdentitySource::Read;
+        let pools = self.snapshot.pools.iter().filter(is_read);
+        let samples = pools.flat_map(|pool| {
+            pool.servers.iter().map(|server| {
+                let name = ServerName::new(pool.config.name.as_str(), &*server.name);
+                let labels = name_server(&name.pool, &name.server);
+                (labels, self.outside.bytes_read.of(&name))
+            })
+        });
+        samples.collect()
     }
 
     fn of_pool_status(&self, figure: fn(&PoolStatus) -> u32) -> Samples {

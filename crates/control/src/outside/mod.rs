@@ -1,9 +1,10 @@
 //! Everything that the control plane asks of others besides health: calls that log users out,
-//! webhooks, version pages, manifests. All of it on a thread of its own: whoever is asked may be slow or
+//! webhooks, version pages, manifests, and copies that are read. All of it on a thread of its own: whoever is asked may be slow or
 //! hang, and neither a deadline nor a probe waits for that.
 
 mod logout;
 mod manifests;
+mod readings;
 mod tally;
 mod upgrade;
 mod webhook;
@@ -14,7 +15,7 @@ use logout::{Call, Waiting};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-pub(crate) use tally::Tally;
+pub(crate) use tally::{BytesRead, Tally};
 use tokio::sync::{mpsc, watch};
 pub(crate) use webhook::Hooks;
 pub use webhook::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
@@ -25,6 +26,8 @@ pub(crate) struct Outside {
     waiting: Arc<Waiting>,
     /// Calls that log users out, by pool and outcome.
     pub logout_calls: Arc<Tally>,
+    /// What was read of copies, by server.
+    pub bytes_read: Arc<BytesRead>,
     /// Who is told of events.
     pub webhooks: Hooks,
 }
@@ -43,6 +46,7 @@ pub(crate) fn start(
         .build()?;
     let (calls, receiver) = mpsc::unbounded_channel();
     let (waiting, logout_calls) = (Arc::<Waiting>::default(), Arc::<Tally>::default());
+    let bytes_read = Arc::<BytesRead>::default();
     let (hooks, new_hooks) = Hooks::new();
     let sender = webhook::Sender::new(Arc::clone(&hooks.tally), webhook::PAUSE_FIRST);
     hooks.replace(webhooks);
@@ -50,6 +54,7 @@ pub(crate) fn start(
         calls,
         waiting: Arc::clone(&waiting),
         logout_calls: Arc::clone(&logout_calls),
+        bytes_read: Arc::clone(&bytes_read),
         webhooks: hooks,
     };
     let thread = std::thread::Builder::new()
@@ -60,6 +65,7 @@ pub(crate) fn start(
                     () = logout::run(receiver, &waiting, &logout_calls) => {}
                     () = webhook::run(new_hooks, sender) => {}
                     () = manifests::run(snapshots.clone(), inbox.clone()) => {}
+                    () = readings::run(snapshots.clone(), inbox.clone(), bytes_read) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }
             });

@@ -102,6 +102,8 @@ pub enum Input {
         server: ServerName,
         /// Which resource.
         resource: String,
+        /// In which reading ([`Reading::number`](crate::Reading::number)).
+        reading: u64,
         /// What is known of it now.
         knowledge: Knowledge,
     },
@@ -232,11 +234,12 @@ impl Driver {
             Input::CopyRead {
                 server,
                 resource,
+                reading,
                 knowledge,
             } => {
                 let outputs = &mut self.outputs;
                 self.state
-                    .copy_read(&server, resource, knowledge, now, outputs);
+                    .copy_read(&server, (resource, reading), knowledge, now, outputs);
                 self.state.publish(now, outputs);
             }
             Input::Tick => self.tick(now),

@@ -4,15 +4,19 @@
 use crate::config::PoolConfig;
 use crate::driver::Output;
 use crate::driver::change::event;
+use crate::driver::state::ServerState;
 use crate::driver::state::State;
 use crate::event::EventKind;
+use crate::health::Health;
+use crate::intent::{Intent, PoolIntent};
 use crate::name::{PoolKey, ServerKey, ServerName};
 use crate::replica::{
-    CopyView, Identity, IdentitySource, Knowledge, Known, ManifestPlace, ReplicaView, ResourceView,
-    judge,
+    CopyView, Identity, IdentitySource, Knowledge, Known, ManifestPlace, Reading, ReplicaView,
+    ResourceConfig, ResourceView, judge,
 };
 use crate::time::{Moment, Now};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// As many changes of one server's copies are told one by one; more of them in one sentence.
@@ -33,8 +37,15 @@ pub(super) struct ReplicaState {
     basis: Option<Basis>,
 }
 
-/// What was known of a server's copies is good for this address and this manifest.
-type Place = (std::net::SocketAddr, Option<String>);
+/// What was known of a server's copies is good as long as this stays so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    address: SocketAddr,
+    manifest: Option<String>,
+    /// Why its copies are not to be read at present, and have to be read again afterwards.
+    bar: Option<&'static str>,
+}
+
 type Basis = (Arc<PoolConfig>, Vec<(ServerKey, Arc<str>, Place)>);
 
 #[derive(Debug, Default)]
@@ -44,6 +55,8 @@ struct ServerCopies {
     read: Option<Moment>,
     /// By resource.
     copies: BTreeMap<String, Knowledge>,
+    /// The readings that count, by resource.
+    readings: BTreeMap<String, u64>,
 }
 
 impl ServerCopies {
@@ -58,6 +71,7 @@ impl ReplicaState {
         &mut self,
         config: &Arc<PoolConfig>,
         servers: Vec<(ServerKey, Arc<str>, Place)>,
+        last_reading: &mut u64,
     ) -> Arc<ReplicaView> {
         let is_made = self
             .basis
@@ -65,6 +79,7 @@ impl ReplicaState {
             .is_some_and(|(known, before)| Arc::ptr_eq(known, config) && *before == servers);
         if !is_made {
             self.forget_others(config, &servers);
+            self.begin_readings(config, last_reading);
             self.basis = Some((Arc::clone(config), servers));
             self.make();
         }
@@ -74,22 +89,57 @@ impl ReplicaState {
     /// Keeps only what is known of these servers and of resources that there are.
     fn forget_others(&mut self, config: &PoolConfig, servers: &[(ServerKey, Arc<str>, Place)]) {
         let mut before = std::mem::take(&mut self.servers);
-        let resources = &config.replicas.resources;
+        let (source, resources) = (config.replicas.source, &config.replicas.resources);
+        // What has no reading any more may change without anybody noticing.
+        let stays = |name: &str| {
+            resources.iter().any(|resource| {
+                let is_known = source != IdentitySource::Read || resource.is_compared();
+                resource.name == name && is_known
+            })
+        };
         for (_, name, place) in servers {
             let known = before.remove(&**name);
             let known = known.filter(|known| known.place.as_ref() == Some(place));
             let mut known = known.unwrap_or_default();
             known.place = Some(place.clone());
-            known
-                .copies
-                .retain(|name, _| resources.iter().any(|resource| resource.name == *name));
-            if config.replicas.source == IdentitySource::Manifest && place.1.is_none() {
-                let why = "it has no manifest of its own".to_owned();
+            known.copies.retain(|name, _| stays(name));
+            known.readings.retain(|name, _| stays(name));
+            let lacks_manifest = source == IdentitySource::Manifest && place.manifest.is_none();
+            let bar = lacks_manifest.then_some("it has no manifest of its own");
+            if let Some(why) = bar.or(place.bar) {
+                let why = why.to_owned();
                 let unreachable = Knowledge::Unreachable { why };
                 let names = resources.iter().map(|resource| resource.name.clone());
                 known.copies = names.map(|name| (name, unreachable.clone())).collect();
             }
             self.servers.insert(name.to_string(), known);
+        }
+    }
+
+    /// Every copy that is to be read has a reading.
+    fn begin_readings(&mut self, config: &PoolConfig, last_reading: &mut u64) {
+        let settings = &config.replicas;
+        if settings.source != IdentitySource::Read {
+            return;
+        }
+        let compared = |resource: &&ResourceConfig| resource.is_compared();
+        let is_barred = |server: &ServerCopies| {
+            server
+                .place
+                .as_ref()
+                .is_none_or(|place| place.bar.is_some())
+        };
+        for server in self
+            .servers
+            .values_mut()
+            .filter(|server| !is_barred(server))
+        {
+            for resource in settings.resources.iter().filter(compared) {
+                server
+                    .readings
+                    .entry(resource.name.clone())
+                    .or_insert_with(|| next(last_reading));
+            }
         }
     }
 
@@ -109,7 +159,7 @@ impl ReplicaState {
             names().any(looked_at) && (was_settled || names().all(looked_at))
         });
         self.settled = settled.map(|resource| resource.name.clone()).collect();
-        let view = |rule: &crate::replica::ResourceConfig| {
+        let view = |rule: &ResourceConfig| {
             let none = ServerCopies::default();
             let settled = self.settled.contains(&rule.name);
             let known = |name: &Arc<str>| self.servers.get(&**name).unwrap_or(&none);
@@ -135,15 +185,26 @@ impl ReplicaState {
                     .collect(),
             }
         };
-        let manifests = servers.iter().filter_map(|(_, server, (_, place))| {
+        let manifests = servers.iter().filter_map(|(_, server, place)| {
             Some(ManifestPlace {
                 server: Arc::clone(server),
-                place: place.clone()?,
+                place: place.manifest.clone()?,
+            })
+        });
+        let readings = servers.iter().flat_map(|(_, server, place)| {
+            let known = self.servers.get(&**server).into_iter();
+            let readings = known.flat_map(|known| &known.readings);
+            readings.map(|(resource, number)| Reading {
+                number: *number,
+                server: Arc::clone(server),
+                address: place.address,
+                resource: resource.clone(),
             })
         });
         self.view = Arc::new(ReplicaView {
             resources: settings.resources.iter().map(view).collect(),
             manifests: manifests.collect(),
+            readings: readings.collect(),
         });
     }
 }
@@ -151,6 +212,7 @@ impl ReplicaState {
 impl State {
     /// The view of a pool's replicas.
     pub(super) fn replica_view(&mut self, name: &str) -> Arc<ReplicaView> {
+        let is_closed = matches!(self.wish(name), PoolIntent::Closed(_));
         let Some(pool) = self.pools.get_mut(name) else {
             return Arc::default();
         };
@@ -164,13 +226,18 @@ impl State {
         let mut taken = BTreeSet::new();
         let servers = pool.order.iter().filter_map(|name| {
             let server = self.servers.get(name)?;
-            let place = settings.manifest_of(&server.config);
-            let place = place.filter(|place| taken.insert(place.clone()));
-            let place = (server.config.address, place);
+            let manifest = settings.manifest_of(&server.config);
+            let is_read = settings.source == IdentitySource::Read;
+            let place = Place {
+                address: server.config.address,
+                manifest: manifest.filter(|manifest| taken.insert(manifest.clone())),
+                bar: server.bar(is_closed).filter(|_| is_read),
+            };
             Some((server.key, Arc::clone(&server.name), place))
         });
         let servers = servers.collect();
-        pool.replicas.view(&pool.config, servers)
+        let last_reading = &mut self.last_reading;
+        pool.replicas.view(&pool.config, servers, last_reading)
     }
 
     /// A server's manifest was read, or could not be; then what was known stays so for a while.
@@ -192,7 +259,7 @@ impl State {
         let expected = server
             .place
             .as_ref()
-            .and_then(|(_, place)| place.as_deref());
+            .and_then(|place| place.manifest.as_deref());
         if expected != Some(place) || settings.source != IdentitySource::Manifest {
             return;
         }
@@ -221,14 +288,14 @@ impl State {
     pub(super) fn copy_read(
         &mut self,
         name: &ServerName,
-        resource: String,
+        (resource, reading): (String, u64),
         knowledge: Knowledge,
         now: Now,
         outputs: &mut Vec<Output>,
     ) {
         let pool = self.pools.get(&name.pool);
-        let source = pool.map(|pool| pool.config.replicas.source);
-        if source == Some(IdentitySource::Read) {
+        let server = pool.and_then(|pool| pool.replicas.servers.get(&name.server));
+        if server.is_some_and(|server| server.readings.get(&resource) == Some(&reading)) {
             self.learn(name, vec![(resource, knowledge)], now, outputs);
         }
     }
@@ -247,13 +314,17 @@ impl State {
         let Some(name) = self.name_of(server).cloned() else {
             return;
         };
-        let state = self.pools.get(&name.pool);
+        let state = self.pools.get_mut(&name.pool);
         let replicas = state.filter(|state| state.key == pool);
-        let server = replicas.and_then(|pool| pool.replicas.servers.get(&name.server));
-        if let Some(Knowledge::Known(known)) = server.map(|server| server.known(&resource))
+        let server = replicas.and_then(|pool| pool.replicas.servers.get_mut(&name.server));
+        if let Some(server) = server
+            && let Knowledge::Known(known) = server.known(&resource)
             && known.size != size
         {
             let known = known.clone();
+            if let Some(reading) = server.readings.get_mut(&resource) {
+                *reading = next(&mut self.last_reading);
+            }
             let knowledge = Knowledge::Contradicted { known, size };
             self.learn(&name, vec![(resource, knowledge)], now, outputs);
         }
@@ -296,6 +367,24 @@ impl State {
         self.changed.insert(name.pool.clone());
         outputs.extend(told(name, changes, now));
     }
+}
+
+impl ServerState {
+    /// Why its copies cannot be read: whatever may be changed on it meanwhile is seen by nobody.
+    fn bar(&self, is_closed: bool) -> Option<&'static str> {
+        if self.intent == Intent::Maintenance {
+            Some("it is in maintenance, and is read when it is back")
+        } else if self.health.health == Health::Down {
+            Some("it is down, and is read when it is back")
+        } else {
+            is_closed.then_some("its pool is closed, and it is read when that is open")
+        }
+    }
+}
+
+fn next(last_reading: &mut u64) -> u64 {
+    *last_reading += 1;
+    *last_reading
 }
 
 fn told(

@@ -36,6 +36,8 @@ pub(super) struct State {
     pub wishes: BTreeMap<String, PoolWish>,
     pub token_secrets: TokenSecrets,
     pub snapshot: Arc<Snapshot>,
+    /// The newest reading of any copy.
+    pub last_reading: u64,
     pub doors: Arc<DoorTable>,
     /// Pools whose view must be made anew at the next publication.
     pub changed: BTreeSet<String>,
@@ -133,6 +135,7 @@ impl State {
             wishes: BTreeMap::new(),
             token_secrets: restored.token_secrets,
             snapshot: Arc::default(),
+            last_reading: 0,
             doors: Arc::default(),
             changed: BTreeSet::new(),
             workers,

@@ -15,7 +15,7 @@ pub use identity::{Difference, Digest, Identity, Modified, grouped};
 pub(crate) use judge::{Known, judge};
 pub use outlook::Outlook;
 pub use reason::{CopyReason, Verdict};
-pub use view::{CopyView, ManifestPlace, Proof, ReplicaView, ResourceView};
+pub use view::{CopyView, ManifestPlace, Proof, Reading, ReplicaView, ResourceView};
 
 use crate::config::ServerConfig;
 use crate::time::Millis;
@@ -30,6 +30,9 @@ pub struct ReplicaSettings {
     pub manifest: Option<String>,
     /// Time between two looks at one manifest; jittered by a tenth.
     pub manifest_every: Millis,
+    /// How fast copies are read of one server, by [`IdentitySource::Read`]: bytes per second, at
+    /// least 1.
+    pub read_bytes_per_second: u64,
     /// The resources, by ascending name.
     pub resources: Vec<ResourceConfig>,
 }
@@ -143,6 +146,7 @@ impl ReplicaSettings {
             source: IdentitySource::Headers,
             manifest: None,
             manifest_every: Millis::from_secs(60),
+            read_bytes_per_second: 50_000_000,
             resources: Vec::new(),
         }
     }
@@ -181,5 +185,10 @@ impl ResourceConfig {
             server: None,
             digest: None,
         }
+    }
+
+    /// Whether copies of it are compared: not where one server serves it alone, or nobody does.
+    pub fn is_compared(&self) -> bool {
+        self.mode == Mode::Shared && self.balance
     }
 }

@@ -4,6 +4,7 @@ use super::identity::Identity;
 use super::reason::{CopyReason, Verdict};
 use super::{IdentitySource, Knowledge, Mode, ResourceConfig};
 use crate::name::ServerKey;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What is known of a pool's replicas.
@@ -13,6 +14,8 @@ pub struct ReplicaView {
     pub resources: Vec<ResourceView>,
     /// Where the servers' manifests are; none if identities do not come from manifests.
     pub manifests: Vec<ManifestPlace>,
+    /// The copies that Ebbtide is to read, or has read; none if identities do not come from that.
+    pub readings: Vec<Reading>,
 }
 
 /// Where one server's manifest is.
@@ -22,6 +25,19 @@ pub struct ManifestPlace {
     pub server: Arc<str>,
     /// An `http://` address or the path of a file.
     pub place: String,
+}
+
+/// One reading of a server's copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// Which one it is: unlike any other of this node. What an earlier one told is void.
+    pub number: u64,
+    /// The server's name within the pool.
+    pub server: Arc<str>,
+    /// Where the server is.
+    pub address: SocketAddr,
+    /// Of which resource.
+    pub resource: String,
 }
 
 /// A resource and its copies.

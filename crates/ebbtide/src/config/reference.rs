@@ -62,6 +62,10 @@ fn value(kind: Kind) -> String {
         Kind::Bytes(least, most) => {
             format!("{least} to {most} bytes, or a text such as `\"32KiB\"`")
         }
+        Kind::Rate(least, most) => {
+            let (least, most) = (least / 1_000_000, most / 1_000_000);
+            format!("rate, `{least}MB/s` to `{most}MB/s`")
+        }
         Kind::Duration(least, most) => format!("duration, `{least}` to `{most}`"),
         Kind::Flag => "true or false".into(),
         Kind::Durations(count_max, least, most) => {

@@ -18,7 +18,13 @@ pub(super) fn replicas(
     protocol: Protocol,
     servers: &[ServerConfig],
 ) -> ReplicaSettings {
-    let names = ["resources", "identity", "manifest", "manifest_every"];
+    let names = [
+        "resources",
+        "identity",
+        "identity_rate",
+        "manifest",
+        "manifest_every",
+    ];
     let written = names.map(|name| Some((name, pool.span_of(name)?)));
     for (name, span) in written.into_iter().flatten() {
         if !WITH_RESOURCES.contains(&protocol) {
@@ -41,6 +47,7 @@ pub(super) fn replicas(
     let settings = ReplicaSettings {
         source: source(pool, protocol, manifest.is_some()),
         manifest_every: value(pool.duration("manifest_every")),
+        read_bytes_per_second: value(pool.count("identity_rate")),
         resources,
         manifest: manifest.as_ref().map(|read| read.value.clone()),
     };
@@ -55,10 +62,19 @@ pub(super) fn replicas(
             )),
         );
     }
+    let rate = pool.span_of("identity_rate");
+    if let Some(span) = rate.filter(|_| settings.source != IdentitySource::Read) {
+        pool.report(
+            &span,
+            format!("{}.identity_rate: nothing is read here", pool.shown()),
+            "would not be looked at",
+            Some("leave it out, or write `identity = \"read\"` (`nbd` pools)".into()),
+        );
+    }
     // What one server serves alone is compared with nothing.
-    let is_compared = |resource: &ResourceConfig| resource.mode == Mode::Shared && resource.balance;
-    if protocol != Protocol::Nbd || manifest.is_some() || settings.resources.iter().any(is_compared)
-    {
+    let mut resources = settings.resources.iter();
+    let is_any_compared = resources.any(ResourceConfig::is_compared);
+    if protocol != Protocol::Nbd || manifest.is_some() || is_any_compared {
         check_manifests(pool, &settings, manifest.as_ref(), servers);
     }
     settings
@@ -80,16 +96,24 @@ fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> Ide
         "read" => IdentitySource::Read,
         _ => IdentitySource::Headers,
     };
-    if source != IdentitySource::Manifest && source != natural {
-        let why = match source {
-            IdentitySource::Read => "it comes with a later version",
-            _ => "only http pools can use it",
-        };
+    let of = match source {
+        IdentitySource::Manifest => return source,
+        IdentitySource::Read => Protocol::Nbd,
+        IdentitySource::Headers => Protocol::Http,
+    };
+    if protocol != of {
         pool.report(
             &read.span,
-            format!("{}.identity: {why}", pool.shown()),
+            format!(
+                "{}.identity: only {} pools can use it",
+                pool.shown(),
+                of.label()
+            ),
             "not for this pool",
-            Some("write \"manifest\", or leave it out".into()),
+            Some(match protocol {
+                Protocol::Nbd => "write \"manifest\" or \"read\"".into(),
+                _ => "write \"manifest\", or leave it out".into(),
+            }),
         );
     }
     source
@@ -216,7 +240,11 @@ fn check_manifests(
                         server.name
                     ),
                     "needs `manifest`",
-                    Some("write `manifest = \"http://{host}:8099/manifest.json\"`".into()),
+                    Some(
+                        "write `manifest = \"http://{host}:8099/manifest.json\"`; `nbd` pools can \
+                         do without: `identity = \"read\"`"
+                            .into(),
+                    ),
                 );
             }
             continue;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
 const DURATION: &str = "^([0-9]+(ms|s|m|h|d) ?)+$";
+const RATE: &str = "^[0-9]+ ?(MB|MiB|GB|GiB)/s$";
 const ADDRESS: &str = "^(\\[[0-9A-Fa-f:.%]+\\]|[^:\\[\\]]+):[0-9]{1,5}$";
 
 /// The JSON schema (draft 2020-12) of the file.
@@ -101,6 +102,7 @@ fn kind(kind: Kind) -> Json {
                 { "type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB)$" },
             ],
         }),
+        Kind::Rate(..) => json!({ "type": "string", "pattern": RATE }),
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Duration(..) => json!({ "type": "string", "pattern": DURATION }),
         Kind::Durations(count_max, ..) => json!({

@@ -29,6 +29,8 @@ pub enum Kind {
     Count(u64, u64),
     /// Bytes: a whole number, or text such as `"32KiB"`; the bounds are in bytes.
     Bytes(u64, u64),
+    /// Text such as `"50MB/s"`; the bounds are in bytes per second.
+    Rate(u64, u64),
     /// Text such as `"250ms"`, `"20m"` or `"1h30m"`, within bounds.
     Duration(Millis, Millis),
     /// `true` or `false`.

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 /// A value that has been read by its setting's kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Of [`Kind::Count`] and [`Kind::Bytes`].
+    /// Of [`Kind::Count`], [`Kind::Bytes`] and [`Kind::Rate`].
     Number(u64),
     /// Of [`Kind::Flag`].
     Flag(bool),
@@ -61,6 +61,7 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
     match kind {
         Kind::Count(least, most) => within(integer(value)?, least, most, ""),
         Kind::Bytes(least, most) => within(bytes(value)?, least, most, " bytes"),
+        Kind::Rate(least, most) => within(rate(value)?, least, most, " bytes per second"),
         Kind::Duration(least, most) => duration_within(value, least, most).map(Value::Duration),
         Kind::Durations(count_max, least, most) => {
             durations(value, count_max, least, most).map(Value::Durations)
@@ -166,6 +167,29 @@ fn bytes(value: &DeValue<'_>) -> Result<u64, Mistake> {
         "" | "B" => 1,
         "KiB" => 1024,
         "MiB" => 1024 * 1024,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).ok_or_else(wrong)
+}
+
+fn rate(value: &DeValue<'_>) -> Result<u64, Mistake> {
+    let text = text(value, "a rate in quotes, such as \"50MB/s\"")?;
+    let wrong = || {
+        Mistake::new(
+            format!("`{text}` is not a rate"),
+            "write \"50MB/s\", \"50MiB/s\" or \"1GB/s\"",
+        )
+    };
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start() {
+        "MB/s" => 1_000_000,
+        "MiB/s" => 1 << 20,
+        "GB/s" => 1_000_000_000,
+        "GiB/s" => 1 << 30,
         _ => return Err(wrong()),
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;

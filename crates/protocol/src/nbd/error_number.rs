@@ -39,6 +39,20 @@ impl ErrorNumber {
         }
     }
 
+    /// Its name, as people know it from their system.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorNumber::NotPermitted => "EPERM",
+            ErrorNumber::InputOutput => "EIO",
+            ErrorNumber::NoMemory => "ENOMEM",
+            ErrorNumber::Invalid => "EINVAL",
+            ErrorNumber::NoSpace => "ENOSPC",
+            ErrorNumber::Overflow => "EOVERFLOW",
+            ErrorNumber::NotSupported => "ENOTSUP",
+            ErrorNumber::ShuttingDown => "ESHUTDOWN",
+        }
+    }
+
     /// As it is written.
     pub fn to_wire(self) -> u32 {
         self as u32

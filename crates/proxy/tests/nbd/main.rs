@@ -74,6 +74,7 @@ fn disk(mode: Mode, server: Option<&str>, copies: &[(Knowledge, bool)]) -> Arc<R
             copies: copies.collect(),
         }],
         manifests: Vec::new(),
+        readings: Vec::new(),
     })
 }
 

@@ -10,8 +10,14 @@ pub(super) const SETTINGS: &[Setting] = &[
         Default::Else("`manifest` where there is one, else `headers`"),
         "Where Ebbtide learns which copies of the pool's resources are identical. `manifest`: each \
          server's manifest tells. `headers`: each answer tells by its strong `ETag`, `Last-Modified` \
-         and `Content-Length`. `read`: Ebbtide reads and hashes every copy itself, in the background \
-         (for `nbd` pools, which come with a later version).",
+         and `Content-Length`. `read`: Ebbtide reads and hashes every copy itself, in the background, \
+         for `nbd` pools without manifests (see [replicas.md](replicas.md#copies-that-ebbtide-reads)).",
+    ),
+    setting(
+        "pools.*.identity_rate",
+        Kind::Rate(1_000_000, 10_000_000_000),
+        Default::Value("\"50MB/s\""),
+        "How fast copies are read of each server with `identity = \"read\"`.",
     ),
     setting(
         "pools.*.manifest",
