@@ -180,6 +180,9 @@ async fn act_out(
         }
         Act::Break => {
             stream.write_all(&out[..out.len() / 2]).await.ok()?;
+            stream.shutdown().await.ok()?;
+            // A socket with unread bytes would be reset.
+            while more(stream, &mut Vec::new()).await.is_some() {}
             return None;
         }
         Act::Fail => {
