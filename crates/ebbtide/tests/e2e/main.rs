@@ -17,6 +17,7 @@ mod intents;
 mod kills;
 mod logout;
 mod nbd;
+mod nbd_read;
 mod real_servers;
 mod reload;
 mod replicas;

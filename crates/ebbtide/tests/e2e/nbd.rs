@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-const IMAGE_BYTES: usize = 64 << 20;
+pub const IMAGE_BYTES: usize = 64 << 20;
 /// What a server gives out at most: all of the image takes half a minute.
 const SLOW: &str = "rate=16M";
 /// How long a copy may take that slow servers answer.
@@ -20,7 +20,7 @@ const COPY_LIMIT: Duration = Duration::from_secs(240);
 /// A server; it dies by `kill -9` with this value.
 pub struct Server {
     pub address: SocketAddr,
-    child: Child,
+    pub child: Child,
 }
 
 impl Server {
@@ -87,7 +87,7 @@ pub struct Farm {
 pub const NAMES: [&str; 4] = ["web1", "web2", "web3", "web4"];
 
 /// Data that is different everywhere, with zeroes in between.
-fn image() -> Vec<u8> {
+pub fn image() -> Vec<u8> {
     image_of(IMAGE_BYTES)
 }
 
@@ -139,18 +139,9 @@ impl Farm {
             assert!(ran.status.success(), "{ran:?}");
         }
         let manifest = self.scratch.join("{server}.json");
-        let servers = NAMES.iter().map(|name| (*name).to_owned());
-        self.ebbtide = Some(Ebbtide::start(&Setup {
-            top: String::new(),
-            protocol: "nbd",
-            pool: format!(
-                "health = {{ every = \"200ms\", timeout = \"5s\" }}\n\
-                 manifest = {manifest:?}\nmanifest_every = \"1s\"\n\
-                 timeouts = {{ response = \"1s\", connect = \"1s\" }}\n"
-            ),
-            servers: servers.zip(self.addresses.iter().copied()).collect(),
-            more: "[pools.app.resources.disk]\n".into(),
-        }));
+        self.start_with(&format!(
+            "manifest = {manifest:?}\nmanifest_every = \"1s\"\n"
+        ));
         until("the manifests are known", LIMIT, || {
             self.run("nbdinfo", &["--size", &self.uri()])
                 .status
@@ -160,6 +151,21 @@ impl Farm {
         until("nobody is left", LIMIT, || {
             self.session().is_none().then_some(())
         });
+    }
+
+    /// Starts it with these lines of the pool.
+    pub fn start_with(&mut self, lines: &str) {
+        let servers = NAMES.iter().map(|name| (*name).to_owned());
+        self.ebbtide = Some(Ebbtide::start(&Setup {
+            top: String::new(),
+            protocol: "nbd",
+            pool: format!(
+                "health = {{ every = \"200ms\", timeout = \"5s\" }}\n{lines}\
+                 timeouts = {{ response = \"1s\", connect = \"1s\" }}\n"
+            ),
+            servers: servers.zip(self.addresses.iter().copied()).collect(),
+            more: "[pools.app.resources.disk]\n".into(),
+        }));
     }
 
     pub fn ebbtide(&self) -> &Ebbtide {
@@ -194,7 +200,7 @@ impl Farm {
 
     /// Waits until the session has been moved so often, and until more bytes have come to its client
     /// than before; the server that it is on.
-    fn moved(&self, copy: &mut Copy, moves: u64) -> usize {
+    pub fn moved(&self, copy: &mut Copy, moves: u64) -> usize {
         let mut before = None;
         let server = until(&format!("move {moves}, and bytes after it"), LIMIT, || {
             assert!(
@@ -218,7 +224,7 @@ pub struct Copy {
 }
 
 impl Copy {
-    fn begin(farm: &Farm) -> Self {
+    pub fn begin(farm: &Farm) -> Self {
         let target = farm.scratch.join("copied");
         let mut command = Command::new("nbdcopy");
         command.args(["--connections=1", "--requests=16"]);
@@ -238,7 +244,7 @@ impl Copy {
     }
 
     /// The bytes, after it has succeeded.
-    fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         self.succeed();
         fs::read(&self.target).unwrap()
     }
