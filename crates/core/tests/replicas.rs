@@ -412,7 +412,7 @@ fn what_was_read_of_a_server_is_void_once_it_may_have_been_changed() {
 }
 
 #[test]
-fn a_hold_and_a_drain_leave_what_was_read_as_it_is() {
+fn a_hold_and_another_rate_leave_what_was_read_as_it_is() {
     let mut world = two_that_were_read();
     let server = || ServerName::new("app", "s1");
     let reading = world.reading("s1");
@@ -421,6 +421,10 @@ fn a_hold_and_a_drain_leave_what_was_read_as_it_is() {
         force: true,
     });
     world.ask(Command::Ready { server: server() });
+    let mut faster = pool_to_read(&["s1", "s2"]);
+    faster.health = Some(HealthSettings::defaults());
+    faster.replicas.read_bytes_per_second = 1;
+    world.reload(faster);
     assert_eq!(world.stand(), ["+identical", "+identical"]);
     assert_eq!(world.reading("s1"), reading);
 }

@@ -131,13 +131,13 @@ fn copies(snapshot: &Snapshot) -> BTreeMap<(ServerName, String), Copy> {
 async fn read_on(copy: Copy, desk: Desk, of_server: Arc<Semaphore>) {
     let mut pause = PAUSE_FIRST;
     loop {
-        let Lost { why, was_known } = desk.read(&copy, &of_server).await;
+        let Lost { why, was_sound } = desk.read(&copy, &of_server).await;
         let knowledge = match why {
             Unread::Absent => Knowledge::Absent,
             Unread::Failed(why) => Knowledge::Unreachable { why },
         };
         desk.tell(&copy, knowledge);
-        if was_known {
+        if was_sound {
             pause = PAUSE_FIRST;
         }
         sleep(jittered(pause)).await;
@@ -148,14 +148,14 @@ async fn read_on(copy: Copy, desk: Desk, of_server: Arc<Semaphore>) {
 /// The end of an attempt.
 struct Lost {
     why: Unread,
-    /// The copy had been read to its end.
-    was_known: bool,
+    /// The copy was read to its end, and could be relied on for a while.
+    was_sound: bool,
 }
 
 impl From<Unread> for Lost {
     fn from(why: Unread) -> Self {
-        let was_known = false;
-        Self { why, was_known }
+        let was_sound = false;
+        Self { why, was_sound }
     }
 }
 
@@ -184,12 +184,13 @@ impl Desk {
                 ..Identity::of_size(size)
             }),
         );
+        let known_since = Instant::now();
         let why = export.watch().await;
         Lost {
             why: Unread::Failed(format!(
                 "the connection over which it was read is lost, so it is read again: {why}"
             )),
-            was_known: true,
+            was_sound: known_since.elapsed() >= PAUSE_MAX,
         }
     }
 

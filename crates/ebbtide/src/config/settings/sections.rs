@@ -115,8 +115,8 @@ pub const SECTIONS: &[Section] = &[
     section(
         "pools.*.resources",
         Short::None,
-        "Resources that the servers of an `http` pool have copies of, by name. Only identical copies \
-         stand in for one another. See [replicas.md](replicas.md).",
+        "Resources that the servers of an `http` or `nbd` pool have copies of, by name. Only identical \
+         copies stand in for one another. See [replicas.md](replicas.md).",
     ),
     section(
         "pools.*.resources.*",
