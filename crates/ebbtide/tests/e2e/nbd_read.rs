@@ -1,8 +1,8 @@
 //! NBD pools whose servers have no manifests: Ebbtide reads their copies itself.
 
-use crate::harness::{Events, text};
+use crate::harness::{Events, LIMIT, text};
 use crate::nbd::{Copy, Farm, IMAGE_BYTES, NAMES, Server, image};
-use ebbtide_testkit::until;
+use ebbtide_testkit::{Client, Request, until};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -57,6 +57,19 @@ impl Paced {
         shown["resources"][0]["copies"].as_array().unwrap().clone()
     }
 
+    /// What the metrics say was read of a server's copies.
+    fn bytes_read(&self, server: &str) -> usize {
+        let admin = self.farm.ebbtide().admin;
+        let metrics = Client::new(admin, LIMIT).send(&Request::get("/metrics"));
+        let metrics = metrics.answer().text();
+        let name = format!(
+            "ebbtide_server_identity_read_bytes_total{{pool=\"app\",server=\"{server}\"}} "
+        );
+        let mut lines = metrics.lines();
+        let figure = lines.find_map(|line| line.strip_prefix(&name));
+        figure.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+    }
+
     #[track_caller]
     fn wait_for(&self, expected: &[&str]) {
         until(&format!("copies are {expected:?}"), READ_LIMIT, || {
@@ -86,6 +99,7 @@ fn a_client_goes_on_with_copies_that_were_read_and_never_with_one_that_differs()
     replace(&farm, "web1", &changed(&image));
     let mut farm = Paced::start(farm, FAST);
     farm.wait_for(&["digest-differs", "identical", "identical"]);
+    assert!(farm.bytes_read("web1") >= IMAGE_BYTES);
     let events = Events::follow(farm.farm.ebbtide());
     for index in 0..3 {
         farm.pace(index, "16M");
