@@ -67,7 +67,10 @@ impl Paced {
         );
         let mut lines = metrics.lines();
         let figure = lines.find_map(|line| line.strip_prefix(&name));
-        figure.unwrap_or_else(|| panic!("{metrics}")).parse().unwrap()
+        figure
+            .unwrap_or_else(|| panic!("{metrics}"))
+            .parse()
+            .unwrap()
     }
 
     #[track_caller]
