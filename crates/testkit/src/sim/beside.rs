@@ -104,7 +104,7 @@ impl Beside {
             manifest: Some("http://{server}/manifest.json".into()),
             manifest_every: Millis(MANIFEST_EVERY_MS.unsigned_abs()),
             resources: resources.to_vec(),
-            ..ReplicaSettings::default()
+            ..ReplicaSettings::defaults()
         }
     }
 }
