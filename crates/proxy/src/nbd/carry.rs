@@ -6,13 +6,14 @@
 use super::End;
 use super::join::{Connected, Found, Goal};
 use super::ledger::Ledger;
+use super::pause::Pause;
 use super::wire::{Down, Wire};
 use crate::flight::Phase;
 use crate::routing::Placed;
 use crate::timer::{Interrupt, Watch};
 use crate::view::Routes;
 use crate::worker::Worker;
-use ebbtide_core::{Identity, Millis, PoolKey, ServerKey, Session, Stay};
+use ebbtide_core::{Attachment, Identity, Millis, PoolKey, ServerKey, Session, Stay};
 use ebbtide_protocol::nbd::{
     Command, Negotiated, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request, write_error,
 };
@@ -90,6 +91,8 @@ pub(super) struct Carrier {
     pub(super) retry: Option<Pin<Box<Sleep>>>,
     /// Servers that have failed lately, and when.
     pub(super) failed: Vec<(ServerKey, Instant)>,
+    /// The session has no server to ask, or the one that it has now has not answered yet.
+    pub(super) pause: Option<Pause>,
     /// Until when a server that can stand in is waited for.
     pub(super) patience: Option<Instant>,
     /// The servers that answered have been silent for no longer than this.
@@ -138,6 +141,7 @@ impl Carrier {
             left_by: None,
             retry: None,
             failed: Vec::new(),
+            pause: None,
             patience: None,
             bytes_up: 0,
             bytes_seen: 0,
@@ -153,8 +157,11 @@ impl Carrier {
     /// Carries requests and answers until one side, or time, ends it.
     pub async fn run(&mut self, client: &mut TcpStream, watch: &mut Watch) -> End {
         watch.set(self.silence_max);
+        self.session.attach(Attachment {
+            resource: self.goal.resource.clone(),
+            began_on: self.began_on.clone(),
+        });
         if self.began_on.is_some() {
-            self.session.let_move();
             watch.flight.enter(Phase::Replica, &self.session);
         }
         if let Some(wire) = &self.wire {
@@ -292,6 +299,8 @@ impl Carrier {
                 Poll::Ready(Ok(())) => {
                     if is_leaving && !wire.is_asked() {
                         self.has_left();
+                    } else if !is_leaving {
+                        self.end_pause();
                     }
                     return Ok(true);
                 }

@@ -8,7 +8,7 @@ use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::Routes;
 use crate::worker::Worker;
 use ebbtide_core::{
-    Fact, Identity, Millis, Place, PoolKey, Proof, ServerKey, ServerView, stand_in,
+    Fact, Identity, Millis, Place, PoolKey, ServerKey, ServerView, may_take_over, stand_in,
 };
 use ebbtide_protocol::nbd::{
     ClientGoal, ClientHandshake, ClientStep, Export, HandshakeFault, Negotiated, transmission_flag,
@@ -269,10 +269,7 @@ impl Search {
         let may = |server: &ServerView| {
             !tried.contains(&server.key)
                 && self.to.is_none_or(|to| to == server.key)
-                && server
-                    .max_sessions
-                    .is_none_or(|max| server.load.sessions() < max)
-                && resource.may_stand_in(server.key, &self.began_on) == Ok(Proof::Known)
+                && may_take_over(server, resource, &self.began_on).is_ok()
         };
         // Another worker may take the last place between the look and the attempt: the next round
         // finds out.

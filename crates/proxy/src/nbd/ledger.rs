@@ -120,6 +120,11 @@ impl Ledger {
         !self.mends.is_empty()
     }
 
+    /// Whether something waits for a server that can be asked.
+    pub fn is_waiting(&self) -> bool {
+        self.is_mending() || !self.unsent.is_empty()
+    }
+
     /// Sends what is to be sent next to a server with which this was agreed; what is mended without
     /// asking it goes to the client, in the form that it knows.
     pub fn send(

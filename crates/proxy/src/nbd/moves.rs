@@ -3,6 +3,7 @@
 use super::End;
 use super::carry::Carrier;
 use super::join::{Found, Search};
+use super::pause::Pause;
 use super::wire::{Loss, Wire};
 use crate::flight::{Move, Phase};
 use crate::timer::{Watch, duration};
@@ -55,8 +56,10 @@ impl Carrier {
         }
         let wish = watch.flight.take_wish();
         let view = self.worker.view();
-        if let Some(wish) = wish {
-            self.begin_move(watch, Some(wish));
+        match wish {
+            Some(Move { cut: true, .. }) => self.lose(false, &Loss::Drill)?,
+            Some(wish) => self.begin_move(watch, Some(wish)),
+            None => {}
         }
         if view.snapshot.generation == self.seen {
             return Ok(());
@@ -160,7 +163,9 @@ impl Carrier {
         };
         let now = Instant::now();
         self.failed.retain(|(_, at)| now < *at + FAILED_FOR);
-        let mut avoid: Vec<ServerKey> = self.failed.iter().map(|(key, _)| *key).collect();
+        let failed = self.failed.iter().map(|(key, _)| *key);
+        // Whoever names a server wants it tried, whatever it did a moment ago.
+        let mut avoid: Vec<ServerKey> = failed.filter(|key| Some(*key) != to).collect();
         avoid.push(self.session.server);
         let search = Search {
             worker: Rc::clone(&self.worker),
@@ -223,6 +228,7 @@ impl Carrier {
     /// Goes on with a server that stands in.
     fn take_server(&mut self, found: Found, watch: &mut Watch) -> Result<(), End> {
         let now = self.worker.now();
+        let from = self.session.server;
         let Some(session) = self.worker.sessions.shift(&self.session, found.place, now) else {
             return Err(End::Cut);
         };
@@ -242,6 +248,11 @@ impl Carrier {
         let wire = Wire::new(found.connected, epoch, self.in_chunks());
         let old = self.wire.replace(wire);
         self.retire(old);
+        // The old one was asked until now.
+        self.pause.get_or_insert_with(|| Pause::planned(from));
+        if !self.ledger.is_waiting() {
+            self.end_pause();
+        }
         self.left_by = self.leave_by.take();
         (self.is_leaving, self.retry) = (false, None);
         // The new server's standing may have changed while it was connected to.
@@ -294,7 +305,11 @@ impl Carrier {
         if lost.answers > 0 || lost.began.elapsed() > SOUND_AFTER {
             self.patience = None;
         }
-        if !matches!(loss, Loss::Over) {
+        if !is_leaving {
+            let began = || Pause::after(loss, &lost, self.session.server);
+            self.pause.get_or_insert_with(began);
+        }
+        if !matches!(loss, Loss::Over | Loss::Drill) {
             tracing::warn!("{}: {loss}; session {}", lane.name, self.session.id);
             match loss {
                 Loss::Silent => &lane.slot().timeouts,
@@ -315,6 +330,8 @@ impl Carrier {
             // What is mended comes before anything else, so the present server cannot have begun to
             // answer other things.
             if let Some(wire) = self.wire.take() {
+                let began = || Pause::after(loss, &wire, self.session.server);
+                self.pause.get_or_insert_with(began);
                 self.give_back(wire);
             }
         }

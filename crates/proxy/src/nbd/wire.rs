@@ -48,6 +48,8 @@ pub(super) enum Loss {
     OtherCopy,
     /// Its time is over.
     Over,
+    /// An operator wants to see what happens then.
+    Drill,
 }
 
 impl fmt::Display for Loss {
@@ -61,6 +63,7 @@ impl fmt::Display for Loss {
             Self::CannotMend => f.write_str("it failed to read what another server could"),
             Self::OtherCopy => f.write_str("its copy is no longer the one that was begun on"),
             Self::Over => f.write_str("its time is over"),
+            Self::Drill => f.write_str("it was cut off for a drill"),
         }
     }
 }

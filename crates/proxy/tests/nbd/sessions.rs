@@ -106,9 +106,12 @@ fn an_operator_moves_a_session_to_where_it_is_wanted() {
     let house = house(&[&one, &two, &three]);
     let mut client = Client::connect(house.listen, true);
     let id = house.live()[0].id;
-    house.plane().move_session(id, Some(ServerKey(2)));
+    let from = place(&house).0;
+    order(&house, id, from, Some(2), false);
     until("it has moved", || place(&house) == (2, 1));
-    house.plane().move_session(id, None);
+    // Too late: it has left that server.
+    order(&house, id, from, None, false);
+    order(&house, id, 2, None, false);
     until("it has moved again", || place(&house).1 == 2);
     assert!(client.read_all() == image());
     assert_eq!(house.live()[0].id, id);

@@ -107,7 +107,11 @@ impl Judge {
             Command::OpenDoor { .. } | Command::CloseDoor { .. } => {
                 (None, self.door_asked(command), true)
             }
-            Command::AddServer { .. } | Command::Reload { .. } => (None, Asks::Other, true),
+            Command::AddServer { .. }
+            | Command::Reload { .. }
+            | Command::Stop { .. }
+            | Command::Drill { .. }
+            | Command::MoveSession { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.cloned(), asks);
         if let Command::AddServer { pool, server: new } = command {
