@@ -58,6 +58,8 @@ pub(super) struct Chase {
     is_begun: bool,
     /// Sessions that are still to be served elsewhere.
     sessions: BTreeSet<SessionId>,
+    /// How many stay that could leave if somebody took them.
+    stranded: u32,
     /// When they are to be moved again.
     again: Moment,
     /// When was looked whether they have ended.
@@ -94,6 +96,7 @@ impl Driver {
             waiting,
             is_begun: false,
             sessions,
+            stranded: 0,
             looked: None,
             report: MoveReport::default(),
         });
@@ -140,7 +143,10 @@ impl Driver {
             self.end_drill(&mut chase, end, now);
         }
         if end == End::Unacknowledged {
-            let refusal = chase.waiting.overdue();
+            let mut refusal = chase.waiting.overdue();
+            if let Goal::Drill { .. } = goal {
+                refusal.text = chase.waiting.answer.text;
+            }
             return self.refuse(id, refusal);
         }
         let text = match goal {
@@ -296,7 +302,10 @@ impl Chase {
             return Some(End::Overtaken);
         }
         if self.sessions.is_empty() {
-            return Some(End::Done);
+            return Some(match self.stranded {
+                0 => End::Done,
+                _ => End::Stranded,
+            });
         }
         if now.moment >= self.pursuit.until {
             return Some(End::TimedOut);
@@ -324,6 +333,7 @@ impl Chase {
             self.sessions.append(&mut leaving.movable);
             let sessions = &self.sessions;
             leaving.why.retain(|(id, _)| !sessions.contains(id));
+            self.stranded = leaving.stranded;
             self.report.stayed = leaving.staying;
             self.report.staying = leaving.why;
         }
@@ -378,7 +388,7 @@ impl Chase {
     fn drill_text(&self, end: End) -> String {
         let (name, report) = (&self.pursuit.server, &self.report);
         let moved = report.moved_text();
-        let stayed = match (report.stayed, self.sessions.len()) {
+        let stayed = match (report.stayed, self.sessions.len() + self.stranded as usize) {
             (0, _) => String::new(),
             (stayed, 0) => format!("; {} left alone", count(stayed, "session")),
             (stayed, waited) => format!(
