@@ -1,6 +1,7 @@
 //! The commands that talk to a running node.
 
 mod doors;
+mod moves;
 mod replicas;
 mod sessions;
 
@@ -54,6 +55,41 @@ pub async fn operate(command: Command, global: &Global) -> Done {
                 reason: why.reason,
             };
             drain(&client, &server.server, &body, global).await
+        }
+        Command::Stop {
+            server,
+            within,
+            message,
+            force,
+            why,
+        } => {
+            let body = api::StopRequest {
+                within_ms: Some(within.0),
+                message,
+                force: force.force,
+                reason: why.reason,
+            };
+            moves::stop(&client, &server.server, &body, global).await
+        }
+        Command::Move { id, to, why } => {
+            let body = api::MoveRequest {
+                to: to.map(|to| to.to_string()),
+                reason: why.reason,
+            };
+            moves::one(&client, id, &body, json).await
+        }
+        Command::Drill {
+            server,
+            cut,
+            within,
+            why,
+        } => {
+            let body = api::DrillRequest {
+                cut,
+                within_ms: Some(within.0),
+                reason: why.reason,
+            };
+            moves::drill(&client, &server.server, &body, json).await
         }
         Command::Maintenance { server, force, why } => {
             let body = hold_request(force.force, why);
@@ -217,13 +253,18 @@ async fn drain(
     if !likely.is_empty() {
         output::line(format!("likely to be gone by themselves: {likely}"));
     }
-    let patience = Millis(body.within_ms.saturating_add(5 * 60_000)).to_string();
+    print_wait(name, body.within_ms, global);
+    Ok(Exit::Done)
+}
+
+/// How to wait for the end of a drain.
+fn print_wait(name: &ServerName, within_ms: u64, global: &Global) {
+    let patience = Millis(within_ms.saturating_add(5 * 60_000)).to_string();
     let patience = patience.replace(' ', "");
     output::line(format!(
         "wait for it: ebbtide wait {name} --for drained --timeout {patience}{}",
         target::admin_argument(global)
     ));
-    Ok(Exit::Done)
 }
 
 /// Waits, also over a restart of the node: drains go on after it, so this does too.

@@ -388,14 +388,15 @@ impl Chase {
     fn drill_text(&self, end: End) -> String {
         let (name, report) = (&self.pursuit.server, &self.report);
         let moved = report.moved_text();
-        let stayed = match (report.stayed, self.sessions.len() + self.stranded as usize) {
-            (0, _) => String::new(),
-            (stayed, 0) => format!("; {} left alone", count(stayed, "session")),
-            (stayed, waited) => format!(
-                "; {} still on it, {waited} of them to be served elsewhere",
-                count(stayed, "session")
-            ),
-        };
+        let waited = self.sessions.len() as u32 + self.stranded;
+        let alone = report.stayed.saturating_sub(waited);
+        let mut stayed = String::new();
+        if waited > 0 {
+            stayed += &format!("; {} still on it", count(waited, "session"));
+        }
+        if alone > 0 {
+            stayed += &format!("; {} left alone", count(alone, "session"));
+        }
         let head = match end {
             End::Done if report.moved + report.ended == 0 => {
                 return format!(
@@ -431,7 +432,7 @@ impl MoveReport {
     fn moved_text(&self) -> String {
         let ended = match self.ended {
             0 => String::new(),
-            ended => format!(", {} ended by themselves", count(ended, "session")),
+            ended => format!(", {} ended meanwhile", count(ended, "session")),
         };
         let pause = self.longest_pause.map_or(String::new(), |pause| {
             format!(", longest pause {}", pause_text(pause))
