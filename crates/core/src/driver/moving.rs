@@ -246,7 +246,8 @@ impl Planner<'_> {
                 "a drill takes from {DRILL_MIN} to {DRILL_MAX}, not {within}"
             )));
         }
-        let protocol = self.state.present_pool(&name.pool)?.config.protocol;
+        let config = &self.state.present_pool(&name.pool)?.config;
+        let protocol = config.protocol;
         if protocol != Protocol::Nbd {
             return Err(Refusal::invalid(format!(
                 "{name} has no sessions that another server could take over: pool {} is of protocol \
@@ -256,6 +257,9 @@ impl Planner<'_> {
             )));
         }
         self.guard_drill(&name)?;
+        // Whoever is cut off gets the server back long before the search for another one is given up.
+        let patience = Millis(config.nbd.stand_in.0 / 2);
+        let within = if cut { within.min(patience) } else { within };
         let how = if cut { "are cut off" } else { "move" };
         let text = format!("a drill of {name} begins: its sessions {how}, within {within}");
         let from = server.key;

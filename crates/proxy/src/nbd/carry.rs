@@ -270,6 +270,10 @@ impl Carrier {
                 Poll::Ready(Err(_)) => return Err(End::Broken),
                 Poll::Pending => {
                     self.is_blocked = true;
+                    if self.wire.is_some() {
+                        // Whoever does not read waits for no server.
+                        self.end_pause();
+                    }
                     return Ok(());
                 }
             }

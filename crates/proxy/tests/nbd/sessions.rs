@@ -213,6 +213,33 @@ fn a_cut_is_a_failure_whose_pause_ends_with_the_first_answer() {
 }
 
 #[test]
+fn who_does_not_read_waits_for_no_server() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    assert_eq!(place(&house).0, 0);
+    // More than any socket holds.
+    let count = 12;
+    for _ in 0..count {
+        client.ask(Command::Read, 0, image().len() as u32);
+    }
+    let sent = || house.live()[0].bytes();
+    until("nothing moves any more", || {
+        let before = sent();
+        // If that was too early, less is shown, but nothing fails.
+        std::thread::sleep(Duration::from_millis(50));
+        before == sent() && before > 0
+    });
+    house.stand(0, DRILL);
+    order(&house, id, 0, None, true);
+    assert_eq!(told(&house).to, ServerKey(1));
+    for _ in 0..count {
+        assert!(client.answer().unwrap().bytes == image());
+    }
+}
+
+#[test]
 fn what_differs_serves_nobody_and_stands_in_for_nobody() {
     let one = Disk::new(image());
     let mut changed = image();

@@ -1,39 +1,63 @@
 //! Sessions that operators move: one, all of a server, and for a test. Their clients see nothing of it.
 
-use super::{Copy, Farm, NAMES, SLOW, Server, image};
+use super::{Farm, NAMES, Server, image};
 use crate::harness::{Events, LIMIT, text};
 use ebbtide_testkit::until;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Three slow servers with the same image, and a copy of it under way.
+/// What is read between two events.
+const PIECE_BYTES: usize = 8 << 20;
+
+/// Three servers with the same image, and a client that reads it as fast as the test takes it.
 struct Scene {
     image: Vec<u8>,
     farm: Farm,
     servers: Vec<Server>,
-    copy: Copy,
+    client: Child,
+    output: ChildStdout,
+    read: usize,
 }
 
 impl Scene {
-    fn begin() -> Self {
+    fn begin(start: impl Fn(SocketAddr, &Path) -> Server) -> Self {
         let image = image();
         let mut farm = Farm::prepare(&image, 3);
-        let start =
-            |index: usize| Server::nbdkit(farm.addresses[index], &farm.file(NAMES[index]), &[SLOW]);
+        let start = |index: usize| start(farm.addresses[index], &farm.file(NAMES[index]));
         let servers = (0..3).map(start).collect();
         farm.start();
-        let copy = Copy::begin(&farm);
+        let mut client = Command::new("nbdcopy")
+            .args([&farm.uri(), "-"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("nbdcopy starts; `cargo xtask test` installs it");
+        let output = client.stdout.take().unwrap();
         Self {
             image,
             farm,
             servers,
-            copy,
+            client,
+            output,
+            read: 0,
         }
     }
 
-    /// Waits until the session has moved so often; the server that it is on.
-    fn moved(&mut self, moves: u64) -> usize {
-        self.farm.moved(&mut self.copy, moves)
+    /// Reads on: the bytes must be right. Then the session has moved so often; the server it is on.
+    fn read_on(&mut self, moves: u64) -> usize {
+        let mut bytes = vec![0; PIECE_BYTES];
+        self.output.read_exact(&mut bytes).expect("no error");
+        let expected = &self.image[self.read..self.read + PIECE_BYTES];
+        assert!(bytes == expected, "the same bytes from {} on", self.read);
+        self.read += PIECE_BYTES;
+        let session = self.farm.session().expect("it is live");
+        assert_eq!(session["moves"], moves, "{}", self.farm.ebbtide().log());
+        let server = text(&session["server"]);
+        NAMES.iter().position(|name| *name == server).unwrap()
     }
 
     /// What a command printed as JSON that ended with this code.
@@ -42,17 +66,24 @@ impl Scene {
         ran.exits(code).json()
     }
 
-    /// Lets the copy end as fast as it goes; its bytes must be right.
+    /// Reads the rest.
     fn finish(mut self) {
-        for (index, server) in self.servers.iter_mut().enumerate() {
-            let (address, file) = (server.address, self.farm.file(NAMES[index]));
-            server.signal(Signal::CONT);
-            server.child.kill().unwrap();
-            server.child.wait().unwrap();
-            *server = Server::nbdkit(address, &file, &[]);
-        }
-        assert!(self.copy.finish() == self.image, "the same bytes");
+        let mut rest = Vec::new();
+        self.output.read_to_end(&mut rest).unwrap();
+        assert!(rest == self.image[self.read..], "the same bytes");
+        assert!(self.client.wait().unwrap().success());
     }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+fn nbdkit(address: SocketAddr, file: &Path) -> Server {
+    Server::nbdkit(address, file, &[])
 }
 
 fn name(server: usize) -> String {
@@ -61,8 +92,8 @@ fn name(server: usize) -> String {
 
 #[test]
 fn a_session_is_moved_and_a_server_is_stopped_under_a_copy() {
-    let mut scene = Scene::begin();
-    let first = scene.moved(0);
+    let mut scene = Scene::begin(nbdkit);
+    let first = scene.read_on(0);
     let id = text(&scene.farm.session().unwrap()["id"]);
     let (second, third) = ((first + 1) % 3, (first + 2) % 3);
 
@@ -73,7 +104,7 @@ fn a_session_is_moved_and_a_server_is_stopped_under_a_copy() {
         NAMES[second]
     );
     assert!(told["longest_pause_us"].is_u64(), "{told}");
-    assert_eq!(scene.moved(1), second);
+    assert_eq!(scene.read_on(1), second);
     let said = scene
         .farm
         .ebbtide()
@@ -86,7 +117,7 @@ fn a_session_is_moved_and_a_server_is_stopped_under_a_copy() {
         name(third)
     );
     assert!(said.starts_with(&expected), "{said}");
-    assert_eq!(scene.moved(2), third);
+    assert_eq!(scene.read_on(2), third);
     let again = scene
         .farm
         .ebbtide()
@@ -105,7 +136,7 @@ fn a_session_is_moved_and_a_server_is_stopped_under_a_copy() {
         (&1.into(), &0.into()),
         "{told}"
     );
-    let fourth = scene.moved(3);
+    let fourth = scene.read_on(3);
     assert_ne!(fourth, third);
     scene
         .farm
@@ -121,13 +152,13 @@ fn a_session_is_moved_and_a_server_is_stopped_under_a_copy() {
 
 #[test]
 fn drills_move_and_cut_under_a_copy_and_put_the_server_back() {
-    let mut scene = Scene::begin();
+    let mut scene = Scene::begin(Server::qemu);
     let events = Events::follow(scene.farm.ebbtide());
-    let first = scene.moved(0);
+    let first = scene.read_on(0);
     let told = scene.told(&["drill", &name(first), "--within", "1m", "--json"], 0);
     assert_eq!(told["moved"], 1, "{told}");
     assert_eq!(told["complete"], true, "{told}");
-    let second = scene.moved(1);
+    let second = scene.read_on(1);
     assert_ne!(second, first);
     assert_eq!(scene.farm.ebbtide().reason(NAMES[first]), "ready");
 
@@ -140,7 +171,7 @@ fn drills_move_and_cut_under_a_copy_and_put_the_server_back() {
         said.contains("passed: 1 session moved, longest pause "),
         "{said}"
     );
-    let third = scene.moved(2);
+    let third = scene.read_on(2);
     assert_ne!(third, second);
     assert_eq!(scene.farm.ebbtide().intent(NAMES[second]), "ready");
     let ended = events.wait_for(&name(second), "drill-ended", &[]);
@@ -173,8 +204,10 @@ fn drills_move_and_cut_under_a_copy_and_put_the_server_back() {
     asking.kill().unwrap();
     asking.wait().unwrap();
     scene.farm.ebbtide().wait_for_reason(NAMES[third], "ready");
-    let audit = scene.farm.ebbtide().cli(&["audit"]).exits(0).out;
-    assert_eq!(audit.matches(" drill end ").count(), 4, "{audit}");
+    until("every drill's end is in the audit log", LIMIT, || {
+        let audit = scene.farm.ebbtide().cli(&["audit"]).exits(0).out;
+        (audit.matches(" drill end ").count() == 4).then_some(())
+    });
     for other in others {
         scene.servers[other].signal(Signal::CONT);
     }
@@ -209,8 +242,8 @@ fn drills_move_and_cut_under_a_copy_and_put_the_server_back() {
 
 #[test]
 fn a_drill_ends_with_the_program() {
-    let mut scene = Scene::begin();
-    let first = scene.moved(0);
+    let mut scene = Scene::begin(nbdkit);
+    let first = scene.read_on(0);
     for other in (0..3).filter(|other| *other != first) {
         scene.servers[other].signal(Signal::STOP);
     }
