@@ -95,8 +95,7 @@ impl Control {
         page_files::start(snapshots.clone(), inbox.clone())?;
         let (outside, outside_thread) =
             outside::start(snapshots.clone(), inbox.clone(), options.webhooks)?;
-        let events = Arc::new(EventLog::new());
-        let store_tally = Arc::new(StoreTally::default());
+        let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let app = App::new(AppParts {
             inbox: inbox.clone(),

@@ -6,7 +6,7 @@ mod replicas;
 mod sessions;
 
 use crate::cli::{
-    Assignment, BlockNew, Close, Command, Global, ServerCommand, TokenCommand, WaitFor, Why,
+    Assignment, BlockNew, Close, Command, Drain, Global, ServerCommand, TokenCommand, WaitFor, Why,
 };
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -41,56 +41,10 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             let ServerName { pool, server } = server.server;
             changed(client.hold(&pool, &server, &body).await, json)
         }
-        Command::Drain {
-            server,
-            within,
-            message,
-            force,
-            why,
-        } => {
-            let body = api::DrainRequest {
-                within_ms: within.0,
-                message,
-                force: force.force,
-                reason: why.reason,
-            };
-            drain(&client, &server.server, &body, global).await
-        }
-        Command::Stop {
-            server,
-            within,
-            message,
-            force,
-            why,
-        } => {
-            let body = api::StopRequest {
-                within_ms: Some(within.0),
-                message,
-                force: force.force,
-                reason: why.reason,
-            };
-            moves::stop(&client, &server.server, &body, global).await
-        }
-        Command::Move { id, to, why } => {
-            let body = api::MoveRequest {
-                to: to.map(|to| to.to_string()),
-                reason: why.reason,
-            };
-            moves::one(&client, id, &body, json).await
-        }
-        Command::Drill {
-            server,
-            cut,
-            within,
-            why,
-        } => {
-            let body = api::DrillRequest {
-                cut,
-                within_ms: Some(within.0),
-                reason: why.reason,
-            };
-            moves::drill(&client, &server.server, &body, json).await
-        }
+        Command::Drain(asked) => drain(&client, asked, global).await,
+        Command::Stop(asked) => moves::stop(&client, asked, global).await,
+        Command::Move(asked) => moves::one(&client, asked, json).await,
+        Command::Drill(asked) => moves::drill(&client, asked, json).await,
         Command::Maintenance { server, force, why } => {
             let body = hold_request(force.force, why);
             let ServerName { pool, server } = server.server;
@@ -225,12 +179,14 @@ fn catch_signals() -> Result<StopSignals, Failure> {
         .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}")))
 }
 
-async fn drain(
-    client: &Client,
-    name: &ServerName,
-    body: &api::DrainRequest,
-    global: &Global,
-) -> Done {
+async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
+    let name = &asked.server.server;
+    let body = &api::DrainRequest {
+        within_ms: asked.within.0,
+        message: asked.message,
+        force: asked.force.force,
+        reason: asked.why.reason,
+    };
     let result = client.drain(&name.pool, &name.server, body).await?;
     if global.json {
         output::json(&result);

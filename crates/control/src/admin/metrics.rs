@@ -36,6 +36,7 @@ struct Scrape {
 }
 
 type Labels = Vec<(&'static str, String)>;
+type PoolPauses = (&'static str, fn(&PoolSlot) -> &Pauses);
 type PoolFigure = (&'static str, fn(&PoolSlot) -> &Counter);
 type Samples = Vec<(Labels, u64)>;
 
@@ -329,7 +330,7 @@ impl Scrape {
         let kind = MetricType::Histogram;
         let unit = Some(&Unit::Seconds);
         let mut metric = encoder.encode_descriptor(PAUSES, PAUSES_HELP, unit, kind)?;
-        let causes: [(_, fn(&PoolSlot) -> &Pauses); 2] = [
+        let causes: [PoolPauses; 2] = [
             ("move", |slot| &slot.pauses_move),
             ("failure", |slot| &slot.pauses_failure),
         ];

@@ -9,8 +9,9 @@ use ebbtide_core::{
     PoolSlot, Reason, ServerKey, SessionChangeKind, SessionId, Standing,
 };
 use ebbtide_protocol::nbd::Command;
+use std::cell::Cell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const DRAINING: Standing = Standing {
     reason: Reason::Draining,
@@ -199,7 +200,8 @@ fn a_cut_is_a_failure_whose_pause_ends_with_the_first_answer() {
         .any(|fact| matches!(fact, Fact::Moved(_)));
     assert!(!early, "nothing is told before it has answered");
     // The client waits for so long at least.
-    std::thread::sleep(Duration::from_millis(20));
+    let began = Instant::now();
+    until("a while", || began.elapsed() >= Duration::from_millis(20));
     two.release();
     assert!(client.answer().unwrap().bytes == image()[..100_000]);
     let moved = told(&house);
@@ -225,11 +227,15 @@ fn who_does_not_read_waits_for_no_server() {
         client.ask(Command::Read, 0, image().len() as u32);
     }
     let sent = || house.live()[0].bytes();
+    let seen = Cell::new((0, Instant::now()));
     until("nothing moves any more", || {
-        let before = sent();
+        let (bytes, since) = seen.get();
+        let now = sent();
+        if now != bytes {
+            seen.set((now, Instant::now()));
+        }
         // If that was too early, less is shown, but nothing fails.
-        std::thread::sleep(Duration::from_millis(50));
-        before == sent() && before > 0
+        now == bytes && now > 0 && since.elapsed() > Duration::from_millis(50)
     });
     house.stand(0, DRILL);
     order(&house, id, 0, None, true);

@@ -180,7 +180,13 @@ fn drills_move_and_cut_under_a_copy_and_put_the_server_back() {
         (&true.into(), &1.into()),
         "{ended}"
     );
+    scene.finish();
+}
 
+#[test]
+fn a_drill_that_fails_or_is_left_alone_puts_the_server_back_too() {
+    let mut scene = Scene::begin(nbdkit);
+    let third = scene.read_on(0);
     // The others take connections and say nothing: the drill takes its time, and fails.
     let others = [(third + 1) % 3, (third + 2) % 3];
     for other in others {
@@ -206,7 +212,7 @@ fn drills_move_and_cut_under_a_copy_and_put_the_server_back() {
     scene.farm.ebbtide().wait_for_reason(NAMES[third], "ready");
     until("every drill's end is in the audit log", LIMIT, || {
         let audit = scene.farm.ebbtide().cli(&["audit"]).exits(0).out;
-        (audit.matches(" drill end ").count() == 4).then_some(())
+        (audit.matches(" drill end ").count() == 2).then_some(())
     });
     for other in others {
         scene.servers[other].signal(Signal::CONT);

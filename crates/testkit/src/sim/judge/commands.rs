@@ -70,6 +70,7 @@ impl Asks {
 }
 
 impl Judge {
+    // tidy: allow(long-function): one arm for each command
     pub fn asked(&mut self, id: RequestId, command: &Command, now: Now) {
         let (server, asks, forced) = match command {
             Command::Ready { server } => (Some(server), Asks::Intent(Want::Ready), true),
