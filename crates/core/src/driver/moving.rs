@@ -49,6 +49,11 @@ impl State {
         let Some((server, pool)) = server.zip(pool) else {
             return leaving;
         };
+        if pool.config.protocol != Protocol::Nbd {
+            // None of them can leave, and there may be a million.
+            leaving.staying = server.load.sessions();
+            return leaving;
+        }
         let is_here = |session: &Session| session.server == server.key;
         let sessions = self
             .sessions

@@ -302,7 +302,8 @@ impl Carrier {
         };
         let Some(lost) = lost else { return Ok(()) };
         let lane = Rc::clone(&lost.upstream.lane);
-        if lost.answers > 0 || lost.began.elapsed() > SOUND_AFTER {
+        let was_sound = lost.answers > 0 || lost.began.elapsed() > SOUND_AFTER;
+        if was_sound || matches!(loss, Loss::Drill) {
             self.patience = None;
         }
         if !is_leaving {

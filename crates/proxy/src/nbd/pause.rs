@@ -3,8 +3,9 @@
 //! A pause begins when the server was lost (if it was given up for its silence: when it was last heard
 //! from, or first asked after that), or, when a session is moved in order, when the old server is
 //! asked no more. It ends with the first answer of the next one; or as soon as that can be asked, if
-//! nothing waits for it or the client does not read. A move in order has no pause to speak of: the old server serves until the
-//! next one has been connected to. What it still owes then is its own to answer, and no pause.
+//! nothing waits for it or the client does not read. A move in order has no pause to speak of: the old
+//! server serves until the next one has been connected to. What it still owes then is its own to
+//! answer, and no pause.
 
 use super::carry::Carrier;
 use super::wire::{Loss, Wire};
