@@ -2,9 +2,10 @@
 
 use crate::{
     AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, Doors, DrainRequest,
-    EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, NewDoor, NewToken, OpenDoor,
-    PREFIX, PoolStatus, ReasonRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
-    SessionsEnded, SetServer, Status, Tokens, WaitAnswer, WaitQuery,
+    DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, MoveRequest,
+    MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonRequest, Replicas,
+    ServerStatus, SessionPage, SessionQuery, SessionsEnded, SetServer, Status, StopRequest, Tokens,
+    WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -125,6 +126,27 @@ impl Client {
     /// No new sessions, the rest end at the deadline, then maintenance.
     pub async fn drain(&self, pool: &str, server: &str, body: &DrainRequest) -> Result<Changed> {
         self.post(&at(pool, server, "/drain"), body).await
+    }
+
+    /// A drain that is answered when the sessions that others can take over have left.
+    pub async fn stop(&self, pool: &str, server: &str, body: &StopRequest) -> Result<MovesReport> {
+        self.post(&at(pool, server, "/stop"), body).await
+    }
+
+    /// A failover test.
+    pub async fn drill(
+        &self,
+        pool: &str,
+        server: &str,
+        body: &DrillRequest,
+    ) -> Result<MovesReport> {
+        self.post(&at(pool, server, "/drill"), body).await
+    }
+
+    /// Moves a session to another server.
+    pub async fn move_session(&self, id: &str, body: &MoveRequest) -> Result<MovesReport> {
+        let path = format!("/sessions/{}/move", encode(id));
+        self.post(&path, body).await
     }
 
     /// Serves nobody, at once.

@@ -64,6 +64,8 @@ pub enum ErrorKind {
     Store,
     /// 504: a worker did not acknowledge it in time; it is stored and will be in force.
     Unacknowledged,
+    /// 504: a session was not served elsewhere in time; it goes on where it is.
+    NotMoved,
     /// 401: no token, or one that is not known.
     Unauthorized,
     /// 403: the role is not enough, or the request came from a foreign web page.

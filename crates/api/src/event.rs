@@ -84,6 +84,24 @@ pub enum EventKind {
         /// Sessions that were ended by the deadline.
         ended: u32,
     },
+    /// A failover test of the server begins.
+    Drill {
+        /// Connections to the server are cut; otherwise sessions move in order.
+        cut: bool,
+        /// Who wanted it.
+        by: String,
+    },
+    /// A failover test of the server is over.
+    DrillEnded {
+        /// Every session that could be taken over was, in time.
+        passed: bool,
+        /// Sessions that are served elsewhere now.
+        moved: u32,
+        /// Sessions that are still on the server.
+        stayed: u32,
+        /// The longest time that one of those that moved had no server to ask, in microseconds.
+        longest_pause_us: Option<u64>,
+    },
     /// Every binding to the server was forgotten.
     Forgotten {
         /// Sessions that were forgotten.
@@ -157,6 +175,8 @@ impl EventKind {
             Self::PoolClosed { .. } => "pool-closed",
             Self::StaysClosed { .. } => "stays-closed",
             Self::Drained { .. } => "drained",
+            Self::Drill { .. } => "drill",
+            Self::DrillEnded { .. } => "drill-ended",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::SessionBegan { .. } => "session-began",

@@ -7,6 +7,7 @@ mod client;
 mod door;
 mod error;
 mod event;
+mod moves;
 mod replica;
 mod request;
 mod status;
@@ -16,6 +17,9 @@ pub use client::{Client, ClientError, EventStream};
 pub use door::{Door, Doors, NewDoor, OpenDoor};
 pub use error::{ErrorBody, ErrorDetail, ErrorKind};
 pub use event::{Event, EventKind};
+pub use moves::{
+    DrillRequest, MoveRequest, MovedSession, MovesReport, StayingSession, StopRequest,
+};
 pub use replica::{Copy, Replicas, Resource};
 pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,

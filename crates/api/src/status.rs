@@ -169,7 +169,8 @@ pub struct Standing {
     /// Sessions that are here already are served.
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `reports-full`,
-    /// `reports-hold`, `starting`, `held`, `draining`, `down` or `maintenance`.
+    /// `reports-hold`, `starting`, `held`, `draining`, `drill`, `closing`, `down`, `closed`,
+    /// `door-only` or `maintenance`.
     pub reason: String,
 }
 

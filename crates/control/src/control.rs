@@ -9,7 +9,9 @@ use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
 use crate::store::{Store, StoreThread};
-use ebbtide_core::{Actor, Answer, Config, Driver, NodeCounters, Refusal, SessionTable, Snapshot};
+use ebbtide_core::{
+    Actor, Answer, Config, Driver, MoveOrder, NodeCounters, Refusal, SessionTable, Snapshot,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,6 +23,9 @@ use tokio::sync::{mpsc, watch};
 
 /// Lets every worker work from this snapshot; must not block.
 pub type Publish = Box<dyn Fn(Arc<Snapshot>) + Send>;
+
+/// Lets workers move sessions, after the snapshots that were published before; must not block.
+pub type MoveSessions = Box<dyn Fn(Arc<MoveOrder>) + Send>;
 
 /// Reads the configuration file again, checks it and prepares its listeners. An error is for
 /// people and has changed nothing. May block.
@@ -52,6 +57,8 @@ pub struct Options {
     pub inbox: InboxReceiver,
     /// How snapshots reach the workers.
     pub publish: Publish,
+    /// How workers are told to move sessions.
+    pub move_sessions: MoveSessions,
     /// How the configuration is read again.
     pub reload: Reload,
     /// Who is told of events.
@@ -88,8 +95,7 @@ impl Control {
         page_files::start(snapshots.clone(), inbox.clone())?;
         let (outside, outside_thread) =
             outside::start(snapshots.clone(), inbox.clone(), options.webhooks)?;
-        let events = Arc::new(EventLog::new());
-        let store_tally = Arc::new(StoreTally::default());
+        let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let app = App::new(AppParts {
             inbox: inbox.clone(),
@@ -113,6 +119,7 @@ impl Control {
             store_tally,
             snapshot,
             publish: options.publish,
+            move_sessions: options.move_sessions,
             probe_now,
             events,
             outside,

@@ -19,7 +19,7 @@ mod store;
 
 pub use admin::{Admin, AdminError, metrics_reference, openapi};
 pub use clock::{boot_id, clock};
-pub use control::{Control, Options, Publish, Reload, Reloaded};
+pub use control::{Control, MoveSessions, Options, Publish, Reload, Reloaded};
 pub use inbox::{Inbox, InboxReceiver, inbox};
 pub use manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestFile, ManifestSource};
 pub use outside::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};

@@ -1,7 +1,7 @@
 //! The driver's shell: hands the driver its inputs and carries out its outputs, in order.
 
 use crate::clock::clock;
-use crate::control::{Publish, Reload, Reloaded};
+use crate::control::{MoveSessions, Publish, Reload, Reloaded};
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
 use crate::outside::Outside;
@@ -37,6 +37,7 @@ pub(crate) struct Shell {
     pub store_tally: Arc<StoreTally>,
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     pub publish: Publish,
+    pub move_sessions: MoveSessions,
     pub probe_now: mpsc::UnboundedSender<ServerName>,
     pub events: Arc<EventLog>,
     pub outside: Arc<Outside>,
@@ -217,6 +218,7 @@ impl Shell {
                     (self.publish)(Arc::clone(&snapshot));
                     self.snapshot.send_replace(snapshot);
                 }
+                Output::Move(order) => (self.move_sessions)(order),
                 Output::Answer { id, result } => {
                     if let Some(reply) = self.answers.remove(&id) {
                         drop(reply.send(result));

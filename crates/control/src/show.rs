@@ -6,6 +6,7 @@ use ebbtide_core::{
     Answer, AuditEntry, Balance, Event, EventKind, IntentStatus, Millis, NodeStatus, Now,
     PoolIntentStatus, PoolStatus, ServerStatus, Session, SessionState, Snapshot, WallTime,
 };
+use std::time::Duration;
 
 fn time(wall: WallTime) -> Timestamp {
     Timestamp(wall.0)
@@ -156,6 +157,35 @@ pub(crate) fn changed(answer: Answer) -> api::Changed {
     }
 }
 
+pub(crate) fn moves(mut answer: Answer) -> api::MovesReport {
+    let report = answer.moves.take().unwrap_or_default();
+    let moved = report.sessions.into_iter().map(|moved| api::MovedSession {
+        id: moved.id.to_string(),
+        from: moved.from.to_string(),
+        to: moved.to.to_string(),
+        pause_us: micros(moved.pause),
+    });
+    let staying = report.staying.into_iter();
+    let staying = staying.map(|(id, why)| api::StayingSession {
+        id: id.to_string(),
+        why,
+    });
+    api::MovesReport {
+        complete: report.complete,
+        moved: report.moved,
+        longest_pause_us: report.longest_pause.map(micros),
+        sessions: moved.collect(),
+        ended: report.ended,
+        stayed: report.stayed,
+        staying: staying.collect(),
+        changed: changed(answer),
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
 pub(crate) fn audit(id: u64, entry: AuditEntry) -> api::AuditEntry {
     api::AuditEntry {
         id,
@@ -226,6 +256,22 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
         },
         EventKind::Drained { ended } => api::EventKind::Drained {
             ended: ended.unwrap_or(0),
+        },
+        EventKind::Drill { cut, by } => api::EventKind::Drill {
+            cut: *cut,
+            by: by.clone(),
+        },
+        EventKind::DrillEnded {
+            passed,
+            moved,
+            stayed,
+            longest_pause,
+            outcome: _,
+        } => api::EventKind::DrillEnded {
+            passed: *passed,
+            moved: *moved,
+            stayed: *stayed,
+            longest_pause_us: longest_pause.map(micros),
         },
         EventKind::Forgotten { sessions } => api::EventKind::Forgotten {
             sessions: *sessions,

@@ -3,7 +3,7 @@
 use crate::config::Balance;
 use crate::name::ServerKey;
 use crate::snapshot::{PoolView, ServerView};
-use crate::standing::Reason;
+use crate::takeover::takes_over;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -79,10 +79,7 @@ pub fn stand_in(
     eligible: impl Fn(&ServerView) -> bool,
     dice: u64,
 ) -> Option<&ServerView> {
-    let takes = |server: &&ServerView| {
-        server.standing.admits_new || server.standing.reason == Reason::Closing
-    };
-    let servers = pool.servers.iter().filter(takes);
+    let servers = pool.servers.iter().filter(|server| takes_over(server));
     least_sessions(servers.filter(|server| eligible(server)), dice)
 }
 

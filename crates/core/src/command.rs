@@ -8,6 +8,7 @@ use crate::name::{ServerName, SessionId};
 use crate::time::{Millis, WallTime};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Tells an answer's asker from others; chosen by the shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,6 +69,34 @@ pub enum Command {
         server: ServerName,
         /// Past the capacity guard.
         force: bool,
+    },
+    /// A drain that is answered when the sessions that others can take over have left.
+    Stop {
+        /// Which server.
+        server: ServerName,
+        /// From now to the deadline.
+        within: Millis,
+        /// What users are told.
+        message: Option<String>,
+        /// Past the capacity guard.
+        force: bool,
+    },
+    /// A failover test: every session that others can take over leaves the server, which takes no new
+    /// ones meanwhile and is then as it was before.
+    Drill {
+        /// Which server.
+        server: ServerName,
+        /// Connections to the server are cut, as if it had died; otherwise sessions move in order.
+        cut: bool,
+        /// How long it may take.
+        within: Millis,
+    },
+    /// Moves a session to another server that can take it over.
+    MoveSession {
+        /// Which session.
+        id: SessionId,
+        /// Where to; `None`: to the least busy one.
+        to: Option<ServerName>,
     },
     /// Closes a pool at a deadline, or changes how it is closing or closed.
     Close {
@@ -167,7 +196,44 @@ pub struct Answer {
     pub deadline: Option<WallTime>,
     /// The generation that every worker has taken.
     pub generation: u64,
+    /// What came of moving sessions, where that was asked for.
+    pub moves: Option<MoveReport>,
 }
+
+/// What came of moving sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MoveReport {
+    /// Sessions that are served elsewhere now.
+    pub moved: u32,
+    /// The longest time that one of them had no server to ask.
+    pub longest_pause: Option<Duration>,
+    /// The first of them, at most [`SESSIONS_TOLD_MAX`].
+    pub sessions: Vec<MovedSession>,
+    /// Sessions that ended by themselves meanwhile.
+    pub ended: u32,
+    /// Sessions that are still on the server.
+    pub stayed: u32,
+    /// The first of them and why, at most [`SESSIONS_TOLD_MAX`].
+    pub staying: Vec<(SessionId, String)>,
+    /// Every session that could be taken over was, in time.
+    pub complete: bool,
+}
+
+/// A session that was moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedSession {
+    /// Which.
+    pub id: SessionId,
+    /// The server that it was on.
+    pub from: ServerName,
+    /// The server that it is on.
+    pub to: ServerName,
+    /// For how long it had no server to ask.
+    pub pause: Duration,
+}
+
+/// So many sessions are told of one by one in an answer.
+pub const SESSIONS_TOLD_MAX: usize = 20;
 
 /// Why a command was not carried out. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,6 +257,8 @@ pub enum RefusalKind {
     Store,
     /// A worker did not acknowledge it in time; it is stored and will be in force.
     Unacknowledged,
+    /// A session was not served elsewhere in time.
+    NotMoved,
 }
 
 impl Refusal {

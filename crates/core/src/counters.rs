@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// A counter (or gauge) with one writer.
 #[derive(Debug, Default)]
@@ -23,6 +24,31 @@ impl Counter {
     /// The present value.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+/// The upper ends of the classes that pauses are counted in, in microseconds; longer ones are counted
+/// above the last.
+pub const PAUSE_CLASSES_US: [u64; 11] = [
+    1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000, 10_000_000, 30_000_000,
+    60_000_000,
+];
+
+/// How long pauses were, with one writer.
+#[derive(Debug, Default)]
+pub struct Pauses {
+    /// How many were within each of [`PAUSE_CLASSES_US`] and in none below; the last: longer ones.
+    pub classes: [Counter; PAUSE_CLASSES_US.len() + 1],
+    /// All of them together, in microseconds.
+    pub sum_us: Counter,
+}
+
+impl Pauses {
+    /// Counts one. Only the slot's own worker may call it.
+    pub fn record(&self, pause: Duration) {
+        let us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+        self.classes[PAUSE_CLASSES_US.partition_point(|end| *end < us)].add(1);
+        self.sum_us.add(us);
     }
 }
 
@@ -98,6 +124,10 @@ pub struct PoolSlot {
     pub connections_unreachable: Counter,
     /// Sessions that moved because their server was gone.
     pub sessions_moved: Counter,
+    /// How long sessions had no server to ask, when they were moved.
+    pub pauses_move: Pauses,
+    /// The same, when their server was lost.
+    pub pauses_failure: Pauses,
     /// Pages that were given the banner's script.
     pub injected: Counter,
     /// Pages that came compressed, and were left alone for it.

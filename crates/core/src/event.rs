@@ -6,6 +6,7 @@ use crate::standing::Reason;
 use crate::time::{Millis, WallTime};
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,26 @@ pub enum EventKind {
         /// Sessions that the deadline ended; `None` if all left before it.
         ended: Option<u32>,
     },
+    /// A failover test of the server begins.
+    Drill {
+        /// Connections to the server are cut; otherwise sessions move in order.
+        cut: bool,
+        /// Who wanted it.
+        by: String,
+    },
+    /// A failover test of the server is over.
+    DrillEnded {
+        /// Every session that could be taken over was, in time.
+        passed: bool,
+        /// Sessions that are served elsewhere now.
+        moved: u32,
+        /// Sessions that are still on the server.
+        stayed: u32,
+        /// The longest time that one of those that moved had no server to ask.
+        longest_pause: Option<Duration>,
+        /// The same in a sentence.
+        outcome: String,
+    },
     /// Every binding to the server was forgotten.
     Forgotten {
         /// Sessions that were forgotten.
@@ -141,6 +162,8 @@ impl EventKind {
             Self::PoolClosed { .. } => "pool-closed",
             Self::StaysClosed { .. } => "stays-closed",
             Self::Drained { .. } => "drained",
+            Self::Drill { .. } => "drill",
+            Self::DrillEnded { .. } => "drill-ended",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::SessionBegan { .. } => "session-began",
@@ -166,6 +189,11 @@ impl fmt::Display for EventKind {
             }
             Self::StaysClosed { pool, why } => write!(f, "pool {pool}: {why}"),
             Self::Drained { ended } => write!(f, "drained: {}", how_ended(*ended)),
+            Self::Drill { cut, by } => {
+                let how = if *cut { "are cut off" } else { "move" };
+                write!(f, "a drill begins: its sessions {how}, by {by}")
+            }
+            Self::DrillEnded { outcome, .. } => f.write_str(outcome),
             Self::Forgotten { sessions } => write!(f, "forgot {}", count(*sessions, "session")),
             Self::Copy {
                 resource,

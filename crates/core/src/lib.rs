@@ -29,12 +29,14 @@ mod source;
 mod standing;
 mod status;
 mod table;
+mod takeover;
 mod time;
 mod upgrade;
 
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
 pub use command::{
-    Actor, Answer, Command, Refusal, RefusalKind, RequestId, SESSIONS_ENDED_MAX, ServerChange,
+    Actor, Answer, Command, MoveReport, MovedSession, Refusal, RefusalKind, RequestId,
+    SESSIONS_ENDED_MAX, SESSIONS_TOLD_MAX, ServerChange,
 };
 pub use config::{
     Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
@@ -42,7 +44,8 @@ pub use config::{
     TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
-    Counter, NodeCounters, NodeSlot, PoolCounters, PoolSlot, Reasons, ServerCounters, ServerSlot,
+    Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
+    ServerCounters, ServerSlot,
 };
 pub use door::{
     Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorRefusal,
@@ -77,5 +80,6 @@ pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
+pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};
 pub use time::{Millis, Moment, Now, WallTime};
 pub use upgrade::{VersionAnswer, VersionBefore, VersionPage, Versions};

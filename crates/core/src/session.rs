@@ -2,6 +2,7 @@
 
 use crate::name::{PoolKey, ServerKey, SessionId};
 use crate::snapshot::{Place, ServerLoad};
+use crate::takeover::Attachment;
 use crate::time::{Millis, Moment};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -81,11 +82,13 @@ const USER_BYTES_MAX: usize = 128;
 /// The most of its cookies that are kept for a session's logout call, in bytes.
 const COOKIES_BYTES_MAX: usize = 4096;
 
-/// What is known of the user of a session, where the pool says how to know.
+/// What is kept of some sessions only: of their users, where the pool says how to know, and of what
+/// they use.
 #[derive(Debug, Default)]
 struct Who {
     user: Option<Box<str>>,
     cookies: Option<Box<[u8]>>,
+    attachment: Option<Arc<Attachment>>,
 }
 
 /// One user's stay on one server. Shared by the worker that serves it and the control plane that
@@ -179,14 +182,21 @@ impl Session {
             can_move: AtomicBool::new(true),
             bytes: AtomicU64::new(self.bytes()),
             requests: AtomicU32::new(self.requests().saturating_sub(self.open())),
+            who: Mutex::new(self.who().take()),
             ..new
         }
     }
 
-    /// Whoever serves it moves it when its server may not serve it any more. Until then nobody ends
-    /// it for that.
-    pub fn let_move(&self) {
-        self.can_move.store(true, Relaxed);
+    /// It uses this from now on. If others can stand in for that, whoever serves it moves it when its
+    /// server may not serve it any more; until then nobody ends it for that.
+    pub fn attach(&self, attachment: Attachment) {
+        self.can_move.store(attachment.began_on.is_some(), Relaxed);
+        self.who().get_or_insert_default().attachment = Some(Arc::new(attachment));
+    }
+
+    /// What it uses, where that is known.
+    pub fn attachment(&self) -> Option<Arc<Attachment>> {
+        self.who().as_ref()?.attachment.clone()
     }
 
     pub(crate) fn can_move(&self) -> bool {

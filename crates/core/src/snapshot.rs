@@ -11,6 +11,7 @@ use crate::notice::Notice;
 use crate::replica::ReplicaView;
 use crate::session::EndReason;
 use crate::standing::Standing;
+use crate::takeover::Moved;
 use crate::time::{Millis, Moment, WallTime};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -254,4 +255,6 @@ pub enum Fact {
         /// The size that it shows, in bytes.
         size: u64,
     },
+    /// A session goes on with another server, or with its own again.
+    Moved(Moved),
 }

@@ -37,6 +37,8 @@ pub enum Reason {
     Held,
     /// An operator drains it.
     Draining,
+    /// A failover test is made of it, and over in a moment.
+    Drill,
     /// Its pool is closing, and refuses new sessions already.
     Closing,
     /// Its health checks fail.
@@ -51,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -61,6 +63,7 @@ impl Reason {
         Self::Starting,
         Self::Held,
         Self::Draining,
+        Self::Drill,
         Self::Closing,
         Self::Down,
         Self::Closed,
@@ -80,6 +83,7 @@ impl Reason {
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
+            Self::Drill => "drill",
             Self::Closing => "closing",
             Self::Down => "down",
             Self::Closed => "closed",
@@ -95,6 +99,8 @@ pub(crate) struct Grounds<'a> {
     pub intent: &'a Intent,
     pub health: Health,
     pub page: Page,
+    /// A failover test is being made of it.
+    pub drill: bool,
 }
 
 /// The standings of a pool's servers, in the order given. The servers are judged together because
@@ -133,6 +139,7 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (_, Health::Down) => (false, false, Reason::Down),
         (Intent::Drain(_), _) => (false, true, Reason::Draining),
         (Intent::Hold, _) => (false, true, Reason::Held),
+        (Intent::Ready, _) if grounds.drill => (false, true, Reason::Drill),
         (Intent::Ready, Health::Starting) => (false, true, Reason::Starting),
         (Intent::Ready, health) => match grounds.page {
             Page::OnHold => (false, true, Reason::ReportsHold),

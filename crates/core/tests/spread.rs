@@ -1,9 +1,9 @@
 //! Properties of the balancing policies and of the session table.
 
 use ebbtide_core::{
-    Balance, EndReason, Found, Millis, Moment, Now, PoolConfig, PoolCounters, PoolKey, PoolView,
-    Reason, Rotation, ServerCounters, ServerKey, ServerView, SessionId, SessionTable, Snapshot,
-    Standing, WallTime, choose,
+    Attachment, Balance, EndReason, Found, Identity, Millis, Moment, Now, PoolConfig, PoolCounters,
+    PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey, ServerView, SessionId,
+    SessionTable, Snapshot, Standing, WallTime, choose,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -382,7 +382,10 @@ fn a_session_that_moves_keeps_its_number_and_counts_where_it_is() {
     let session = table
         .begin(id, pool.key, one, client(1), None, NOW)
         .unwrap();
-    session.let_move();
+    session.attach(Attachment {
+        resource: "disk".into(),
+        began_on: Some(Identity::of_size(1)),
+    });
     session.add_bytes(100);
     drop(two.reserve().unwrap());
     assert_eq!(counts(), (1, 0), "a place that is not taken is given up");
@@ -392,6 +395,7 @@ fn a_session_that_moves_keeps_its_number_and_counts_where_it_is() {
     assert_eq!(counts(), (0, 1));
     assert_eq!((moved.id, moved.server, moved.moves), (id, two.key, 1));
     assert_eq!((moved.bytes(), moved.started), (100, session.started));
+    assert_eq!(moved.attachment().unwrap().resource, "disk");
     assert!(matches!(table.find(id), Found::Live(found) if Arc::ptr_eq(&found, &moved)));
     let moves =
         table.take_changes().0.into_iter().filter(|change| {

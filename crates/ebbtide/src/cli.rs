@@ -104,21 +104,36 @@ Examples:
   ebbtide wait app/web2 --for drained --timeout 35m
 
 On a server that is being drained already, this sets the new deadline.")]
-    Drain {
-        #[command(flatten)]
-        server: Server,
-        /// Time from now to the deadline, such as 30m or 1h30m, up to seven days
-        #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
-        within: Millis,
-        /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
-        /// away what they were told before
-        #[arg(long)]
-        message: Option<String>,
-        #[command(flatten)]
-        force: Force,
-        #[command(flatten)]
-        why: Why,
-    },
+    Drain(Drain),
+    /// Empty a server for maintenance: disks move to other servers at once, the other users are told
+    #[command(after_help = "\
+Example:
+  ebbtide stop disks/s1 --within 10m --message 'Maintenance: please finish'
+
+A stop is a drain, so it ends in maintenance by itself, goes on over a restart, and `ebbtide ready` ends
+it. It waits, for half a minute at most, until the sessions of NBD pools that another server can take
+over have left, and says how many did, what the longest pause was, and who is left. That some are is no
+error.")]
+    Stop(Stop),
+    /// Move a session of an NBD pool to another server whose copy is the same
+    #[command(after_help = "\
+Examples:
+  ebbtide move 00c0ffee00c0ffee
+  ebbtide move 00c0ffee00c0ffee --to disks/s2
+
+It waits until the session is served there, for ten seconds at most: then it exits with 3.")]
+    Move(Move),
+    /// Test the failover of a server of an NBD pool: its sessions go on elsewhere, and it is put back
+    #[command(after_help = "\
+Examples:
+  ebbtide drill disks/s1          sessions move in order
+  ebbtide drill disks/s1 --cut    their connections to the server are cut, as if it had died
+
+Meanwhile the server takes no new sessions. Those that no other server can take over are left alone.
+Exits with 0 if every one that can be was served elsewhere in time, with 3 if not, and with 4 if a drill
+would find nothing out or harm somebody: the server is not ready, or nobody else could take over. The
+server is put back by the node, so also if this command is ended.")]
+    Drill(Drill),
     /// Take a server out at once; users who are on it lose their session
     #[command(after_help = "\
 Example:
@@ -316,6 +331,72 @@ pub struct Pool {
     /// Which pool, such as app
     #[arg(value_name = "POOL", value_parser = pool_name)]
     pub pool: String,
+}
+
+/// How a server is drained.
+#[derive(Clone, Debug, Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub server: Server,
+    /// Time from now to the deadline, such as 30m or 1h30m, up to seven days
+    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
+    pub within: Millis,
+    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
+    /// away what they were told before
+    #[arg(long)]
+    pub message: Option<String>,
+    #[command(flatten)]
+    pub force: Force,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// How a server is stopped.
+#[derive(Clone, Debug, Args)]
+pub struct Stop {
+    #[command(flatten)]
+    pub server: Server,
+    /// Time from now to the deadline of those that cannot be moved, up to seven days
+    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true,
+        default_value = "10m")]
+    pub within: Millis,
+    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
+    /// away what they were told before
+    #[arg(long)]
+    pub message: Option<String>,
+    #[command(flatten)]
+    pub force: Force,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// Which session moves, and where to.
+#[derive(Clone, Debug, Args)]
+pub struct Move {
+    /// Its number, sixteen hexadecimal digits, as `ebbtide sessions` shows it
+    #[arg(value_name = "SESSION", value_parser = session_id)]
+    pub id: SessionId,
+    /// Where to; without it, to the least busy server that can take it over
+    #[arg(long, value_name = "POOL/SERVER", value_parser = server_name)]
+    pub to: Option<ServerName>,
+    #[command(flatten)]
+    pub why: Why,
+}
+
+/// What kind of drill.
+#[derive(Clone, Debug, Args)]
+pub struct Drill {
+    #[command(flatten)]
+    pub server: Server,
+    /// Cut the connections to the server, instead of moving sessions in order
+    #[arg(long)]
+    pub cut: bool,
+    /// How long it may take, 1s to 1m
+    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true,
+        default_value = "30s")]
+    pub within: Millis,
+    #[command(flatten)]
+    pub why: Why,
 }
 
 /// How a pool is closed.

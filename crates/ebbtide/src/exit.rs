@@ -103,6 +103,7 @@ impl From<ClientError> for Failure {
                 exit: match error.kind {
                     ErrorKind::Guarded => Exit::Guarded,
                     ErrorKind::Invalid => Exit::Usage,
+                    ErrorKind::NotMoved => Exit::TimedOut,
                     _ => Exit::Failed,
                 },
                 detail: error,

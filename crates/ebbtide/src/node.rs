@@ -64,6 +64,7 @@ impl Node {
             node: counters,
             inbox: receiver,
             publish: publisher(&plane),
+            move_sessions: mover(&plane),
             webhooks: loaded.webhooks.clone(),
             reload: reloader(&plane, path, node.clone()),
             version: env!("CARGO_PKG_VERSION"),
@@ -141,6 +142,13 @@ fn publisher(plane: &Plane) -> ebbtide_control::Publish {
     let plane = Arc::clone(plane);
     Box::new(move |snapshot: Arc<Snapshot>| {
         with_plane(&plane, |plane| plane.publish(snapshot));
+    })
+}
+
+fn mover(plane: &Plane) -> ebbtide_control::MoveSessions {
+    let plane = Arc::clone(plane);
+    Box::new(move |order| {
+        with_plane(&plane, |plane| plane.move_sessions(&order));
     })
 }
 

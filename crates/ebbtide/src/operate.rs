@@ -1,11 +1,12 @@
 //! The commands that talk to a running node.
 
 mod doors;
+mod moves;
 mod replicas;
 mod sessions;
 
 use crate::cli::{
-    Assignment, BlockNew, Close, Command, Global, ServerCommand, TokenCommand, WaitFor, Why,
+    Assignment, BlockNew, Close, Command, Drain, Global, ServerCommand, TokenCommand, WaitFor, Why,
 };
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -40,21 +41,10 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             let ServerName { pool, server } = server.server;
             changed(client.hold(&pool, &server, &body).await, json)
         }
-        Command::Drain {
-            server,
-            within,
-            message,
-            force,
-            why,
-        } => {
-            let body = api::DrainRequest {
-                within_ms: within.0,
-                message,
-                force: force.force,
-                reason: why.reason,
-            };
-            drain(&client, &server.server, &body, global).await
-        }
+        Command::Drain(asked) => drain(&client, asked, global).await,
+        Command::Stop(asked) => moves::stop(&client, asked, global).await,
+        Command::Move(asked) => moves::one(&client, asked, json).await,
+        Command::Drill(asked) => moves::drill(&client, asked, json).await,
         Command::Maintenance { server, force, why } => {
             let body = hold_request(force.force, why);
             let ServerName { pool, server } = server.server;
@@ -189,12 +179,14 @@ fn catch_signals() -> Result<StopSignals, Failure> {
         .map_err(|error| Failure::failed(format!("cannot listen for Ctrl-C: {error}")))
 }
 
-async fn drain(
-    client: &Client,
-    name: &ServerName,
-    body: &api::DrainRequest,
-    global: &Global,
-) -> Done {
+async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
+    let name = &asked.server.server;
+    let body = &api::DrainRequest {
+        within_ms: asked.within.0,
+        message: asked.message,
+        force: asked.force.force,
+        reason: asked.why.reason,
+    };
     let result = client.drain(&name.pool, &name.server, body).await?;
     if global.json {
         output::json(&result);
@@ -217,13 +209,18 @@ async fn drain(
     if !likely.is_empty() {
         output::line(format!("likely to be gone by themselves: {likely}"));
     }
-    let patience = Millis(body.within_ms.saturating_add(5 * 60_000)).to_string();
+    print_wait(name, body.within_ms, global);
+    Ok(Exit::Done)
+}
+
+/// How to wait for the end of a drain.
+fn print_wait(name: &ServerName, within_ms: u64, global: &Global) {
+    let patience = Millis(within_ms.saturating_add(5 * 60_000)).to_string();
     let patience = patience.replace(' ', "");
     output::line(format!(
         "wait for it: ebbtide wait {name} --for drained --timeout {patience}{}",
         target::admin_argument(global)
     ));
-    Ok(Exit::Done)
 }
 
 /// Waits, also over a restart of the node: drains go on after it, so this does too.

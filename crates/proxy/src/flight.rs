@@ -2,7 +2,7 @@
 
 use crate::timer::duration;
 use ebbtide_core::{
-    Door, EndReason, Moment, Notice, Reason, ServerKey, Session, SessionId, Snapshot,
+    Door, EndReason, Moment, MoveOrder, Notice, Reason, ServerKey, Session, Snapshot,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -51,6 +51,8 @@ pub(crate) struct Flight {
 pub(crate) struct Move {
     /// To which; `None`: to any that can stand in.
     pub to: Option<ServerKey>,
+    /// The connection to the present one is cut first.
+    pub cut: bool,
 }
 
 impl Flight {
@@ -99,14 +101,17 @@ impl Flight {
         self.notice.borrow().as_ref()?.message.clone()
     }
 
-    /// Wants what is in flight on another server, if it can go on there; says whether it can.
-    pub fn ask_to_move(&self, wish: Move) -> bool {
-        let can_move = self.phase.get() == Phase::Replica;
-        if can_move {
-            self.wish.set(Some(wish));
+    /// Wants what is in flight on another server, if it is one of these sessions and can go on there.
+    fn ask_to_move(&self, order: &MoveOrder) {
+        let session = self.session.borrow();
+        let is_meant = session.as_ref().is_some_and(|session| {
+            session.server == order.from && order.sessions.contains(&session.id)
+        });
+        if is_meant && self.phase.get() == Phase::Replica {
+            let MoveOrder { to, cut, .. } = *order;
+            self.wish.set(Some(Move { to, cut }));
             self.wake();
         }
-        can_move
     }
 
     /// Takes up the wish for another server, if there is one.
@@ -301,16 +306,10 @@ impl Flights {
         });
     }
 
-    /// Wants a session's connection on another server; says whether it is here and can move.
-    pub fn ask_to_move(&self, session: SessionId, wish: Move) -> bool {
+    /// Wants the connections of these sessions on another server, as far as they are here.
+    pub fn ask_to_move(&self, order: &MoveOrder) {
         let all = self.all.borrow();
-        let is_it = |flight: &&Rc<Flight>| {
-            let known = flight.session.borrow();
-            known.as_ref().is_some_and(|known| known.id == session)
-        };
-        all.values()
-            .find(is_it)
-            .is_some_and(|flight| flight.ask_to_move(wish))
+        all.values().for_each(|flight| flight.ask_to_move(order));
     }
 
     /// Cuts everything; returns how many connections were cut in the middle of something.

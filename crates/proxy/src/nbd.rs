@@ -7,6 +7,7 @@ mod greet;
 mod join;
 mod ledger;
 mod moves;
+mod pause;
 mod trial;
 mod wire;
 

@@ -3,9 +3,7 @@
 use crate::access_log::{AccessLog, AccessLogOptions};
 use crate::listeners::{Listeners, StartError};
 use crate::worker::{Order, Setup, Worker};
-use ebbtide_core::{
-    Config, Fact, Millis, NodeCounters, Now, ServerKey, SessionId, SessionTable, Snapshot,
-};
+use ebbtide_core::{Config, Fact, Millis, MoveOrder, NodeCounters, Now, SessionTable, Snapshot};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as std_mpsc};
@@ -89,11 +87,12 @@ impl DataPlane {
         }
     }
 
-    /// Wants a session that can go on elsewhere on another server, or on this one. Nothing happens to
-    /// one that is pinned to its server, or if no server can stand in.
-    pub fn move_session(&self, session: SessionId, to: Option<ServerKey>) {
+    /// Wants sessions that can go on elsewhere on another server; what has moved is told with
+    /// [`Fact::Moved`]. Nothing happens to those that are pinned to their server, and to all if no
+    /// server can stand in. A snapshot that was published before is taken before.
+    pub fn move_sessions(&self, order: &Arc<MoveOrder>) {
         for worker in &self.workers {
-            worker.order(Order::Move { session, to });
+            worker.order(Order::Move(Arc::clone(order)));
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::access_log::{LogSender, Record};
 use crate::buffer::Scratches;
 use crate::descriptors::Descriptors;
-use crate::flight::{Flight, Flights, Move};
+use crate::flight::{Flight, Flights};
 use crate::nbd::Turns;
 use crate::splice::Pipes;
 use crate::timer::duration;
@@ -11,8 +11,8 @@ use crate::upstream::Lanes;
 use crate::view::View;
 use crate::{accept, accept::Acceptor};
 use ebbtide_core::{
-    Fact, Millis, NodeCounters, NodeSlot, Now, SPLIT_MIX_STEP, ServerKey, SessionId, SessionTable,
-    Snapshot, split_mix,
+    Fact, Millis, MoveOrder, NodeCounters, NodeSlot, Now, SPLIT_MIX_STEP, SessionTable, Snapshot,
+    split_mix,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -52,11 +52,8 @@ pub(crate) enum Order {
         /// This worker's sockets of the listeners that are new.
         listeners: BTreeMap<SocketAddr, TcpListener>,
     },
-    /// Move this session to another server, if it is here and can be moved.
-    Move {
-        session: SessionId,
-        to: Option<ServerKey>,
-    },
+    /// Move those of these sessions that are here and can be moved.
+    Move(Arc<MoveOrder>),
     /// Stop within `grace`.
     Stop { grace: Millis },
 }
@@ -135,9 +132,7 @@ impl Worker {
             tokio::select! {
                 order = inbox.recv() => match order {
                     Some(Order::Publish { snapshot, listeners }) => self.take(snapshot, listeners),
-                    Some(Order::Move { session, to }) => {
-                        self.flights.ask_to_move(session, Move { to });
-                    }
+                    Some(Order::Move(order)) => self.flights.ask_to_move(&order),
                     Some(Order::Stop { grace }) => return grace,
                     None => return Millis(0),
                 },

@@ -56,6 +56,7 @@ impl ApiError {
             RefusalKind::Invalid => Self::invalid(text),
             RefusalKind::Store => Self::store(app, text),
             RefusalKind::Unacknowledged => Self::new(504, ErrorKind::Unacknowledged, text),
+            RefusalKind::NotMoved => Self::new(504, ErrorKind::NotMoved, text),
             RefusalKind::Guarded(guard) => {
                 let mut error = Self::new(409, ErrorKind::Guarded, text);
                 let detail = &mut error.0.1;

@@ -8,8 +8,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    Counter, Health, IdentitySource, NodeCounters, NodeSlot, NodeStatus, PoolSlot, PoolStatus,
-    PoolView, Reasons, ServerName, ServerSlot, ServerStatus, Snapshot,
+    Counter, Health, IdentitySource, NodeCounters, NodeSlot, NodeStatus, PAUSE_CLASSES_US, Pauses,
+    PoolSlot, PoolStatus, PoolView, Protocol, Reasons, ServerName, ServerSlot, ServerStatus,
+    Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -35,6 +36,7 @@ struct Scrape {
 }
 
 type Labels = Vec<(&'static str, String)>;
+type PoolPauses = (&'static str, fn(&PoolSlot) -> &Pauses);
 type PoolFigure = (&'static str, fn(&PoolSlot) -> &Counter);
 type Samples = Vec<(Labels, u64)>;
 
@@ -155,6 +157,9 @@ static FAMILIES: &[Family] = &[
     gauge("build_info", "version", "1, labelled with the program's version", |s| vec![(vec![("version", s.version.to_owned())], 1)]),
     in_unit(&Unit::Seconds, gauge("start_time", "", "When the program started, since 1970", |s| one(s.start_seconds))),
 ];
+
+const PAUSES: &str = "pool_session_pause";
+const PAUSES_HELP: &str = "For how long sessions that went on with another server had none to ask: those that were moved in order (move), and those whose server was lost (failure)";
 
 fn one(value: u64) -> Samples {
     vec![(Vec::new(), value)]
@@ -331,6 +336,40 @@ impl Collector for Scrape {
                 }
             }
         }
+        self.encode_pauses(&mut encoder)
+    }
+}
+
+impl Scrape {
+    /// The one histogram.
+    fn encode_pauses(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let kind = MetricType::Histogram;
+        let unit = Some(&Unit::Seconds);
+        let mut metric = encoder.encode_descriptor(PAUSES, PAUSES_HELP, unit, kind)?;
+        let causes: [PoolPauses; 2] = [
+            ("move", |slot| &slot.pauses_move),
+            ("failure", |slot| &slot.pauses_failure),
+        ];
+        let pools = self.snapshot.pools.iter();
+        for pool in pools.filter(|pool| pool.config.protocol == Protocol::Nbd) {
+            for (cause, of) in causes {
+                let ends = PAUSE_CLASSES_US.iter().map(|us| *us as f64 / 1e6);
+                let classes: Vec<(f64, u64)> = ends
+                    .chain([f64::INFINITY])
+                    .enumerate()
+                    .map(|(class, end)| (end, pool.counters.sum(|slot| &of(slot).classes[class])))
+                    .collect();
+                let sum = pool.counters.sum(|slot| &of(slot).sum_us) as f64 / 1e6;
+                let count = classes.iter().map(|(_, count)| count).sum();
+                let labels = vec![
+                    ("pool", pool.config.name.clone()),
+                    ("cause", cause.to_owned()),
+                ];
+                metric
+                    .encode_family(&labels)?
+                    .encode_histogram::<NoLabelSet>(sum, count, &classes, None)?;
+            }
+        }
         Ok(())
     }
 }
@@ -384,5 +423,8 @@ pub fn metrics_reference() -> String {
             "| `{PREFIX}_{name}{unit}{suffix}` | {kind} | {labels} | {help} |\n"
         ));
     }
+    text.push_str(&format!(
+        "| `{PREFIX}_{PAUSES}_seconds` | histogram | pool, cause | {PAUSES_HELP} |\n"
+    ));
     text
 }

@@ -7,6 +7,7 @@ mod bind;
 mod changes;
 mod doors;
 mod metrics;
+mod moves;
 mod openapi;
 mod reads;
 mod replicas;

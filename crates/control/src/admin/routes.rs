@@ -5,7 +5,7 @@ use super::access::{
 };
 use super::answer::ApiError;
 use super::app::App;
-use super::{changes, doors, metrics, openapi, reads, replicas, sessions, stream, tokens};
+use super::{changes, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
@@ -81,6 +81,10 @@ fn operator() -> Router<App> {
         .route("/sessions/end", post(sessions::end))
         .route("/sessions/{id}", delete(sessions::end_one))
         .route_layer(from_fn(limit_time))
+        // These have limits of their own.
+        .route("/sessions/{id}/move", post(moves::move_session))
+        .route("/servers/{pool}/{server}/stop", post(moves::stop))
+        .route("/servers/{pool}/{server}/drill", post(moves::drill))
 }
 
 fn admin() -> Router<App> {

@@ -69,12 +69,7 @@ pub(super) async fn end_one(
     Names(id): Names<String>,
     Params(query): Params<ReasonQuery>,
 ) -> Answer {
-    let Some(id) = SessionId::parse(&id) else {
-        return Err(ApiError::not_found(format!(
-            "there is no session {id}; a session's number has sixteen digits, and `ebbtide \
-             sessions` lists them"
-        )));
-    };
+    let id = session_number(&id)?;
     let command = Command::EndSessions { ids: vec![id] };
     carry_out(&app, &caller, query.reason, command).await
 }
@@ -159,6 +154,16 @@ fn check_says_which(body: &EndSessionsRequest) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+/// The session that a path names.
+pub(super) fn session_number(text: &str) -> Result<SessionId, ApiError> {
+    SessionId::parse(text).ok_or_else(|| {
+        ApiError::not_found(format!(
+            "there is no session {text}; a session's number has sixteen digits, and `ebbtide \
+             sessions` lists them"
+        ))
+    })
 }
 
 fn number(text: &str) -> Result<SessionId, ApiError> {

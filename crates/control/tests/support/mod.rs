@@ -5,8 +5,8 @@
 use ebbtide_api::{Client, PREFIX, SOCKET_NAME};
 use ebbtide_control::{Admin, Control, Inbox, Options, Reloaded, Store, clock, inbox};
 use ebbtide_core::{
-    Config, Driver, Fact, ListenerConfig, NodeCounters, PoolConfig, ServerConfig, SessionId,
-    SessionTable, Snapshot,
+    Config, Driver, Fact, ListenerConfig, MoveOrder, NodeCounters, PoolConfig, ServerConfig,
+    SessionId, SessionTable, Snapshot,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -62,6 +62,8 @@ pub fn config(servers: u32) -> Config {
 pub struct Node {
     pub sessions: Arc<SessionTable>,
     pub snapshot: Arc<Mutex<Arc<Snapshot>>>,
+    /// What workers were told to move.
+    pub orders: Arc<Mutex<Vec<Arc<MoveOrder>>>>,
     pub address: SocketAddr,
     /// What the next reload reads.
     pub file: Arc<Mutex<Result<Config, String>>>,
@@ -95,6 +97,8 @@ impl Node {
         let (inbox, receiver) = inbox();
         let snapshot = Arc::new(Mutex::new(Arc::default()));
         let file = Arc::new(Mutex::new(Ok((*config).clone())));
+        let told = Arc::<Mutex<Vec<Arc<MoveOrder>>>>::default();
+        let orders = Arc::clone(&told);
         let (worker, newest, read) = (inbox.clone(), Arc::clone(&snapshot), Arc::clone(&file));
         let control = Control::start(Options {
             store,
@@ -112,6 +116,7 @@ impl Node {
                     generation,
                 });
             }),
+            move_sessions: Box::new(move |order| orders.lock().unwrap().push(order)),
             reload: Box::new(move || {
                 let config = read.lock().unwrap().clone()?;
                 Ok(Reloaded {
@@ -127,6 +132,7 @@ impl Node {
         Self {
             sessions,
             snapshot,
+            orders: told,
             address,
             file,
             inbox,

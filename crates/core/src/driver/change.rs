@@ -4,6 +4,7 @@ use crate::command::{Answer, Refusal, RefusalKind};
 use crate::config::{Config, ServerConfig};
 use crate::door::{Door, DoorId};
 use crate::driver::Output;
+use crate::driver::pursuit::Pursuit;
 use crate::driver::state::State;
 use crate::event::{Event, EventKind};
 use crate::health::Health;
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     /// Everything that is stored for it, the audit line last.
     pub writes: Vec<Write>,
     pub answer: Answer,
+    /// What is to come of it before that is answered.
+    pub pursuit: Option<Pursuit>,
 }
 
 /// What becomes different in the state.
@@ -42,6 +45,8 @@ pub(super) enum Change {
         edit: PoolEdit,
     },
     Node(NodeEdit),
+    /// Nothing but what workers are told.
+    Nothing,
 }
 
 /// What becomes different of a pool: the operator's intent, with new epochs of its servers where
@@ -61,6 +66,11 @@ pub(super) enum ServerEdit {
     Add(ServerConfig),
     Remove,
     Set(ServerOverride),
+    /// A failover test begins, as it was asked for by somebody.
+    Drill {
+        cut: bool,
+        by: String,
+    },
 }
 
 /// What becomes different of the node.
@@ -96,6 +106,7 @@ impl State {
         outputs: &mut Vec<Output>,
     ) -> Result<Answer, Refusal> {
         match plan.change {
+            Change::Nothing => {}
             Change::Node(edit) => self.edit_node(edit, &plan.answer, now, outputs),
             Change::Pool {
                 name,
@@ -181,6 +192,12 @@ impl State {
                 }
             }
             ServerEdit::Add(config) => self.add_live(name, config, now, outputs),
+            ServerEdit::Drill { cut, by } => {
+                if let Some(server) = self.servers.get_mut(name) {
+                    server.drill = true;
+                    outputs.push(event(Some(name), EventKind::Drill { cut, by }, now));
+                }
+            }
             ServerEdit::Remove => self.remove_live(name, now, outputs),
             ServerEdit::Set(set) => {
                 if let Some(server) = self.servers.get_mut(name) {

@@ -38,7 +38,19 @@ impl State {
                 within,
                 message,
                 force,
-            } => planner.drain(server, within, message, force),
+            } => planner.drain("drain", server, within, message, force),
+            Command::Stop {
+                server,
+                within,
+                message,
+                force,
+            } => planner.stop(server, within, message, force),
+            Command::Drill {
+                server,
+                cut,
+                within,
+            } => planner.drill(server, cut, within),
+            Command::MoveSession { id, to } => planner.move_session(id, to),
             Command::Maintenance { server, force } => planner.maintenance(server, force),
             Command::Close { pool, close } => planner.close(pool, close),
             Command::Open { pool } => planner.open(pool),
@@ -90,7 +102,7 @@ impl State {
 
     /// Refuses what would leave the pool with fewer admitting servers than its minimum, unless the
     /// server does not admit any now anyway. Returns whether `force` made the difference.
-    fn guard(&self, name: &ServerName, force: bool) -> Result<bool, Refusal> {
+    pub fn guard(&self, name: &ServerName, force: bool) -> Result<bool, Refusal> {
         let Some(pool) = self.pools.get(&name.pool) else {
             return Ok(false);
         };
@@ -173,8 +185,10 @@ impl Planner<'_> {
         self.intent("hold", name, Intent::Hold, text, forced)
     }
 
-    fn drain(
+    /// The plan of a drain, under the name of the command that asks for it.
+    pub fn drain(
         &self,
+        action: &'static str,
         name: ServerName,
         within: Millis,
         message: Option<String>,
@@ -211,7 +225,7 @@ impl Planner<'_> {
             within,
             message: message.or(kept).filter(|message| !message.is_empty()),
         });
-        self.intent("drain", name, intent, text, forced)
+        self.intent(action, name, intent, text, forced)
     }
 
     fn maintenance(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
@@ -453,7 +467,7 @@ impl Planner<'_> {
         self.plan("rotate", target, change, writes, text.to_owned(), false)
     }
 
-    fn of_server(
+    pub fn of_server(
         &self,
         action: &'static str,
         name: ServerName,
@@ -501,7 +515,9 @@ impl Planner<'_> {
                 changes: Vec::new(),
                 deadline: None,
                 generation: 0,
+                moves: None,
             },
+            pursuit: None,
         }
     }
 }

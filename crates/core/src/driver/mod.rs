@@ -10,6 +10,8 @@ mod change;
 mod closing;
 mod commands;
 mod doors;
+mod moving;
+mod pursuit;
 mod reload;
 mod replicas;
 mod settle;
@@ -27,10 +29,12 @@ use crate::record::{Restored, Write};
 use crate::replica::Knowledge;
 use crate::snapshot::{Fact, Snapshot};
 use crate::table::{SessionChange, SessionTable};
+use crate::takeover::MoveOrder;
 use crate::time::{Millis, Moment, Now};
 use crate::upgrade::VersionAnswer;
 use change::Plan;
 pub use closing::{CLOSE_MAX, Close};
+use pursuit::Chase;
 pub use replicas::ManifestCopies;
 use state::State;
 use std::collections::VecDeque;
@@ -134,6 +138,8 @@ pub enum Output {
     Event(Event),
     /// Probe this server now, not only when its turn comes.
     ProbeNow(ServerName),
+    /// Let workers move sessions; never before the snapshot that was published before it.
+    Move(Arc<MoveOrder>),
 }
 
 /// The owner of the state.
@@ -155,6 +161,8 @@ pub struct Driver {
     last_ticket: u64,
     /// Answers that wait for the workers.
     waiting: Vec<Waiting>,
+    /// Answers that wait for sessions to move.
+    pursuits: Vec<Chase>,
     outputs: Vec<Output>,
 }
 
@@ -202,6 +210,7 @@ impl Driver {
             store_failure: None,
             last_ticket: 0,
             waiting: Vec::new(),
+            pursuits: Vec::new(),
             outputs,
         }
     }
@@ -245,6 +254,7 @@ impl Driver {
             Input::Tick => self.tick(now),
         }
         self.store_next(now);
+        self.pursue(now);
         self.answer_acknowledged(now);
         std::mem::take(&mut self.outputs)
     }
@@ -275,6 +285,7 @@ impl Driver {
                 state.copy_contradicted(pool, server, resource, size, now, outputs);
                 state.publish(now, outputs);
             }
+            Fact::Moved(moved) => self.moved(&moved),
         }
     }
 
@@ -354,18 +365,23 @@ impl Driver {
     }
 
     /// Makes a stored plan true, and lets the answer wait for the workers.
-    fn apply(&mut self, id: RequestId, plan: Plan, now: Now) {
+    fn apply(&mut self, id: RequestId, mut plan: Plan, now: Now) {
+        let pursuit = plan.pursuit.take();
         match self.state.apply(plan, now, &mut self.outputs) {
             Err(refusal) => self.overtaken.push((id, refusal)),
             Ok(mut answer) => {
                 self.state.publish(now, &mut self.outputs);
                 answer.generation = self.state.generation();
-                self.waiting.push(Waiting {
+                let waiting = Waiting {
                     id,
                     generation: answer.generation,
                     since: now.moment,
                     answer,
-                });
+                };
+                match pursuit {
+                    Some(pursuit) => self.begin(pursuit, waiting),
+                    None => self.waiting.push(waiting),
+                }
             }
         }
     }
@@ -414,15 +430,8 @@ impl Driver {
         self.waiting.retain(|waiting| {
             let result = if waiting.generation <= acknowledged {
                 Ok(waiting.answer.clone())
-            } else if now.moment.since(waiting.since) > ACKNOWLEDGE_WITHIN {
-                Err(Refusal {
-                    kind: RefusalKind::Unacknowledged,
-                    text: format!(
-                        "{}; it is stored, but a worker has not taken it within \
-                         {ACKNOWLEDGE_WITHIN}: look at `ebbtide status` and the log",
-                        waiting.answer.text
-                    ),
-                })
+            } else if waiting.is_overdue(now) {
+                Err(waiting.overdue())
             } else {
                 return true;
             };
@@ -430,5 +439,22 @@ impl Driver {
             outputs.push(Output::Answer { id, result });
             false
         });
+    }
+}
+
+impl Waiting {
+    fn is_overdue(&self, now: Now) -> bool {
+        now.moment.since(self.since) > ACKNOWLEDGE_WITHIN
+    }
+
+    fn overdue(&self) -> Refusal {
+        Refusal {
+            kind: RefusalKind::Unacknowledged,
+            text: format!(
+                "{}; it is stored, but a worker has not taken it within {ACKNOWLEDGE_WITHIN}: look at \
+                 `ebbtide status` and the log",
+                self.answer.text
+            ),
+        }
     }
 }

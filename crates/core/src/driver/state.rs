@@ -82,6 +82,8 @@ pub(super) struct ServerState {
     pub closed_in: u64,
     /// Until then its sessions may be unknown here (a restart): zero does not mean empty.
     pub counting_until: Moment,
+    /// A failover test is being made of it: it takes no new sessions until that is over.
+    pub drill: bool,
     /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
     pub revision: u64,
 }
@@ -113,6 +115,7 @@ impl ServerState {
             intent: &self.intent,
             health: self.health.health,
             page: self.health.page,
+            drill: self.drill,
         }
     }
 }
@@ -158,10 +161,10 @@ impl State {
             return state;
         }
         for (name, server) in &mut state.servers {
-            let reuse = state
-                .pools
-                .get(&name.pool)
-                .map_or(Millis(0), |pool| pool.config.sticky.reuse);
+            let pool = state.pools.get(&name.pool);
+            // No connection outlives the program: only what a token names can show itself again.
+            let pool = pool.filter(|pool| !pool.config.protocol.is_connection());
+            let reuse = pool.map_or(Millis(0), |pool| pool.config.sticky.reuse);
             server.counting_until = now.moment.plus(Snapshot::token_life(reuse));
         }
         state
@@ -259,6 +262,7 @@ impl State {
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
+                drill: false,
                 revision: 0,
             }
         })

@@ -158,7 +158,7 @@ fn largest_group(identities: &[Option<&Identity>]) -> Vec<usize> {
 
 impl ResourceConfig {
     /// The one server that serves it, if it is to be one only.
-    pub(super) fn assigned(&self) -> Option<&str> {
+    pub(crate) fn assigned(&self) -> Option<&str> {
         let is_alone = self.mode == Mode::Private || !self.balance;
         is_alone.then_some(self.server.as_deref()).flatten()
     }

@@ -11,6 +11,7 @@ use crate::name::ServerKey;
 use crate::session::Session;
 use crate::snapshot::{Place, PoolView, ServerView};
 use crate::standing::Reason;
+use crate::takeover::may_take_over;
 
 /// What a snapshot means for such a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +96,7 @@ impl PoolView {
         let may = |server: &ServerView| {
             !tried.contains(&server.key)
                 && only.is_none_or(|only| only.contains(&server.key))
-                && server
-                    .max_sessions
-                    .is_none_or(|max| server.load.sessions() < max)
-                && resource.may_stand_in(server.key, began_on) == Ok(Proof::Known)
+                && may_take_over(server, resource, began_on).is_ok()
         };
         // Another worker may take the last place between the look and the attempt: the next round
         // finds out.

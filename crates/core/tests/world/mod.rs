@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use ebbtide_core::{
-    Actor, BlockNew, Close, Command, Config, Driver, EventKind, Fact, Found, Input, ListenerConfig,
-    Millis, Moment, Now, Output, PoolConfig, ProbeOutcome, RequestId, Restored, RestoredServer,
-    ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot, UpgradeCheck,
-    VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
+    Actor, Attachment, BlockNew, Close, Command, Config, Digest, Driver, EventKind, Fact, Found,
+    Identity, IdentitySource, Input, ListenerConfig, Millis, Mode, Moment, MoveOrder, Moved, Now,
+    Output, PoolConfig, ProbeOutcome, Protocol, RequestId, ResourceConfig, Restored,
+    RestoredServer, ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot,
+    UpgradeCheck, VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The world of one transcript.
 pub struct World {
@@ -20,6 +22,8 @@ pub struct World {
     workers: usize,
     names: Vec<String>,
     health: bool,
+    /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
+    disks: Vec<String>,
     upgrade: Option<UpgradeCheck>,
     minimum: u32,
     published: Arc<Snapshot>,
@@ -51,6 +55,7 @@ impl Default for World {
             workers: 2,
             names: Vec::new(),
             health: true,
+            disks: Vec::new(),
             upgrade: None,
             minimum: 1,
             published: Arc::default(),
@@ -75,6 +80,9 @@ impl World {
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
+            ["attach", id, resource, digest] => self.attach(id, resource, digest),
+            ["moved", id, server, micros] => self.moved(id, server, micros),
+            ["copy", server, resource, digest] => self.copy(server, resource, digest),
             ["use", id] => vec![self.use_session(id)],
             ["logout", id] => self.logout(id),
             ["wait", span] => self.wait(millis(span)),
@@ -90,6 +98,7 @@ impl World {
                 Some(("workers", count)) => self.workers = count.parse().unwrap(),
                 Some(("minimum", count)) => self.minimum = count.parse().unwrap(),
                 Some(("health", "off")) => self.health = false,
+                Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
                         path: "/version".into(),
@@ -110,6 +119,12 @@ impl World {
         pool.upgrade.clone_from(&self.upgrade);
         if !self.health {
             pool.health = None;
+        }
+        if !self.disks.is_empty() {
+            pool.protocol = Protocol::Nbd;
+            pool.replicas.source = IdentitySource::Manifest;
+            pool.replicas.manifest = Some("/srv/{server}.json".into());
+            pool.replicas.resources = self.disks.iter().map(|mode| disk(mode)).collect();
         }
         pool.servers = names
             .iter()
@@ -231,6 +246,25 @@ impl World {
                 within: millis(within),
                 message: None,
                 force,
+            },
+            ["stop", name, within, ..] => Command::Stop {
+                server: server(name),
+                within: millis(within),
+                message: None,
+                force,
+            },
+            ["drill", name, within, how @ ..] => Command::Drill {
+                server: server(name),
+                cut: how.contains(&"cut"),
+                within: millis(within),
+            },
+            ["move", id] => Command::MoveSession {
+                id: session(id),
+                to: None,
+            },
+            ["move", id, name] => Command::MoveSession {
+                id: session(id),
+                to: Some(server(name)),
             },
             ["maintenance", name, ..] => Command::Maintenance {
                 server: server(name),
@@ -377,6 +411,66 @@ impl World {
             .sessions
             .begin(session(id), pool.key, view, client, None, self.now);
         vec![if begun.is_some() { "begun" } else { "full" }.into()]
+    }
+
+    /// `attach s1 shared 7`: the session uses this resource, of a copy with this digest, or with none.
+    fn attach(&mut self, id: &str, resource: &str, digest: &str) -> Vec<String> {
+        let Found::Live(found) = self.sessions.find(session(id)) else {
+            return vec!["not live".into()];
+        };
+        found.attach(Attachment {
+            resource: resource.to_owned(),
+            began_on: digest.parse().ok().map(identity),
+        });
+        Vec::new()
+    }
+
+    /// A worker has moved a session.
+    fn moved(&mut self, id: &str, server: &str, micros: &str) -> Vec<String> {
+        let Found::Live(found) = self.sessions.find(session(id)) else {
+            return vec!["not live".into()];
+        };
+        let pool = self.published.pool_named("app").unwrap();
+        let (_, name) = server.split_once('/').unwrap();
+        let to = pool
+            .servers
+            .iter()
+            .find(|view| &*view.name == name)
+            .unwrap();
+        let place = to.reserve().expect("there is room");
+        self.sessions.shift(&found, place, self.now).unwrap();
+        let moved = Moved {
+            session: found.id,
+            from: found.server,
+            to: to.key,
+            pause: Duration::from_micros(micros.parse().unwrap()),
+        };
+        self.step(Input::Fact(Fact::Moved(moved)))
+    }
+
+    /// What a server's manifest says of a resource.
+    fn copy(&mut self, server: &str, resource: &str, digest: &str) -> Vec<String> {
+        let server = ServerName::parse(server).unwrap();
+        let place = format!("/srv/{}.json", server.server);
+        let copy = digest.parse().ok().map(identity);
+        self.step(Input::ManifestRead {
+            server,
+            place,
+            read: Ok([(resource.to_owned(), copy)].into()),
+        })
+    }
+
+    fn order(&self, order: &MoveOrder) -> String {
+        let pool = self.published.pool_named("app").unwrap();
+        let name = |key| pool.server(key).unwrap().name.to_string();
+        let sessions: Vec<String> = order.sessions.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} from {} to {}",
+            if order.cut { "cut" } else { "move" },
+            sessions.join(" "),
+            name(order.from),
+            order.to.map_or("any".into(), name),
+        )
     }
 
     fn use_session(&mut self, id: &str) -> String {
@@ -527,6 +621,7 @@ impl World {
                 }
             },
             Output::ProbeNow(server) => format!("probe {server} now"),
+            Output::Move(order) => self.order(&order),
         })
     }
 }
@@ -597,6 +692,23 @@ fn close(options: &[&str]) -> Close {
 fn unescaped(text: &str) -> String {
     let text = text.replace("\\r", "\r").replace("\\n", "\n");
     text.replace("\\t", "\t").replace('_', " ")
+}
+
+fn identity(digest: u8) -> Identity {
+    Identity {
+        digest: Some(Digest([digest; 32])),
+        ..Identity::of_size(1024)
+    }
+}
+
+fn disk(mode: &str) -> ResourceConfig {
+    let mut disk = ResourceConfig::shared(mode);
+    match mode {
+        "private" => (disk.mode, disk.server) = (Mode::Private, Some("web1".into())),
+        "unbalanced" => (disk.balance, disk.server) = (false, Some("web1".into())),
+        _ => {}
+    }
+    disk
 }
 
 fn session(id: &str) -> SessionId {

@@ -1,6 +1,8 @@
 //! NBD pools with programs that are not ours: nbdkit and qemu-nbd serve, nbdcopy, qemu-img, nbdinfo and
 //! fio read, and servers die, stop, and are drained meanwhile.
 
+mod moves;
+
 use crate::harness::{Ebbtide, Events, LIMIT, Setup, text};
 use ebbtide_testkit::{Scratch, free_address, until};
 use rustix::process::{Pid, Signal, kill_process};

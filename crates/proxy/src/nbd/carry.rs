@@ -6,6 +6,7 @@
 use super::End;
 use super::join::{Connected, Found, Goal};
 use super::ledger::Ledger;
+use super::pause::Pause;
 use super::trial::Turn;
 use super::wire::{Down, Wire};
 use crate::flight::Phase;
@@ -13,7 +14,7 @@ use crate::routing::Placed;
 use crate::timer::{Interrupt, Watch};
 use crate::view::Routes;
 use crate::worker::Worker;
-use ebbtide_core::{Identity, Millis, PoolKey, ServerKey, Session, Stay};
+use ebbtide_core::{Attachment, Identity, Millis, PoolKey, ServerKey, Session, Stay};
 use ebbtide_protocol::nbd::{
     Command, Negotiated, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request, write_error,
 };
@@ -92,6 +93,8 @@ pub(super) struct Carrier {
     pub(super) retry: Option<Pin<Box<Sleep>>>,
     /// Servers that have failed lately, and when.
     pub(super) failed: Vec<(ServerKey, Instant)>,
+    /// The session has no server to ask, or the one that it has now has not answered yet.
+    pub(super) pause: Option<Pause>,
     /// Until when a server that can stand in is waited for.
     pub(super) patience: Option<Instant>,
     /// The servers that answered have been silent for no longer than this.
@@ -141,6 +144,7 @@ impl Carrier {
             left_by: None,
             retry: None,
             failed: Vec::new(),
+            pause: None,
             patience: None,
             bytes_up: 0,
             bytes_seen: 0,
@@ -156,8 +160,11 @@ impl Carrier {
     /// Carries requests and answers until one side, or time, ends it.
     pub async fn run(&mut self, client: &mut TcpStream, watch: &mut Watch) -> End {
         watch.set(self.silence_max);
+        self.session.attach(Attachment {
+            resource: self.goal.resource.clone(),
+            began_on: self.began_on.clone(),
+        });
         if self.began_on.is_some() {
-            self.session.let_move();
             watch.flight.enter(Phase::Replica, &self.session);
         }
         if let Some(wire) = &self.wire {
@@ -266,6 +273,10 @@ impl Carrier {
                 Poll::Ready(Err(_)) => return Err(End::Broken),
                 Poll::Pending => {
                     self.is_blocked = true;
+                    if self.wire.is_some() {
+                        // Whoever does not read waits for no server.
+                        self.end_pause();
+                    }
                     return Ok(());
                 }
             }
@@ -295,6 +306,8 @@ impl Carrier {
                 Poll::Ready(Ok(())) => {
                     if is_leaving && !wire.is_asked() {
                         self.has_left();
+                    } else if !is_leaving {
+                        self.end_pause();
                     }
                     return Ok(true);
                 }

@@ -157,6 +157,11 @@ impl Ledger {
         all.find_map(Losses::confine)
     }
 
+    /// Whether something waits for a server that can be asked.
+    pub fn is_waiting(&self) -> bool {
+        self.is_mending() || !self.unsent.is_empty() || !self.suspects.is_empty()
+    }
+
     /// Sends what is to be sent next to a server with which this was agreed; what is mended without
     /// asking it goes to the client, in the form that it knows. What a server was lost with is sent
     /// only if it `may_try`.

@@ -3,6 +3,7 @@
 use super::End;
 use super::carry::Carrier;
 use super::join::{Found, Search};
+use super::pause::Pause;
 use super::trial::Turn;
 use super::wire::{Loss, Wire};
 use crate::flight::{Move, Phase};
@@ -41,8 +42,10 @@ impl Carrier {
         }
         let wish = watch.flight.take_wish();
         let view = self.worker.view();
-        if let Some(wish) = wish {
-            self.begin_move(watch, Some(wish));
+        match wish {
+            Some(Move { cut: true, .. }) => self.lose(false, &Loss::Drill)?,
+            Some(wish) => self.begin_move(watch, Some(wish)),
+            None => {}
         }
         if view.snapshot.generation == self.seen {
             return Ok(());
@@ -121,7 +124,10 @@ impl Carrier {
         };
         let now = Instant::now();
         self.failed.retain(|(_, at)| now < *at + FAILED_FOR);
-        let mut avoid: Vec<ServerKey> = self.failed.iter().map(|(key, _)| *key).collect();
+        let failed = self.failed.iter().map(|(key, _)| *key);
+        // Whoever names a server wants it tried, whatever it did a moment ago.
+        let is_named = |key: &ServerKey| only.as_deref() == Some(&[*key]);
+        let mut avoid: Vec<ServerKey> = failed.filter(|key| !is_named(key)).collect();
         avoid.push(self.session.server);
         let search = Search {
             worker: Rc::clone(&self.worker),
@@ -230,6 +236,7 @@ impl Carrier {
     /// Goes on with a server that stands in.
     fn take_server(&mut self, found: Found, watch: &mut Watch) -> Result<(), End> {
         let now = self.worker.now();
+        let from = self.session.server;
         let Some(session) = self.worker.sessions.shift(&self.session, found.place, now) else {
             return Err(End::Cut);
         };
@@ -250,6 +257,11 @@ impl Carrier {
         let old = self.wire.replace(wire);
         self.turn_to_try = Turn::default();
         self.retire(old);
+        // The old one was asked until now.
+        self.pause.get_or_insert_with(|| Pause::planned(from));
+        if !self.ledger.is_waiting() {
+            self.end_pause();
+        }
         self.left_by = self.leave_by.take();
         (self.is_leaving, self.retry) = (false, None);
         // The new server's standing may have changed while it was connected to.
@@ -299,10 +311,15 @@ impl Carrier {
         };
         let Some(lost) = lost else { return Ok(()) };
         let lane = Rc::clone(&lost.upstream.lane);
-        if lost.answers > 0 || lost.began.elapsed() > SOUND_AFTER {
+        let was_sound = lost.answers > 0 || lost.began.elapsed() > SOUND_AFTER;
+        if was_sound || matches!(loss, Loss::Drill) {
             self.patience = None;
         }
-        if !matches!(loss, Loss::Over) {
+        if !is_leaving {
+            let began = || Pause::after(loss, &lost, self.session.server);
+            self.pause.get_or_insert_with(began);
+        }
+        if !matches!(loss, Loss::Over | Loss::Drill) {
             tracing::warn!("{}: {loss}; session {}", lane.name, self.session.id);
             if let Loss::Nonsense(fault) = loss {
                 self.worker.slot().reject_answer(fault.reason());
@@ -338,6 +355,8 @@ impl Carrier {
             // What is mended comes before anything else, so the present server cannot have begun to
             // answer other things.
             if let Some(wire) = self.wire.take() {
+                let began = || Pause::after(loss, &wire, self.session.server);
+                self.pause.get_or_insert_with(began);
                 self.give_back(wire, false);
             }
         }

@@ -48,6 +48,8 @@ pub(super) enum Loss {
     OtherCopy,
     /// Its time is over.
     Over,
+    /// An operator wants to see what happens then.
+    Drill,
 }
 
 impl Loss {
@@ -55,7 +57,8 @@ impl Loss {
     pub fn is_suspect(&self) -> bool {
         match self {
             Self::Closed | Self::Broken(_) | Self::Nonsense(_) | Self::Silent => true,
-            Self::ShuttingDown | Self::CannotMend | Self::OtherCopy | Self::Over => false,
+            Self::ShuttingDown | Self::CannotMend | Self::OtherCopy => false,
+            Self::Over | Self::Drill => false,
         }
     }
 }
@@ -71,6 +74,7 @@ impl fmt::Display for Loss {
             Self::CannotMend => f.write_str("it failed to read what another server could"),
             Self::OtherCopy => f.write_str("its copy is no longer the one that was begun on"),
             Self::Over => f.write_str("its time is over"),
+            Self::Drill => f.write_str("it was cut off for a drill"),
         }
     }
 }

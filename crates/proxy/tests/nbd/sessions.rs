@@ -1,16 +1,24 @@
 //! Whose session is where, and when it moves.
 
 use crate::client::Client;
-use crate::common::{DOWN, HELD, MAINTENANCE, READY, clock, drain_notice, until};
+use crate::common::{DOWN, HELD, House, MAINTENANCE, PATIENCE, READY, clock, drain_notice, until};
 use crate::model::{Act, Disk};
 use crate::{disk, house, house_with, identity, image, pair, place};
 use ebbtide_core::{
-    EndReason, Identity, Knowledge, Millis, Mode, Reason, ServerKey, SessionChangeKind, Standing,
+    Counter, EndReason, Fact, Identity, Knowledge, Millis, Mode, MoveOrder, Moved, Pauses,
+    PoolSlot, Reason, ServerKey, SessionChangeKind, SessionId, Standing,
 };
 use ebbtide_protocol::nbd::{Command, transmission_flag};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const DRAINING: Standing = Standing {
     reason: Reason::Draining,
+    ..HELD
+};
+const DRILL: Standing = Standing {
+    reason: Reason::Drill,
     ..HELD
 };
 
@@ -106,12 +114,135 @@ fn an_operator_moves_a_session_to_where_it_is_wanted() {
     let house = house(&[&one, &two, &three]);
     let mut client = Client::connect(house.listen, true);
     let id = house.live()[0].id;
-    house.plane().move_session(id, Some(ServerKey(2)));
+    let from = place(&house).0;
+    order(&house, id, from, Some(2), false);
     until("it has moved", || place(&house) == (2, 1));
-    house.plane().move_session(id, None);
+    // Too late: it has left that server.
+    order(&house, id, from, None, false);
+    order(&house, id, 2, None, false);
     until("it has moved again", || place(&house).1 == 2);
     assert!(client.read_all() == image());
     assert_eq!(house.live()[0].id, id);
+}
+
+/// Has a session move from one server to another, or to any.
+fn order(house: &House, id: SessionId, from: u32, to: Option<u32>, cut: bool) {
+    let order = MoveOrder {
+        from: ServerKey(from),
+        sessions: [id].into(),
+        to: to.map(ServerKey),
+        cut,
+    };
+    house.plane().move_sessions(&Arc::new(order));
+}
+
+/// The next move that is told of.
+fn told(house: &House) -> Moved {
+    loop {
+        let fact = house.facts.recv_timeout(PATIENCE).expect("a move");
+        if let Fact::Moved(moved) = fact {
+            return moved;
+        }
+    }
+}
+
+/// How many pauses were counted.
+fn pauses(house: &House, of: fn(&PoolSlot) -> &Pauses) -> u64 {
+    let slots = house.snapshot.pools[0].counters.slots().iter();
+    let classes = slots.flat_map(|slot| &of(slot).classes);
+    classes.map(Counter::get).sum()
+}
+
+#[test]
+fn a_move_in_order_is_told_of_without_a_pause() {
+    let (one, two) = pair();
+    let house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    let from = place(&house).0;
+    one.act(|_, _| Act::Hold);
+    two.act(|_, _| Act::Hold);
+    let cookie = client.ask(Command::Read, 0, 4096);
+    order(&house, id, from, None, false);
+    let moved = told(&house);
+    let (from, to) = (ServerKey(from), ServerKey(1 - from));
+    assert_eq!((moved.session, moved.from, moved.to), (id, from, to));
+    one.release();
+    two.release();
+    let answer = client.answer().unwrap();
+    assert_eq!(answer.cookie, cookie, "the old server has answered it");
+    assert!(answer.bytes == image()[..4096]);
+    assert_eq!(pauses(&house, |slot| &slot.pauses_move), 1);
+    assert_eq!(pauses(&house, |slot| &slot.pauses_failure), 0);
+    let attached = house.live()[0].attachment().unwrap();
+    assert_eq!(attached.resource, "disk");
+    assert_eq!(attached.began_on, Some(identity(1)));
+}
+
+#[test]
+fn a_cut_is_a_failure_whose_pause_ends_with_the_first_answer() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    assert_eq!(place(&house).0, 0);
+    one.act(|_, _| Act::Hang);
+    two.act(|_, _| Act::Hold);
+    client.ask(Command::Read, 0, 100_000);
+    until("it has come", || !one.asked().is_empty());
+    house.stand(0, DRILL);
+    order(&house, id, 0, None, true);
+    until("the other one is asked", || !two.asked().is_empty());
+    assert_eq!(place(&house), (1, 1));
+    let early = house
+        .facts
+        .try_iter()
+        .any(|fact| matches!(fact, Fact::Moved(_)));
+    assert!(!early, "nothing is told before it has answered");
+    // The client waits for so long at least.
+    let began = Instant::now();
+    until("a while", || began.elapsed() >= Duration::from_millis(20));
+    two.release();
+    assert!(client.answer().unwrap().bytes == image()[..100_000]);
+    let moved = told(&house);
+    assert_eq!((moved.from, moved.to), (ServerKey(0), ServerKey(1)));
+    assert!(moved.pause.as_millis() >= 20, "{moved:?}");
+    assert_eq!(pauses(&house, |slot| &slot.pauses_failure), 1);
+    assert!(house.pool_sum(|slot| &slot.pauses_failure.sum_us) >= 20_000);
+    // What was done by hand is no fault of the server's.
+    assert_eq!(house.server_sum(0, |slot| &slot.broken), 0);
+    assert!(client.read_all() == image());
+}
+
+#[test]
+fn who_does_not_read_waits_for_no_server() {
+    let (one, two) = pair();
+    let mut house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let id = house.live()[0].id;
+    assert_eq!(place(&house).0, 0);
+    // More than any socket holds.
+    let count = 12;
+    for _ in 0..count {
+        client.ask(Command::Read, 0, image().len() as u32);
+    }
+    let sent = || house.live()[0].bytes();
+    let seen = Cell::new((0, Instant::now()));
+    until("nothing moves any more", || {
+        let (bytes, since) = seen.get();
+        let now = sent();
+        if now != bytes {
+            seen.set((now, Instant::now()));
+        }
+        // If that was too early, less is shown, but nothing fails.
+        now == bytes && now > 0 && since.elapsed() > Duration::from_millis(50)
+    });
+    house.stand(0, DRILL);
+    order(&house, id, 0, None, true);
+    assert_eq!(told(&house).to, ServerKey(1));
+    for _ in 0..count {
+        assert!(client.answer().unwrap().bytes == image());
+    }
 }
 
 #[test]

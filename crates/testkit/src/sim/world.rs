@@ -522,6 +522,8 @@ impl World {
                 }
             }
             Output::ProbeNow(server) => self.probe(server),
+            // No pool of the simulation has sessions that can move.
+            Output::Move(_) => {}
         }
     }
 

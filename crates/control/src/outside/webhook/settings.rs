@@ -14,6 +14,8 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "pool-closed",
     "stays-closed",
     "drained",
+    "drill",
+    "drill-ended",
     "forgotten",
     "copy",
     "session-began",

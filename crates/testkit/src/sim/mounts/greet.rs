@@ -8,7 +8,7 @@ use crate::sim::judge::{Ending, Mounted};
 use crate::sim::plan::{Action, Being, DISKS, pool_name};
 use crate::sim::worker::Asking;
 use crate::sim::world::World;
-use ebbtide_core::{Fact, Identity, ServerKey, ServerName, Session, Stay};
+use ebbtide_core::{Attachment, Fact, Identity, ServerKey, ServerName, Session, Stay};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -195,9 +195,10 @@ impl World {
     fn begin_reading(&mut self, number: u64, mount: &mut Mount, server: ServerName, shown: u64) {
         let at = self.at;
         let session = Arc::clone(mount.session());
-        if mount.began_on.is_some() {
-            session.let_move();
-        }
+        session.attach(Attachment {
+            resource: RESOURCES[mount.resource].to_owned(),
+            began_on: mount.began_on.clone(),
+        });
         mount.failed.clear();
         mount.size = Some(shown);
         self.judge.connected(session.id);
