@@ -138,9 +138,9 @@ impl World {
             return (None, None);
         };
         if placed.begun {
-            let (session, server) = (&placed.session, name(&placed));
+            let (begun, moved) = (&placed.session, placed.moved);
             self.judge
-                .begun(session, &server, placed.moved, generation, at);
+                .begun(begun, &name(&placed), moved, generation, at);
         }
         let refuses = |name: &ServerName, world: &Self| {
             matches!(world.being(name), Being::Dead | Being::SaysGood)
