@@ -34,6 +34,11 @@ pub(super) const SHELLS: usize = 2;
 /// The number of the NBD pool.
 pub(super) const DISKS: usize = 3;
 
+/// Whether the sessions of a pool are connections, of which none outlives the node.
+pub(super) fn has_connections(pool: &str) -> bool {
+    POOLS[SHELLS..].contains(&pool)
+}
+
 /// The fixed part of a run.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {

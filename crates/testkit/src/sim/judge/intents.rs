@@ -5,6 +5,7 @@ use super::health::{Seen, Verdict};
 use super::{
     CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, HEALTH, Judge, LAG_MS, STAYS, Server, TRUTH,
 };
+use crate::sim::plan::has_connections;
 use ebbtide_core::{
     Health, Millis, Moment, NodeStatus, Now, PoolStatus, ProbeOutcome, ServerName, ServerStatus,
     ServerView, SessionTable, Snapshot, WallTime,
@@ -215,7 +216,10 @@ impl Judge {
     ) {
         let deadline = shown.intent.deadline.map(|wall| now.moment_at(wall));
         let allowed = self.allowed(name);
-        let passed = allowed.iter().find(|want| self.has_passed(want)).cloned();
+        let passed = allowed
+            .iter()
+            .find(|want| self.has_passed(name, want))
+            .cloned();
         let found = allowed.iter().find(|want| {
             want.label() == shown.intent.label
                 && want.deadline(self.boot, self.started) == deadline
@@ -332,17 +336,18 @@ impl Judge {
         }
         if self.restarted {
             // A drain whose deadline passed while nobody was there to end it may have ended.
-            if allowed.iter().any(|want| self.has_passed(want)) {
+            if allowed.iter().any(|want| self.has_passed(name, want)) {
                 allowed.push(Want::Maintenance);
             }
         }
         allowed
     }
 
-    /// Whether a drain's deadline had passed when the node started.
-    fn has_passed(&self, want: &Want) -> bool {
+    /// Whether a drain was over when the node started: its time, or its sessions.
+    fn has_passed(&self, name: &ServerName, want: &Want) -> bool {
         let deadline = want.deadline(self.boot, self.started);
-        deadline.is_some_and(|deadline| deadline <= self.started.moment)
+        deadline
+            .is_some_and(|deadline| has_connections(&name.pool) || deadline <= self.started.moment)
     }
 
     fn judge_settings(&mut self, name: &ServerName, shown: &ServerStatus, in_file: bool) {

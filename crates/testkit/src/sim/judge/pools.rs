@@ -3,6 +3,7 @@
 use super::commands::{Asks, PoolAsks};
 use super::intents::{Countdown, SelfEnd};
 use super::{CLOSED, DEADLINE, DOORS, DURABLE, Judge, TRUTH};
+use crate::sim::plan::has_connections;
 use ebbtide_core::{
     BlockNew, Close, Closure, Millis, Moment, Now, PoolStatus, PoolView, RequestId, ServerName,
     StoredPoolIntent,
@@ -373,7 +374,7 @@ impl Judge {
             );
             self.fail(CLOSED, text);
         }
-        let passed = allowed.into_iter().find(|want| self.is_over(want));
+        let passed = allowed.into_iter().find(|want| self.is_over(name, want));
         self.pool_found(name, found, passed, generation, at);
     }
 
@@ -464,7 +465,7 @@ impl Judge {
                 allowed.push(asks.want.clone());
             }
         }
-        let over = |want: &&PoolWant| end.is_some_and(|end| end.unsure) || self.is_over(want);
+        let over = |want: &&PoolWant| end.is_some_and(|end| end.unsure) || self.is_over(name, want);
         let closures = allowed.iter().filter(over).filter_map(PoolWant::closure);
         let mut ended: Vec<PoolWant> = match unsure {
             true => closures.cloned().map(PoolWant::Closed).collect(),
@@ -477,11 +478,12 @@ impl Judge {
         allowed
     }
 
-    /// Whether a countdown was over when the node started.
-    fn is_over(&self, want: &PoolWant) -> bool {
+    /// Whether a countdown was over when the node started: its time, or its sessions.
+    fn is_over(&self, name: &str, want: &PoolWant) -> bool {
+        let has_passed =
+            |countdown: &Countdown| countdown.on(self.boot, self.started) <= self.started.moment;
         let countdown = want.countdown();
-        countdown
-            .is_some_and(|countdown| countdown.on(self.boot, self.started) <= self.started.moment)
+        countdown.is_some_and(|countdown| has_connections(name) || has_passed(countdown))
     }
 
     /// Pools that are not in the configuration at present.
