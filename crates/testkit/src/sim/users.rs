@@ -155,7 +155,6 @@ impl World {
         let Some(node) = &mut self.node else {
             return (None, None);
         };
-        let refused = placed.session.id;
         let rotation = node.workers[worker].rotation(&pool.config.name);
         let mut asking = Asking {
             table: &node.table,
@@ -172,7 +171,7 @@ impl World {
                 .begun(&second.session, &name(second), second.moved, generation, at);
         }
         let second = second.filter(|second| !refuses(&name(second), self));
-        (second, Some(refused))
+        (second, Some(placed.session.id))
     }
 
     fn token(&mut self, client: usize, pool: usize, shows: Shows) -> Option<Token> {
