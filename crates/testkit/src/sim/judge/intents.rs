@@ -236,6 +236,15 @@ impl Judge {
         self.judge_restored_epoch(name, view, &found);
         let restarted = self.restarted;
         let sent_up_to = self.last_sent;
+        let last_end = self
+            .servers
+            .get(name)
+            .and_then(|server| server.self_end.as_ref());
+        let last_end = last_end.map_or(0, |end| end.sent_up_to);
+        // Since a drain of it ended last, something else was asked for, and that is stored.
+        let renewed = self.requests.iter().any(|(id, request)| {
+            request.server.as_ref() == Some(name) && request.stored && id.0 > last_end
+        });
         let server = self.server(name);
         if server.in_force == Want::Maintenance || found == Want::Maintenance {
             server.unserving_at = Some(at);
@@ -252,7 +261,8 @@ impl Judge {
         let end = server.self_end.as_ref();
         let saved = end.is_some_and(|end| end.saved);
         let unsure = end.is_some_and(|end| end.unsure);
-        let passed = passed.filter(|_| restarted && !saved && found == Want::Maintenance);
+        let passed = passed.filter(|_| restarted && (!saved || renewed));
+        let passed = passed.filter(|_| found == Want::Maintenance);
         if let Some(drain) = passed {
             server.want = drain;
             server.self_end = Some(SelfEnd {

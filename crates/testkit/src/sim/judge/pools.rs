@@ -280,6 +280,8 @@ impl Judge {
                         self.none_live(server, "the countdown", deadline, now, at);
                     }
                 } else {
+                    // What an unanswered request has stored of a pool that is not there shows later.
+                    unsure = !present;
                     self.pool_over(&servers, at, at + 1000);
                 }
             }
@@ -393,6 +395,13 @@ impl Judge {
             let of_pool = request.pool.as_deref() == Some(name);
             of_pool && request.answered && !request.stored
         });
+        let last_end = self.pools.get(name).and_then(|pool| pool.self_end.as_ref());
+        let last_end = last_end.map_or(0, |(end, _)| end.sent_up_to);
+        // Since its countdown was over last, it has been asked for another, and that is stored.
+        let renewed = self.requests.iter().any(|(id, request)| {
+            let of_pool = request.pool.as_deref() == Some(name);
+            of_pool && request.stored && id.0 > last_end
+        });
         let pool = self.pool(name);
         match found.blocks_new() {
             true => drop(pool.blocked_in.get_or_insert(generation)),
@@ -414,7 +423,7 @@ impl Judge {
             && end.is_none()
             && found.is_closed()
             && !pool.in_force.is_closed();
-        let passed = passed.filter(|_| restarted && !saved);
+        let passed = passed.filter(|_| restarted && (!saved || renewed));
         let mut revived = false;
         if let (Some(countdown), PoolWant::Closed(closure)) = (passed, &found) {
             pool.want = countdown;
@@ -452,7 +461,7 @@ impl Judge {
             allowed.push(pool.want.clone());
         }
         for (id, request) in &self.requests {
-            let known = match self.restarted {
+            let known = match unsure {
                 true => request.sent,
                 false => request.stored,
             };
