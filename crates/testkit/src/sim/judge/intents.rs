@@ -236,15 +236,7 @@ impl Judge {
         self.judge_restored_epoch(name, view, &found);
         let restarted = self.restarted;
         let sent_up_to = self.last_sent;
-        let last_end = self
-            .servers
-            .get(name)
-            .and_then(|server| server.self_end.as_ref());
-        let last_end = last_end.map_or(0, |end| end.sent_up_to);
-        // Since a drain of it ended last, something else was asked for, and that is stored.
-        let renewed = self.requests.iter().any(|(id, request)| {
-            request.server.as_ref() == Some(name) && request.stored && id.0 > last_end
-        });
+        let renewed = self.is_renewed(name);
         let server = self.server(name);
         if server.in_force == Want::Maintenance || found == Want::Maintenance {
             server.unserving_at = Some(at);
@@ -282,6 +274,16 @@ impl Judge {
             // while the deadline passed and that nobody was answered.
             self.revive(name);
         }
+    }
+
+    /// Whether something was asked for and stored since a drain of the server ended last.
+    fn is_renewed(&self, name: &ServerName) -> bool {
+        let server = self.servers.get(name);
+        let end = server.and_then(|server| server.self_end.as_ref());
+        let sent_up_to = end.map_or(0, |end| end.sent_up_to);
+        self.requests.iter().any(|(id, request)| {
+            request.server.as_ref() == Some(name) && request.stored && id.0 > sent_up_to
+        })
     }
 
     /// After a restart an epoch is no older than it was, but for the end of a drain that was never
