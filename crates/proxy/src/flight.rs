@@ -2,7 +2,7 @@
 
 use crate::timer::duration;
 use ebbtide_core::{
-    Door, EndReason, Moment, MoveOrder, Notice, Reason, ServerKey, Session, Snapshot,
+    Door, EndReason, Moment, MoveOrder, Notice, PoolIntent, Reason, ServerKey, Session, Snapshot,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -197,7 +197,13 @@ impl Flight {
         let session = self.session.borrow();
         let session = session.as_ref()?;
         let pool = snapshot.pool(session.pool)?;
-        let server = pool.server(session.server)?;
+        let Some(server) = pool.server(session.server) else {
+            // What is open on a server that the file no longer names goes on, as long as its pool does.
+            if matches!(pool.intent, PoolIntent::Closed(_)) && self.phase.get() == Phase::Tunnel {
+                self.cut();
+            }
+            return None;
+        };
         let is_forgotten = server.epoch != session.epoch;
         let time_is_over = server.standing.ends_work()
             || (is_forgotten && server.epoch_reason == EndReason::Deadline);

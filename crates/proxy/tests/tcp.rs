@@ -5,8 +5,8 @@
 mod common;
 use common::{DOWN, HELD, House, MAINTENANCE, PATIENCE, Plan, READY, clock, dead_address, until};
 use ebbtide_core::{
-    Cut, EndReason, Fact, Millis, Network, Notice, NoticeKind, PoolConfig, Protocol, SendProxy,
-    SessionState,
+    Closure, Cut, EndReason, Fact, Millis, Network, Notice, NoticeKind, PoolConfig, PoolIntent,
+    Protocol, SendProxy, SessionState,
 };
 use ebbtide_protocol::proxy_protocol::{self, Endpoints, Version};
 use std::io::{self, Read, Write};
@@ -208,6 +208,19 @@ fn at_a_deadline_nothing_goes_on_and_what_was_sent_arrives() {
         reason_of_the_last(&house) == Some(EndReason::Deadline)
     });
     assert_eq!(house.pool_sum(|slot| &slot.connections_cut), 1);
+}
+
+#[test]
+fn a_connection_on_a_server_that_left_the_file_ends_with_its_pool() {
+    let (one, two) = (Taker::new(), Taker::new());
+    let mut house = house(&[&one, &two]);
+    let mut client = connect(&house);
+    let mut at_server = one.take();
+    house.publish(|_, pool| drop(pool.servers.remove(0)));
+    pass(&mut client, &mut at_server, b"it goes on");
+    house.publish(|_, pool| pool.intent = PoolIntent::Closed(Closure::default()));
+    assert_eq!(end(&mut client).unwrap(), b"");
+    assert_eq!(end(&mut at_server).unwrap(), b"");
 }
 
 #[test]

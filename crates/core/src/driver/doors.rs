@@ -1,6 +1,7 @@
 //! Opening and closing doors, and what the audit log is told of them.
 
 use crate::command::{Actor, Refusal};
+use crate::config::Protocol;
 use crate::door::{DOORS_MAX, Door, DoorId, DoorKeys};
 use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
@@ -25,6 +26,12 @@ impl Planner<'_> {
     ) -> Result<Plan, Refusal> {
         let server = self.state.present(&name)?.key;
         let pool = self.state.present_pool(&name.pool)?;
+        if pool.config.protocol != Protocol::Http {
+            return Err(Refusal::invalid(format!(
+                "doors are for pools of protocol http: {name} has none, as a connection of another \
+                 kind cannot show a door's key; connect to the server itself"
+            )));
+        }
         if lasting < LASTING_MIN || lasting > LASTING_MAX {
             return Err(Refusal::invalid(format!(
                 "a door to {name} is open for 1m to 12h, not {lasting}"

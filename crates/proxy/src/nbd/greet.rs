@@ -16,10 +16,9 @@ use ebbtide_protocol::nbd::{
 use std::rc::Rc;
 use tokio::net::TcpStream;
 
-/// What a client may know of an export that several servers share: nothing changes it.
+/// What a client may know of an export that several servers share: nothing changes it, so there is
+/// nothing to flush either. Not every server that has it read-only takes flushes.
 const OF_SHARED: u16 = transmission_flag::HAS_FLAGS
-    | transmission_flag::SEND_FLUSH
-    | transmission_flag::SEND_FUA
     | transmission_flag::ROTATIONAL
     | transmission_flag::SEND_DF
     | transmission_flag::CAN_MULTI_CONN

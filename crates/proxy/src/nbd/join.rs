@@ -26,10 +26,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What one reading of a handshake brings at most, in bytes.
 const READ_BYTES: usize = 4096;
 /// Flags that another server has to have if the client was told of them.
-const PROMISES: u16 = transmission_flag::SEND_FLUSH
-    | transmission_flag::SEND_FUA
-    | transmission_flag::SEND_CACHE
-    | transmission_flag::SEND_DF;
+const PROMISES: u16 = transmission_flag::SEND_CACHE | transmission_flag::SEND_DF;
 
 /// What a session wants of its server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,16 +199,29 @@ pub(super) fn has_known_size(
     false
 }
 
-/// Whether a server keeps what the client was promised in the name of the first one.
-fn keeps_promises(first: &Negotiated, here: &Negotiated) -> bool {
+/// What a server does not keep of what the client was promised in the name of the first one.
+fn broken_promise(first: &Negotiated, here: &Negotiated) -> Option<&'static str> {
     let (was, is) = (&first.export, &here.export);
     let minimum = |export: &Export| export.block_sizes.map_or(1, |sizes| sizes.minimum);
-    was.size == is.size
-        && is.has(was.flags & PROMISES)
-        && minimum(is) <= minimum(was)
-        && is.payload_bytes_max() >= was.payload_bytes_max()
-        && here.structured_replies >= first.structured_replies
-        && here.allocation_context.is_some() >= first.allocation_context.is_some()
+    let kept = [
+        (was.size == is.size, "its size"),
+        (is.has(was.flags & PROMISES), "CACHE or DF"),
+        (minimum(is) <= minimum(was), "reads of so small blocks"),
+        (
+            is.payload_bytes_max() >= was.payload_bytes_max(),
+            "reads of so many bytes",
+        ),
+        (
+            here.structured_replies >= first.structured_replies,
+            "structured replies",
+        ),
+        (
+            here.allocation_context.is_some() >= first.allocation_context.is_some(),
+            "block status",
+        ),
+    ];
+    kept.into_iter()
+        .find_map(|(is_kept, what)| (!is_kept).then_some(what))
 }
 
 /// A search for a server that can stand in.
@@ -283,13 +293,13 @@ impl Search {
         if !has_known_size(&self.worker, place, name, Some(&self.began_on), export) {
             return false;
         }
-        let keeps = keeps_promises(&self.first, &connected.agreed);
-        if !keeps {
+        let broken = broken_promise(&self.first, &connected.agreed);
+        if let Some(what) = broken {
             tracing::warn!(
-                "{}: does not offer of `{name}` what its client was offered elsewhere",
+                "{}: does not offer of `{name}` what its client was offered elsewhere: {what}",
                 lane.name
             );
         }
-        keeps
+        broken.is_none()
     }
 }

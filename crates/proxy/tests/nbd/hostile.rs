@@ -132,7 +132,7 @@ fn a_server_that_changes_its_flags_is_not_gone_back_to() {
     house.stand(1, MAINTENANCE);
     let mut client = Client::connect(house.listen, true);
     assert!(client.read(0, 1000) == image()[..1000]);
-    one.claim_flags(FLAGS & !transmission_flag::SEND_FLUSH);
+    one.claim_flags(FLAGS & !transmission_flag::SEND_DF);
     client.ask(Command::Read, 0, 5000);
     until("it was tried again", || one.connections() > 1);
     house.stand(1, READY);

@@ -181,7 +181,7 @@ fn a_server_that_changes_its_size_is_not_gone_back_to() {
 
 #[test]
 fn a_server_that_offers_less_does_not_stand_in() {
-    let less = transmission_flag::SEND_FLUSH;
+    let less = transmission_flag::SEND_DF;
     for bad in [
         Disk::with(image(), FLAGS & !less, true),
         Disk::with(image(), FLAGS, false),
@@ -194,6 +194,20 @@ fn a_server_that_offers_less_does_not_stand_in() {
         assert!(client.read(0, 9000) == image()[..9000]);
         assert_eq!(place(&house).0, 2);
     }
+}
+
+#[test]
+fn what_concerns_writing_is_no_promise_of_what_cannot_be_written() {
+    let writing = transmission_flag::SEND_FLUSH | transmission_flag::SEND_FUA;
+    let one = Disk::with(image(), FLAGS | writing, true);
+    let two = Disk::with(image(), FLAGS & !writing, true);
+    let house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    assert_eq!(client.agreed.export.flags & writing, 0);
+    assert!(client.read(0, 1000) == image()[..1000]);
+    one.act(|_, _| Act::Break(100));
+    assert!(client.read(0, 9000) == image()[..9000]);
+    assert_eq!(place(&house).0, 1);
 }
 
 #[test]
@@ -229,6 +243,7 @@ fn refusals_are_ours_and_come_between_answers() {
             (Command::WriteZeroes, 0, 512, ErrorNumber::NotPermitted),
             (Command::Trim, 0, 512, ErrorNumber::NotPermitted),
             (Command::Other(77), 0, 0, ErrorNumber::Invalid),
+            (Command::Flush, 0, 0, ErrorNumber::Invalid),
         ] {
             client.ask(command, offset, length);
             assert_eq!(
@@ -242,8 +257,6 @@ fn refusals_are_ours_and_come_between_answers() {
             client.answer().unwrap().error,
             Some(ErrorNumber::NotPermitted)
         );
-        client.ask(Command::Flush, 0, 0);
-        assert_eq!(client.answer().unwrap().error, None);
         assert!(client.read_all() == image());
     }
 }
