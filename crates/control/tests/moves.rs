@@ -5,7 +5,7 @@ mod support;
 
 use ebbtide_api::{
     AuditQuery, Client, ClientError, DrillRequest, ErrorDetail, ErrorKind, MoveRequest,
-    MovesReport, StopRequest,
+    MovesReport, OpenDoor, StopRequest,
 };
 use ebbtide_control::clock;
 use ebbtide_core::{
@@ -332,4 +332,21 @@ async fn pauses_are_a_histogram() {
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }
+}
+
+#[tokio::test]
+async fn there_are_no_doors_to_what_shows_no_key() {
+    let scratch = Scratch::new();
+    let node = node(&scratch, 2).await;
+    let wish = OpenDoor::default();
+    let opened = node.client().open_door("app", "web1", &wish).await;
+    let Err(ClientError::Refused { status, error }) = opened else {
+        panic!("it is refused");
+    };
+    assert_eq!(status, 422);
+    assert!(
+        error.message.contains("pools of protocol http"),
+        "{error:?}"
+    );
+    assert!(node.client().doors().await.unwrap().doors.is_empty());
 }

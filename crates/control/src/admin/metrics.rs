@@ -100,7 +100,7 @@ static FAMILIES: &[Family] = &[
     in_unit(&Unit::Bytes, counter("server_sent", SERVER, "Body and tunnel bytes towards the server", |s| s.of_servers(|slot| &slot.bytes_up))),
     in_unit(&Unit::Bytes, counter("server_received", SERVER, "Body and tunnel bytes from the server, towards clients", |s| s.of_servers(|slot| &slot.bytes_down))),
     gauge("server_connections", SERVER, "Connections to the server that are open, idle ones included", |s| s.of_servers(|slot| &slot.connections)),
-    gauge("server_tunnels", SERVER, "Tunnels (WebSockets and other upgrades) and connections of a TCP pool that are open", |s| s.of_servers(|slot| &slot.tunnels)),
+    gauge("server_tunnels", SERVER, "Tunnels (WebSockets and other upgrades) and connections of a TCP or NBD pool that are open", |s| s.of_servers(|slot| &slot.tunnels)),
     counter("server_redirects", SERVER, "Requests whose users were led to the server's own address", |s| s.of_servers(|slot| &slot.redirects)),
     gauge("server_sessions", "pool, server, state", "Sessions, active and idle", Scrape::sessions),
     gauge("server_up", SERVER, "1 if the server is healthy, or taken to be", |s| s.of_status(|server| up(server.health))),
@@ -108,7 +108,7 @@ static FAMILIES: &[Family] = &[
     gauge("server_serves_own", SERVER, "1 if the server serves the sessions it has", |s| s.of_status(|server| server.standing.serves_own)),
     gauge("server_intent", "pool, server, intent", "1 for what the operator wants of the server", |s| s.of_labels("intent", |server| server.intent.label)),
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
-    counter("pool_requests", "pool", "Requests that came in; connections, of a TCP pool", |s| s.of_pools(&[("", |slot| &slot.requests)])),
+    counter("pool_requests", "pool", "Requests that came in; connections, of a TCP or NBD pool", |s| s.of_pools(&[("", |slot| &slot.requests)])),
     counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, the pool is closed, or for operators only", |s| s.of_pools(&[
         ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
         ("closed", |slot| &slot.refused_closed), ("operators-only", |slot| &slot.refused_operators_only),
@@ -120,12 +120,12 @@ static FAMILIES: &[Family] = &[
         ("old-epoch", |slot| &slot.tokens_old_epoch), ("ended", |slot| &slot.tokens_ended),
     ])),
     counter("pool_doors_refused", "pool", "Doors and addresses of doors that led nowhere", |s| s.of_pools(&[("", |slot| &slot.doors_refused)])),
-    counter("pool_connections_ended", "pool, reason", "Connections of a TCP pool that have ended: closed by both sides, broken off by one, silent for too long, cut because their time was over, or without a server that could be connected to", |s| s.of_pools(&[
+    counter("pool_connections_ended", "pool, reason", "Connections of a TCP or NBD pool that have ended: closed by both sides, broken off by one, silent for too long, cut because their time was over, or without a server that could be connected to", |s| s.of_pools(&[
         ("closed", |slot| &slot.connections_closed), ("broken", |slot| &slot.connections_broken),
         ("silent", |slot| &slot.connections_silent), ("cut", |slot| &slot.connections_cut),
         ("unreachable", |slot| &slot.connections_unreachable),
     ])),
-    counter("pool_sessions_moved", "pool", "Sessions that moved because their server was gone", |s| s.of_pools(&[("", |slot| &slot.sessions_moved)])),
+    counter("pool_sessions_moved", "pool", "Sessions that moved to another server: it was gone, or could not serve them any more, or an operator wished it", |s| s.of_pools(&[("", |slot| &slot.sessions_moved)])),
     counter("notice_injected", "pool", "Pages that were given the banner's script while a notice stood", |s| s.of_pools(&[("", |slot| &slot.injected)])),
     counter("notice_not_injected", "pool, reason", "Pages that were passed on as they came while a notice stood, by reason", |s| s.of_pools(&[
         ("encoded", |slot| &slot.not_injected_encoded), ("partial", |slot| &slot.not_injected_partial),

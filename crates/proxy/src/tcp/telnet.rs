@@ -15,7 +15,10 @@ use crate::timer::duration;
 /// What one user has been told, and has yet to be told.
 pub(super) struct Telnet {
     stream: Stream,
+    /// What `words` say, or have said last.
     told: Option<(Arc<Notice>, Option<Millis>)>,
+    /// What was told before that.
+    before: Option<(Arc<Notice>, Option<Millis>)>,
     words: Option<String>,
     /// Rings when the next reminder is due.
     alarm: Pin<Box<Sleep>>,
@@ -26,6 +29,7 @@ impl Telnet {
         Self {
             stream: Stream::new(),
             told: None,
+            before: None,
             words: None,
             alarm: Box::pin(tokio::time::sleep(duration(Millis(0)))),
         }
@@ -40,9 +44,13 @@ impl Telnet {
             let reminder = notice.reminder(now.moment);
             (notice, reminder)
         });
-        if due != self.told {
-            self.words = Some(words(self.told.as_ref(), due.as_ref(), now));
-            self.told = due;
+        let is_new = due != self.told;
+        if is_new {
+            self.before = std::mem::replace(&mut self.told, due);
+        }
+        // What could not be said yet is not said as if no time had gone by.
+        if is_new || self.words.is_some() {
+            self.words = Some(words(self.before.as_ref(), self.told.as_ref(), now));
         }
         if let Some(next) = next {
             let rings = Instant::now() + duration(Millis(next.since(now.moment).0));
@@ -75,10 +83,12 @@ impl Telnet {
         self.stream.pass(after);
     }
 
-    /// Appends that the session has ended, if a line starts here.
+    /// Appends that the session has ended. Nothing follows, so it may be within a line too, such as
+    /// after a prompt.
     pub fn say_end(&mut self, out: &mut Vec<u8>) {
-        self.words = Some("*** Your session has ended.".to_owned());
-        self.speak(out);
+        if matches!(self.stream.place(), Place::LineStart | Place::InLine) {
+            write_notice(out, "*** Your session has ended.");
+        }
     }
 }
 
@@ -100,16 +110,16 @@ fn words(
     let left = span(notice.deadline.since(now.moment));
     let at = http_date(now.wall_at(notice.deadline));
     let mut words = format!("*** {changed}{what} in {left}, at {at}. Save your work.");
-    if let Some(message) = &notice.message {
+    for line in notice.message.iter().flat_map(|message| message.lines()) {
         words.push_str("\n*** ");
-        words.push_str(message);
+        words.push_str(line);
     }
     words
 }
 
-/// A span in words, to the second.
+/// A span in words, in whole seconds: nobody is told of more time than there is.
 fn span(span: Millis) -> String {
-    let seconds = (span.0 + 500) / 1000;
+    let seconds = span.0 / 1000;
     let unit = |count: u64, name: &str| match count {
         0 => None,
         1 => Some(format!("1 {name}")),
@@ -161,12 +171,13 @@ mod tests {
     async fn each_thing_is_said_once_and_only_where_a_line_starts() {
         let mut telnet = Telnet::new();
         assert_eq!(say(&mut telnet, None, 0, &["login: "]), "login: ");
-        let first = notice(120_000, Some("Upgrade"));
+        let first = notice(120_000, Some("Upgrade\nCall 4455"));
         assert_eq!(say(&mut telnet, first.clone(), 0, &["me"]), "me");
+        // It is said later than it was due, with the time that there is then.
         assert_eq!(
-            say(&mut telnet, first.clone(), 0, &["\r", "\nWelcome"]),
-            "\r\n\r\n*** Your session on this server ends in 2 minutes, at \
-             Wed, 18 Nov 2026 11:08:40 GMT. Save your work.\r\n*** Upgrade\r\nWelcome"
+            say(&mut telnet, first.clone(), 10_500, &["\r", "\nWelcome"]),
+            "\r\n\r\n*** Your session on this server ends in 1 minute 49 seconds, at \
+             Wed, 18 Nov 2026 11:08:40 GMT. Save your work.\r\n*** Upgrade\r\n*** Call 4455\r\nWelcome"
         );
         assert_eq!(say(&mut telnet, first.clone(), 59_000, &["\r\n"]), "\r\n");
         let reminded = say(&mut telnet, first.clone(), 60_000, &["a"]);
@@ -177,6 +188,12 @@ mod tests {
         let off = say(&mut telnet, None, 63_000, &[]);
         assert!(off.contains("Called off"), "{off}");
         assert_eq!(say(&mut telnet, None, 64_000, &["$ "]), "$ ");
+        let mut end = Vec::new();
+        telnet.say_end(&mut end);
+        assert_eq!(
+            end, b"\r\n*** Your session has ended.\r\n",
+            "after a prompt, too"
+        );
     }
 
     #[test]
@@ -187,7 +204,7 @@ mod tests {
             [
                 "less than a second",
                 "1 second",
-                "1 minute",
+                "59 seconds",
                 "1 minute 1 second",
                 "1 hour",
                 "2 hours 3 minutes 4 seconds"
