@@ -15,11 +15,12 @@ use crate::timer::duration;
 /// What one user has been told, and has yet to be told.
 pub(super) struct Telnet {
     stream: Stream,
-    /// What `words` say, or have said last.
+    /// What is said, or was said last.
     told: Option<(Arc<Notice>, Option<Millis>)>,
     /// What was told before that.
     before: Option<(Arc<Notice>, Option<Millis>)>,
-    words: Option<String>,
+    /// Something is to be said, and was last looked at then.
+    unsaid: Option<Now>,
     /// Rings when the next reminder is due.
     alarm: Pin<Box<Sleep>>,
 }
@@ -30,7 +31,7 @@ impl Telnet {
             stream: Stream::new(),
             told: None,
             before: None,
-            words: None,
+            unsaid: None,
             alarm: Box::pin(tokio::time::sleep(duration(Millis(0)))),
         }
     }
@@ -49,8 +50,8 @@ impl Telnet {
             self.before = std::mem::replace(&mut self.told, due);
         }
         // What could not be said yet is not said as if no time had gone by.
-        if is_new || self.words.is_some() {
-            self.words = Some(words(self.before.as_ref(), self.told.as_ref(), now));
+        if is_new || self.unsaid.is_some() {
+            self.unsaid = Some(now);
         }
         if let Some(next) = next {
             let rings = Instant::now() + duration(Millis(next.since(now.moment).0));
@@ -63,15 +64,15 @@ impl Telnet {
     /// Appends what is due to `out`, if a line starts here.
     pub fn speak(&mut self, out: &mut Vec<u8>) {
         if self.stream.place() == Place::LineStart
-            && let Some(words) = self.words.take()
+            && let Some(now) = self.unsaid.take()
         {
-            write_notice(out, &words);
+            write_notice(out, &words(self.before.as_ref(), self.told.as_ref(), now));
         }
     }
 
     /// Appends what the server has sent to `out`, with what is due where a line starts in it.
     pub fn weave(&mut self, sent: &[u8], out: &mut Vec<u8>) {
-        let start = match self.words {
+        let start = match self.unsaid {
             Some(_) => self.stream.to_line_start(sent),
             None => None,
         };
