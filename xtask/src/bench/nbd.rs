@@ -19,6 +19,7 @@ pub const KILLED: &str = "kill -9 of the server";
 pub const DRAINED: &str = "drain of the server";
 /// The same reads while nothing happens.
 const QUIET: &str = "nothing happens";
+const QUIET_FLOOR: &str = "nothing happens, through the epoll floor";
 const QUIET_DIRECT: &str = "nothing happens, without a balancer";
 
 const IMAGE_BYTES: usize = 1 << 30;
@@ -38,6 +39,9 @@ pub struct Bench {
     servers: Vec<Server>,
     ebbtide: Process,
     port: u16,
+    /// What passes bytes on to the first server, and looks at none.
+    floor: Process,
+    floor_port: u16,
 }
 
 struct Server {
@@ -58,26 +62,28 @@ impl Bench {
         }
         let port = peers::free_port()?;
         let ebbtide = start_ebbtide(scratch, port, [servers[0].port, servers[1].port])?;
+        let floor_port = peers::free_port()?;
+        let floor = peers::start_floor(floor_port, servers[0].port)?;
         let mut bench = Self {
             seconds: options.seconds,
             scratch: scratch.to_owned(),
             servers,
             ebbtide,
             port,
+            floor,
+            floor_port,
         };
-        let uri = bench.uri();
-        bench.ebbtide.wait_until(|| {
-            shell::capture_text(&mut shell::command("nbdinfo", &["--size", &uri])).map(|_| ())
-        })?;
+        wait_for_disk(&mut bench.ebbtide, &uri(port))?;
+        wait_for_disk(&mut bench.floor, &uri(floor_port))?;
         Ok(bench)
     }
 
-    fn uri(&self) -> String {
-        format!("nbd://127.0.0.1:{}/disk", self.port)
-    }
-
-    fn direct_uri(&self) -> String {
-        format!("nbd://127.0.0.1:{}/disk", self.servers[0].port)
+    fn uri(&self, peer: Peer) -> String {
+        uri(match peer {
+            Peer::Direct => self.servers[0].port,
+            Peer::Floor => self.floor_port,
+            _ => self.port,
+        })
     }
 
     /// What operators type.
@@ -112,7 +118,7 @@ impl Bench {
         goes: impl FnOnce(&mut Self) -> Result<(), String>,
     ) -> Result<f64, String> {
         self.operate(&["hold", "disks/s2"])?;
-        let longest = self.longest_read(&self.uri(), |bench| {
+        let longest = self.longest_read(&self.uri(Peer::Ebbtide), |bench| {
             bench.operate(&["ready", "disks/s2"])?;
             goes(bench)
         })?;
@@ -131,11 +137,12 @@ impl Bench {
 
 impl Suite for Bench {
     fn measure(&mut self, row: Row, peer: Peer) -> Result<Measured, String> {
-        let uri = match peer {
-            Peer::Direct => self.direct_uri(),
-            _ => self.uri(),
+        let uri = self.uri(peer);
+        let balancer = match peer {
+            Peer::Floor => self.floor.id(),
+            _ => self.ebbtide.id(),
         };
-        let before = measure::cpu_seconds(self.ebbtide.id())?;
+        let before = measure::cpu_seconds(balancer)?;
         let begun = Instant::now();
         let (amount, unit) = match (row.work(), peer) {
             (Work::NbdCopy, _) => {
@@ -160,7 +167,7 @@ impl Suite for Bench {
             _ => return Err("is not of this comparison".to_owned()),
         };
         let wall = begun.elapsed().as_secs_f64();
-        let spent = measure::cpu_seconds(self.ebbtide.id())? - before;
+        let spent = measure::cpu_seconds(balancer)? - before;
         let rate = match unit {
             1e3 => amount * 1e3 / wall,
             _ => amount / wall,
@@ -177,12 +184,28 @@ impl Suite for Bench {
             let drained =
                 |bench: &mut Self| bench.operate(&["drain", "disks/s1", "--within", "10m"]);
             times.add(DRAINED, self.first_goes(drained)?);
-            times.add(QUIET, self.longest_read(&self.uri(), |_| Ok(()))?);
-            let direct = self.direct_uri();
-            times.add(QUIET_DIRECT, self.longest_read(&direct, |_| Ok(()))?);
+            let quiet = [
+                (QUIET, Peer::Ebbtide),
+                (QUIET_FLOOR, Peer::Floor),
+                (QUIET_DIRECT, Peer::Direct),
+            ];
+            for (what, peer) in quiet {
+                times.add(what, self.longest_read(&self.uri(peer), |_| Ok(()))?);
+            }
         }
         Ok(())
     }
+}
+
+fn uri(port: u16) -> String {
+    format!("nbd://127.0.0.1:{port}/disk")
+}
+
+/// Waits until the disk can be had there.
+fn wait_for_disk(process: &mut Process, uri: &str) -> Result<(), String> {
+    process.wait_until(|| {
+        shell::capture_text(&mut shell::command("nbdinfo", &["--size", uri])).map(|_| ())
+    })
 }
 
 /// A file that is different everywhere, for both servers.

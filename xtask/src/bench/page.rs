@@ -223,10 +223,12 @@ comes and with `option splice-auto`.";
 
 const NBD: &str = "
 Ebbtide has one worker, alone on core 0; the server (nbdkit, its file plugin, the file in the page
-cache) and the client share core 1, also where they talk without a balancer. Disks are read in order by
+cache) and the client share core 1, also where they talk without a balancer. The epoll floor is no
+balancer: it passes on what comes, on core 0, and does not look at it. Disks are read in order by
 nbdcopy, and in small parts by fio. For the longest wait, fio reads 4 KiB at a time, one after the
 other, for two seconds; meanwhile the server goes, or nothing happens. The longest of its reads is taken
-each time, so it has in it what the machine does to any read. Digests are made on all cores, of a file
+each time, so it has in it what the machine does to any read: every read wakes the other core four
+times, as through the epoll floor. Digests are made on all cores, of a file
 in the page cache, by `ebbtide manifest --full` and by b3sum.";
 
 /// The page with one of its parts exchanged; parts begin with a heading of the first level.

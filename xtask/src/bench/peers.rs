@@ -136,7 +136,7 @@ pub struct Origin {
 
 /// Builds the program as users run it, and what else is measured or measures, in the same way.
 pub fn build(peers: &[Peer], suite: Suite) -> Result<(), String> {
-    let floor = peers.contains(&Peer::Floor).then_some("floor");
+    let floor = (peers.contains(&Peer::Floor) || suite == Suite::Nbd).then_some("floor");
     let load = (suite == Suite::Tcp).then_some("tcp_load");
     for example in floor.into_iter().chain(load) {
         cargo_build(&["--package", "xtask", "--example", example])?;

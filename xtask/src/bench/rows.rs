@@ -182,7 +182,7 @@ impl Row {
                 Peer::HaproxySplice,
                 Peer::Floor,
             ],
-            Self::NbdCopy | Self::NbdSmall => &[Peer::Ebbtide, Peer::Direct],
+            Self::NbdCopy | Self::NbdSmall => &[Peer::Ebbtide, Peer::Floor, Peer::Direct],
             Self::Manifest => &[Peer::Ebbtide, Peer::B3sum],
             _ => &[Peer::Ebbtide, Peer::Haproxy, Peer::Nginx],
         }
