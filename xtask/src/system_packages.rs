@@ -92,6 +92,11 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         reason: "takes connections for telnetd",
     },
     SystemPackage {
+        program: "haproxy",
+        debian: "haproxy",
+        reason: "a balancer that asks agents",
+    },
+    SystemPackage {
         program: "pg_ctlcluster",
         debian: "postgresql",
         reason: "a server whose sessions are transactions, and psql",

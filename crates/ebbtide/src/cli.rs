@@ -1,5 +1,8 @@
 //! The command line: what may be asked, with help for people who have not seen it before.
 
+mod agent;
+
+pub use agent::{AgentArgs, AgentCommand, AgentRun};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{Millis, ServerName, SessionId};
@@ -242,6 +245,16 @@ Examples:
 Run it on each server after its files have changed. Files that are as they were in the manifest before
 are not read again. It needs no running node. Exits with 1 if a file had to be left out.")]
     Manifest(ManifestArgs),
+    /// On a server: tell balancers how busy it is, or put it on hold from its own console
+    #[command(args_conflicts_with_subcommands = true)]
+    #[command(after_help = "\
+Examples:
+  ebbtide agent --sessions-port 22 --sessions-max 40
+  ebbtide agent hold --reason 'new disks at noon'
+  ebbtide agent ready
+
+It speaks the agent-check protocol of HAProxy, and runs on Linux. It needs no node.")]
+    Agent(AgentArgs),
     /// Add, remove or change servers while the node runs
     #[command(subcommand)]
     Server(ServerCommand),

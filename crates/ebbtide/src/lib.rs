@@ -1,5 +1,6 @@
 //! The program: command line, configuration, composition, demo. The library is what its tests use.
 
+pub mod agent;
 #[expect(
     missing_docs,
     reason = "the doc comments here are the help texts, and each is there"

@@ -3,7 +3,7 @@
 use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
-use ebbtide::{config, demo, documents, logging, manifest, node, operate, output};
+use ebbtide::{agent, config, demo, documents, logging, manifest, node, operate, output};
 use ebbtide_core::count;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,6 +49,7 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
             logging::start(&arguments.log, "error", json);
             runtime()?.block_on(demo::run(&arguments, &cli.global))
         }
+        Command::Agent(arguments) => runtime()?.block_on(agent::run(arguments, json)),
         Command::Manifest(arguments) => manifest::run(&arguments, json),
         Command::InternalDocs { document } => {
             output::write(&documents::document(document));

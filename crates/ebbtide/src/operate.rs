@@ -81,6 +81,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
         | Command::Check { .. }
         | Command::Demo(_)
         | Command::Manifest(_)
+        | Command::Agent(_)
         | Command::InternalDocs { .. } => {
             unreachable!("main carries these out itself, for they need no running node")
         }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod agent;
 mod browser;
 mod closing;
 mod databases;
