@@ -260,6 +260,9 @@ impl SessionTable {
         let mut dropped = 0;
         for shard in &self.shards {
             let mut shard = lock(shard);
+            if shard.journal.is_empty() {
+                continue;
+            }
             all.append(&mut shard.journal);
             dropped += std::mem::take(&mut shard.dropped);
         }

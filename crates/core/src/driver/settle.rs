@@ -27,7 +27,10 @@ impl State {
         let over: Vec<(ServerName, End)> = self
             .servers
             .iter()
-            .filter_map(|(name, server)| Some((name.clone(), server.drain_end(acknowledged, now)?)))
+            .filter_map(|(name, server)| {
+                let end = server.drain_end(acknowledged, now)?;
+                Some((name.clone(), end))
+            })
             .collect();
         for (name, end) in over {
             self.finish_drain(&name, end, now, outputs, &mut writes);

@@ -4,11 +4,12 @@
 
 use super::copies::{CONTENTS, Copies, CopyChange, Knows};
 use super::dice::{Dice, scramble};
+use super::number::ServerNumber;
 use super::plan::{Action, Being, DISKS, File, Order, Planner, SHELLS, pool_name};
 use super::world::{NodeHappening, World};
 use ebbtide_core::{
     Balance, Digest, Fact, IdentitySource, Input, ManifestCopies, Millis, Mode, PoolConfig,
-    Protocol, ReplicaSettings, ResourceConfig, ServerName, Snapshot,
+    Protocol, ReplicaSettings, ResourceConfig, Snapshot,
 };
 
 /// How many of a hundred seeds have these pools.
@@ -133,12 +134,11 @@ impl Planner {
         std::mem::swap(&mut self.dice, &mut dice);
     }
 
-    fn server_of(&mut self, pool: usize) -> ServerName {
-        let name = match self.dice.chance(8) {
-            true => format!("x{}", self.dice.below(2)),
-            false => format!("w{}", self.dice.below(3)),
-        };
-        ServerName::new(pool_name(pool), name)
+    fn server_of(&mut self, pool: usize) -> ServerNumber {
+        match self.dice.chance(8) {
+            true => ServerNumber::added(pool, self.dice.below(2)),
+            false => ServerNumber::of_file(pool, self.dice.below(3)),
+        }
     }
 
     fn connections(&mut self, user: usize) {
@@ -176,7 +176,7 @@ impl Planner {
         }
     }
 
-    fn orders_beside(&mut self, focus: &[ServerName; 2]) {
+    fn orders_beside(&mut self, focus: &[ServerNumber; 2]) {
         for _ in 0..self.dice.between(2, 9) {
             let at = self.moment();
             let server = self.one_of(focus);
@@ -187,16 +187,16 @@ impl Planner {
                 _ => self.order_of(server),
             };
             if let Order::Drain(server, within, _) = &order {
-                self.around_the_deadline(at + within, server.clone());
+                self.around_the_deadline(at + within, *server);
             }
             self.add(at, Action::Operator(order));
         }
     }
 
-    fn one_of(&mut self, focus: &[ServerName; 2]) -> ServerName {
+    fn one_of(&mut self, focus: &[ServerNumber; 2]) -> ServerNumber {
         let index = self.dice.below(2);
         match self.dice.chance(65) {
-            true => focus[index].clone(),
+            true => focus[index],
             false => self.server_of([SHELLS, DISKS][index]),
         }
     }
@@ -213,7 +213,7 @@ impl Planner {
         file
     }
 
-    fn faults_beside(&mut self, focus: &[ServerName; 2]) {
+    fn faults_beside(&mut self, focus: &[ServerNumber; 2]) {
         for _ in 0..self.dice.between(0, 6) {
             let at = self.moment();
             let server = self.one_of(focus);
@@ -225,7 +225,7 @@ impl Planner {
                 _ => Being::SaysBad,
             };
             let back = at + self.dice.between(300, 9000);
-            self.add(back, Action::Server(server.clone(), Being::Well));
+            self.add(back, Action::Server(server, Being::Well));
             self.add(at, Action::Server(server, being));
         }
         if self.dice.chance(40) {
@@ -248,7 +248,7 @@ impl Planner {
     fn copies(&mut self) {
         for _ in 0..self.dice.between(0, 6) {
             let at = self.moment();
-            let server = format!("w{}", self.dice.below(4));
+            let server = ServerNumber::of_file(DISKS, self.dice.below(4));
             let resource = self.dice.below(RESOURCES.len());
             let content = self.dice.below(usize::from(CONTENTS)) as u8;
             let variation = u8::from(self.dice.chance(20));
@@ -259,17 +259,17 @@ impl Planner {
             };
             match self.dice.below(7) {
                 0 | 1 => {
-                    let bytes = CopyChange::Bytes(server.clone(), resource, (content, variation));
+                    let bytes = CopyChange::Bytes(server, resource, (content, variation));
                     add(self, at, bytes);
                     add(self, at + told_after, CopyChange::Tell(server, resource));
                 }
                 2 | 3 => {
-                    let lie = CopyChange::Lie(server.clone(), resource);
+                    let lie = CopyChange::Lie(server, resource);
                     add(self, at, lie);
                     add(self, spell, CopyChange::Tell(server, resource));
                 }
                 4 => {
-                    add(self, at, CopyChange::Conceal(server.clone(), resource));
+                    add(self, at, CopyChange::Conceal(server, resource));
                     add(self, spell, CopyChange::Tell(server, resource));
                 }
                 _ => add(self, at, CopyChange::Unreadable(server, lasts)),
@@ -287,12 +287,12 @@ impl World {
         let places = pool.map_or(&[][..], |pool| &pool.replicas.manifests);
         let at = self.at;
         for manifest in places {
-            let server = ServerName::new(pool_name(DISKS), &*manifest.server);
+            let server = ServerNumber::in_pool(DISKS, &manifest.server);
             let quick = self.between_beside(1, 60);
-            let (read, takes) = match self.being(&server) {
+            let (read, takes) = match self.being(server) {
                 Being::Dead => (Err("connection refused".into()), quick),
                 Being::Hung => (Err("is not there".into()), 900),
-                _ => (self.copies.manifest(&server.server, at), quick),
+                _ => (self.copies.manifest(server, at), quick),
             };
             let place = manifest.place.clone();
             let read = NodeHappening::ManifestRead(server, place, read);
@@ -303,22 +303,31 @@ impl World {
 
     pub(super) fn manifest_read(
         &mut self,
-        server: ServerName,
+        number: ServerNumber,
         place: String,
         read: Result<ManifestCopies, String>,
     ) {
-        let told = read.as_ref().ok().cloned();
-        let name = server.server.clone();
+        let is_so = read
+            .as_ref()
+            .ok()
+            .map(|told| self.copies.is_so(number, told));
+        let shown = self.told.as_ref().map(|_| short(read.as_ref().ok()));
         let before = self.generation();
         self.step(Input::ManifestRead {
-            server,
+            server: number.name(),
             place,
             read,
         });
+        let name = number.server();
         if self.generation() > before {
-            self.tell(|| format!("that was the manifest of {name}: {}", short(told.as_ref())));
+            self.tell(|| {
+                format!(
+                    "that was the manifest of {name}: {}",
+                    shown.unwrap_or_default()
+                )
+            });
         }
-        if let (Some(told), Some(node)) = (told, &self.node) {
+        if let (Some(is_so), Some(node)) = (is_so, &self.node) {
             let snapshot = node.driver.snapshot();
             let pool = snapshot.pool_named(pool_name(DISKS));
             let is_there = pool.is_some_and(|pool| {
@@ -326,7 +335,7 @@ impl World {
                 servers.any(|server| *server.name == *name)
             });
             if is_there {
-                self.copies.told(&name, &told, snapshot.generation);
+                self.copies.told(number, is_so, snapshot.generation);
             }
         }
     }
@@ -342,10 +351,10 @@ impl World {
             return;
         }
         let pool = snapshot.pool_named(pool_name(DISKS));
-        for name in ["w0", "w1", "w2", "w3", "x0", "x1"] {
+        for number in ServerNumber::all_in(DISKS) {
             let mut servers = pool.iter().flat_map(|pool| &pool.servers);
-            if !servers.any(|server| *server.name == *name) {
-                self.copies.forget(name);
+            if !servers.any(|server| *server.name == *number.server()) {
+                self.copies.forget(number);
             }
         }
     }

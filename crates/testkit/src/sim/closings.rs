@@ -2,8 +2,9 @@
 //! of the plan is what it would be without.
 
 use super::dice::Dice;
+use super::number::ServerNumber;
 use super::plan::{Action, Closes, DiskFault, File, Order, Planner, TAIL_MS};
-use ebbtide_core::{BlockNew, ServerName};
+use ebbtide_core::BlockNew;
 
 /// How many of a hundred seeds close pools.
 const CLOSING_PERCENT: u64 = 60;
@@ -80,7 +81,7 @@ impl Planner {
             }
         }
         if self.dice.chance(25) {
-            let name = ServerName::new(super::plan::pool_name(pool), "w0");
+            let name = ServerNumber::of_file(pool, 0);
             let when = at + self.dice.between(-1500, within);
             let order = match self.dice.below(4) {
                 0 => Order::Hold(name, true),

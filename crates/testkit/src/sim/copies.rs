@@ -2,8 +2,9 @@
 //! looks at the bytes; the node has the manifests, and the sizes that servers show.
 
 use super::beside::{MANIFEST_EVERY_MS, RESOURCES};
+use super::number::{ByServer, ServerNumber};
+use super::plan::DISKS;
 use ebbtide_core::{Digest, Identity, ManifestCopies, Modified};
-use std::collections::BTreeMap;
 
 /// How many contents there are. The first two have the same size.
 pub(super) const CONTENTS: u8 = 3;
@@ -25,15 +26,15 @@ pub(super) enum Knows {
 #[derive(Clone, Debug)]
 pub(super) enum CopyChange {
     /// It has other bytes, or the same with another time; its manifest does not say so yet.
-    Bytes(String, usize, (u8, u8)),
+    Bytes(ServerNumber, usize, (u8, u8)),
     /// Its manifest says what is so.
-    Tell(String, usize),
+    Tell(ServerNumber, usize),
     /// Its manifest describes a copy of another size.
-    Lie(String, usize),
+    Lie(ServerNumber, usize),
     /// Its manifest does not name it.
-    Conceal(String, usize),
+    Conceal(ServerNumber, usize),
     /// Its manifest cannot be read for so long.
-    Unreadable(String, i64),
+    Unreadable(ServerNumber, i64),
 }
 
 /// What manifests say of a copy.
@@ -69,8 +70,9 @@ pub(super) struct Has {
 #[derive(Debug)]
 pub(super) struct Copies {
     knows: Knows,
-    copies: BTreeMap<(String, usize), Copy>,
-    unreadable_until: BTreeMap<String, i64>,
+    /// Of each resource.
+    copies: ByServer<[Copy; RESOURCES.len()]>,
+    unreadable_until: ByServer<i64>,
 }
 
 impl Knows {
@@ -108,30 +110,29 @@ impl Default for Copies {
 
 impl Copies {
     pub fn new(knows: Knows, first: &[[(u8, u8); 4]]) -> Self {
-        let mut copies = BTreeMap::new();
+        let mut copies = ByServer::<[Copy; RESOURCES.len()]>::default();
         for (resource, servers) in first.iter().enumerate() {
             for (number, (content, variation)) in servers.iter().enumerate() {
+                let server = ServerNumber::of_file(DISKS, number);
                 let copy = Copy::new(*content, *variation);
-                copies.insert((format!("w{number}"), resource), copy);
+                copies.get_or_default(server)[resource] = copy;
             }
         }
         Self {
             knows,
             copies,
-            unreadable_until: BTreeMap::new(),
+            unreadable_until: ByServer::default(),
         }
     }
 
-    fn copy(&mut self, server: &str, resource: usize) -> &mut Copy {
-        let place = (server.to_owned(), resource);
-        self.copies.entry(place).or_insert(Copy::new(0, 0))
+    fn copy(&mut self, server: ServerNumber, resource: usize) -> &mut Copy {
+        &mut self.copies.get_or_default(server)[resource]
     }
 
     /// What a server has.
-    pub fn has(&self, server: &str, resource: usize) -> Has {
-        let place = (server.to_owned(), resource);
-        let copy = self.copies.get(&place).copied();
-        let copy = copy.unwrap_or(Copy::new(0, 0));
+    pub fn has(&self, server: ServerNumber, resource: usize) -> Has {
+        let copies = self.copies.get(server);
+        let copy = copies.map_or(Copy::default(), |copies| copies[resource]);
         Has {
             content: copy.content,
             variation: copy.variation,
@@ -151,7 +152,7 @@ impl Copies {
     }
 
     /// Whether its manifest can be read, and could be for a while.
-    pub fn is_readable(&self, server: &str, at: i64) -> bool {
+    pub fn is_readable(&self, server: ServerNumber, at: i64) -> bool {
         let until = self.unreadable_until.get(server);
         until.is_none_or(|until| until + 2 * MANIFEST_EVERY_MS < at)
     }
@@ -159,29 +160,29 @@ impl Copies {
     pub fn change(&mut self, change: CopyChange, at: i64) {
         match change {
             CopyChange::Bytes(server, resource, (content, variation)) => {
-                let copy = self.copy(&server, resource);
+                let copy = self.copy(server, resource);
                 (copy.content, copy.variation, copy.told_in) = (content, variation, None);
             }
             CopyChange::Tell(server, resource) => {
-                let copy = self.copy(&server, resource);
+                let copy = self.copy(server, resource);
                 copy.says = Says::Has(copy.content, copy.variation);
             }
             CopyChange::Lie(server, resource) => {
-                let copy = self.copy(&server, resource);
+                let copy = self.copy(server, resource);
                 let other = if copy.content == 2 { 0 } else { 2 };
                 copy.says = Says::Has(other, 0);
             }
             CopyChange::Conceal(server, resource) => {
-                self.copy(&server, resource).says = Says::Nothing;
+                self.copy(server, resource).says = Says::Nothing;
             }
             CopyChange::Unreadable(server, for_ms) => {
-                self.unreadable_until.insert(server, at + for_ms);
+                *self.unreadable_until.get_or_default(server) = at + for_ms;
             }
         }
     }
 
     /// What a server's manifest says.
-    pub fn manifest(&mut self, server: &str, at: i64) -> Result<ManifestCopies, String> {
+    pub fn manifest(&mut self, server: ServerNumber, at: i64) -> Result<ManifestCopies, String> {
         let until = self.unreadable_until.get(server);
         if until.is_some_and(|until| at < *until) {
             return Err("is not a manifest".into());
@@ -197,13 +198,21 @@ impl Copies {
         Ok(RESOURCES.iter().enumerate().map(says).collect())
     }
 
-    /// A node has been told this by a server's manifest, and works by it from `generation` on.
-    pub fn told(&mut self, server: &str, told: &ManifestCopies, generation: u64) {
-        let knows = self.knows;
-        for (number, name) in RESOURCES.iter().enumerate() {
-            let copy = self.copy(server, number);
-            let is_so = identity(knows, server, copy.content, copy.variation);
-            if told.get(*name) == Some(&Some(is_so)) {
+    /// Of which resources a server's manifest says what is so.
+    pub fn is_so(&self, server: ServerNumber, told: &ManifestCopies) -> [bool; RESOURCES.len()] {
+        std::array::from_fn(|number| {
+            let has = self.has(server, number);
+            let is_so = identity(self.knows, server, has.content, has.variation);
+            told.get(RESOURCES[number]) == Some(&Some(is_so))
+        })
+    }
+
+    /// A node has been told by a server's manifest what is so (of these resources, and not of the
+    /// others), and works by it from `generation` on.
+    pub fn told(&mut self, server: ServerNumber, is_so: [bool; RESOURCES.len()], generation: u64) {
+        let copies = self.copies.get_or_default(server);
+        for (copy, is_so) in copies.iter_mut().zip(is_so) {
+            if is_so {
                 copy.told_in.get_or_insert(generation);
             } else {
                 copy.told_in = None;
@@ -213,16 +222,22 @@ impl Copies {
 
     /// A node that starts knows nothing.
     pub fn forgotten(&mut self) {
-        self.copies
-            .values_mut()
-            .for_each(|copy| copy.told_in = None);
+        for copy in self.copies.values_mut().flatten() {
+            copy.told_in = None;
+        }
     }
 
     /// A server that is new or elsewhere has to be asked anew.
-    pub fn forget(&mut self, server: &str) {
-        for resource in 0..RESOURCES.len() {
-            self.copy(server, resource).told_in = None;
+    pub fn forget(&mut self, server: ServerNumber) {
+        for copy in self.copies.get_mut(server).into_iter().flatten() {
+            copy.told_in = None;
         }
+    }
+}
+
+impl Default for Copy {
+    fn default() -> Self {
+        Self::new(0, 0)
     }
 }
 
@@ -241,17 +256,17 @@ fn size(content: u8) -> u64 {
     if content < 2 { 1 << 20 } else { 1 << 21 }
 }
 
-fn has_digest(knows: Knows, server: &str) -> bool {
+fn has_digest(knows: Knows, server: ServerNumber) -> bool {
     match knows {
         Knows::Digests | Knows::DigestsAndTimes => true,
-        Knows::Mixed => server.ends_with(['0', '2']),
+        Knows::Mixed => server.server().ends_with(['0', '2']),
         Knows::Times | Knows::Versions | Knows::Sizes => false,
     }
 }
 
 /// What a manifest says of a copy with this content. Where it has no digests, time and version tell
 /// different bytes apart: whoever gives both the same is not protected by anything.
-fn identity(knows: Knows, server: &str, content: u8, variation: u8) -> Identity {
+fn identity(knows: Knows, server: ServerNumber, content: u8, variation: u8) -> Identity {
     let digest = has_digest(knows, server);
     let modified = matches!(knows, Knows::DigestsAndTimes | Knows::Times | Knows::Mixed);
     let version = knows == Knows::Versions;

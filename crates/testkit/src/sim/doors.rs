@@ -3,10 +3,11 @@
 //! what it would be without.
 
 use super::dice::{Dice, scramble};
+use super::number::ServerNumber;
 use super::plan::{Action, Order, Planner, pool_name};
 use super::world::World;
 use ebbtide_core::{
-    Command, Door, DoorId, DoorKeys, DoorSecret, DoorTable, Millis, PoolView, ServerName,
+    Command, Door, DoorId, DoorKeys, DoorSecret, DoorTable, Millis, PoolView, ServerView,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ const BROWSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 #[derive(Clone, Debug)]
 pub(super) struct Opens {
     door: usize,
-    server: ServerName,
+    server: ServerNumber,
     lasting_ms: i64,
 }
 
@@ -173,12 +174,12 @@ impl World {
         };
         let held = Held {
             keys,
-            pool: usize::from(server.pool == pool_name(1)),
+            pool: server.pool(),
             cookie: None,
         };
         self.doors.insert(door, held);
         Command::OpenDoor {
-            server,
+            server: server.name(),
             keys,
             lasting: Millis(lasting_ms.unsigned_abs()),
             as_admin: false,
@@ -255,8 +256,7 @@ impl World {
         door: &Arc<Door>,
     ) {
         let now = self.now();
-        let name =
-            |place: &ebbtide_core::ServerView| ServerName::new(&pool.config.name, &*place.name);
+        let number = |place: &ServerView| ServerNumber::of_view(pool, place);
         match deed.does {
             DoorDeed::Enter => {
                 if let Some(held) = self.doors.get_mut(&deed.door) {
@@ -264,9 +264,9 @@ impl World {
                 }
             }
             DoorDeed::Pass(lasts_ms) => {
-                let led = pool.server(door.server()).map(name);
-                let there: Vec<ServerName> = pool.servers.iter().map(name).collect();
-                self.judge.passed_door(door.id(), led.as_ref(), &there);
+                let led = pool.server(door.server()).map(number);
+                let there: Vec<ServerNumber> = pool.servers.iter().map(number).collect();
+                self.judge.passed_door(door.id(), led, &there);
                 let ends_at = self.at + lasts_ms;
                 if let Some(node) = self.node.as_mut().filter(|_| led.is_some()) {
                     node.passages.push(Passage {
@@ -279,7 +279,7 @@ impl World {
             DoorDeed::Lead(place) => {
                 let server = &pool.servers[place % pool.servers.len()];
                 doors.lead(door, server.key, BROWSER, now);
-                self.judge.led_door(door.id(), name(server));
+                self.judge.led_door(door.id(), number(server));
             }
             DoorDeed::Leave => {
                 doors.leave(door, BROWSER, now);

@@ -2,11 +2,12 @@
 //! plane does (`crates/proxy/src/tcp.rs`).
 
 use super::judge::Ending;
+use super::number::ServerNumber;
 use super::plan::{Being, SHELLS, pool_name};
 use super::worker::{Asking, Placed};
 use super::world::{NodeHappening, World};
 use ebbtide_core::{
-    EndReason, Fact, PoolKey, ServerKey, ServerName, Session, Snapshot, Source, SourceStay, Stay,
+    EndReason, Fact, PoolKey, ServerKey, Session, Snapshot, Source, SourceStay, Stay,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(super) const SERVERS_MAX: usize = 3;
 pub(super) struct Line {
     pub worker: usize,
     user: usize,
-    pub server: ServerName,
+    pub server: ServerNumber,
     pub stay: Stay,
     binding: Option<SourceStay>,
     failed: Vec<ServerKey>,
@@ -99,7 +100,8 @@ impl World {
         self.last_line += 1;
         let (number, ends_at) = (self.last_line, self.at + lasts_ms);
         if let Some(node) = &mut self.node {
-            node.lines.insert(number, Line { ends_at, ..line });
+            node.lines
+                .insert(number, Box::new(Line { ends_at, ..line }));
         }
         self.line_later(0, 30, number, LineStep::Connect);
     }
@@ -116,13 +118,13 @@ impl World {
         worker: usize,
         user: usize,
         before: Option<(&Arc<Session>, &[ServerKey])>,
-    ) -> Option<(Placed, ServerName)> {
+    ) -> Option<(Placed, ServerNumber)> {
         let (now, at) = (self.now(), self.at);
         let mut numbers = [0; 4].map(|_: u64| self.roll_beside()).into_iter();
         let node = self.node.as_mut()?;
         let snapshot = Arc::clone(&node.workers[worker].snapshot);
         let pool = snapshot.pool_named(pool_name(SHELLS))?;
-        let rotation = node.workers[worker].rotation(&pool.config.name);
+        let rotation = node.workers[worker].rotation(SHELLS);
         let mut asking = Asking {
             table: &node.table,
             pool,
@@ -136,17 +138,17 @@ impl World {
             None => asking.place_connection(source(user), rotation)?,
             Some((session, failed)) => asking.move_away(session, failed, rotation)?,
         };
-        let name = ServerName::new(&pool.config.name, &*placed.server.name);
+        let name = ServerNumber::in_pool(SHELLS, &placed.server.name);
         let session = &placed.session;
         if before.is_none() {
-            self.judge.returned(user, &name, &snapshot, at);
+            self.judge.returned(user, name, &snapshot, at);
         }
         self.judge
-            .line_began(session, user, &name, snapshot.generation, at);
+            .line_began(session, user, name, snapshot.generation, at);
         Some((placed, name))
     }
 
-    fn seat(&mut self, worker: usize, user: usize, placed: Placed, server: ServerName) -> Line {
+    fn seat(&mut self, worker: usize, user: usize, placed: Placed, server: ServerNumber) -> Line {
         let now = self.now();
         let mut stay = placed.session.enter(now.moment);
         stay.become_tunnel();
@@ -156,7 +158,7 @@ impl World {
             let sources = node.table.sources();
             sources.bind(pool, source(user), place, now.moment)
         });
-        self.judge.bound(user, &server, place.1);
+        self.judge.bound(user, server, place.1);
         Line {
             worker,
             user,
@@ -191,7 +193,7 @@ impl World {
         let Some(mut line) = self.node.as_mut().and_then(|n| n.lines.remove(&number)) else {
             return;
         };
-        let refuses = matches!(self.being(&line.server), Being::Dead | Being::SaysGood);
+        let refuses = matches!(self.being(line.server), Being::Dead | Being::SaysGood);
         if !refuses {
             line.connected = true;
             let stays = (line.ends_at - self.at).max(1);
@@ -228,7 +230,7 @@ impl World {
             ..next
         };
         if let Some(node) = &mut self.node {
-            node.lines.insert(number, next);
+            node.lines.insert(number, Box::new(next));
         }
         self.line_later(0, 30, number, LineStep::Connect);
     }
@@ -240,7 +242,7 @@ impl World {
         }
     }
 
-    fn end_line(&mut self, line: Line, reason: EndReason, ending: Ending) {
+    fn end_line(&mut self, line: Box<Line>, reason: EndReason, ending: Ending) {
         let now = self.now();
         let session = Arc::clone(line.session());
         session.touch(now.moment);
@@ -283,9 +285,9 @@ impl World {
     }
 
     /// A server of the TCP pool dies: its connections break.
-    pub(super) fn break_lines(&mut self, server: &ServerName) {
+    pub(super) fn break_lines(&mut self, server: ServerNumber) {
         let Some(node) = &self.node else { return };
-        let broken = |line: &Line| line.connected && line.server == *server;
+        let broken = |line: &Line| line.connected && line.server == server;
         let numbers: Vec<u64> = node
             .lines
             .iter()

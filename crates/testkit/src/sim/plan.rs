@@ -6,9 +6,10 @@ use super::beside::{self, Beside};
 use super::copies::CopyChange;
 use super::dice::Dice;
 use super::doors::{AtDoor, Opens};
+use super::number::ServerNumber;
 use ebbtide_core::{
     Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
-    ServerName, UpgradeCheck,
+    UpgradeCheck,
 };
 use std::sync::Arc;
 
@@ -28,15 +29,15 @@ const BESIDE: u64 = 201;
 /// Chooses which seeds open doors: none of those that were kept before there were any.
 const DOORS: u64 = 606;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
-const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
+pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
 pub(super) const SHELLS: usize = 2;
 /// The number of the NBD pool.
 pub(super) const DISKS: usize = 3;
 
 /// Whether the sessions of a pool are connections, of which none outlives the node.
-pub(super) fn has_connections(pool: &str) -> bool {
-    POOLS[SHELLS..].contains(&pool)
+pub(super) fn has_connections(pool: usize) -> bool {
+    pool >= SHELLS
 }
 
 /// The fixed part of a run.
@@ -105,10 +106,10 @@ pub(super) enum Action {
     },
     /// What a server of the NBD pool has of a resource changes, or what it says of it.
     Copy(CopyChange),
-    Server(ServerName, Being),
+    Server(ServerNumber, Being),
     /// For so long, probes of this server come back late, or not at all.
     Probes {
-        server: ServerName,
+        server: ServerNumber,
         lost: bool,
         for_ms: i64,
     },
@@ -144,20 +145,20 @@ pub(super) enum Shows {
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
-    Ready(ServerName),
-    Hold(ServerName, bool),
-    Drain(ServerName, i64, bool),
-    Maintenance(ServerName, bool),
-    Forget(ServerName),
+    Ready(ServerNumber),
+    Hold(ServerNumber, bool),
+    Drain(ServerNumber, i64, bool),
+    Maintenance(ServerNumber, bool),
+    Forget(ServerNumber),
     EndSession {
         client: usize,
         pool: usize,
     },
     /// Ends the session of the connection that is this far among those that are open.
     EndConnection(usize),
-    Set(ServerName, u32, Option<u32>),
-    Add(ServerName),
-    Remove(ServerName, bool),
+    Set(ServerNumber, u32, Option<u32>),
+    Add(ServerNumber),
+    Remove(ServerNumber, bool),
     Rotate,
     Reload(File),
     Close(usize, Closes),
@@ -253,6 +254,12 @@ pub(super) fn pool_name(pool: usize) -> &'static str {
     POOLS[pool]
 }
 
+/// The number of a pool by its name.
+pub(super) fn pool_number(name: &str) -> usize {
+    let number = POOLS.iter().position(|known| *known == name);
+    number.expect("plans and configurations name no other pool")
+}
+
 /// The run of a seed.
 pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     let mut dice = Dice::new(seed);
@@ -282,7 +289,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         beside,
     };
     let mut planner = Planner {
-        focus: ServerName::new("app", format!("w{}", dice.below(2))),
+        focus: ServerNumber::of_file(0, dice.below(2)),
         setup,
         dice,
         actions: Vec::new(),
@@ -305,7 +312,7 @@ pub(super) struct Planner {
     pub setup: Setup,
     pub dice: Dice,
     /// Most of what happens, happens to this server: faults that meet are the interesting ones.
-    focus: ServerName,
+    focus: ServerNumber,
     actions: Vec<Planned>,
 }
 
@@ -319,16 +326,15 @@ impl Planner {
         self.dice.between(100, end)
     }
 
-    pub fn server(&mut self) -> ServerName {
+    pub fn server(&mut self) -> ServerNumber {
         if self.dice.chance(70) {
-            return self.focus.clone();
+            return self.focus;
         }
         let pool = self.dice.below(2);
-        let name = match self.dice.chance(15) {
-            true => format!("x{}", self.dice.below(2)),
-            false => format!("w{}", self.dice.below(4)),
-        };
-        ServerName::new(POOLS[pool], name)
+        match self.dice.chance(15) {
+            true => ServerNumber::added(pool, self.dice.below(2)),
+            false => ServerNumber::of_file(pool, self.dice.below(4)),
+        }
     }
 
     fn users(&mut self) {
@@ -379,7 +385,7 @@ impl Planner {
             let at = self.moment();
             let order = self.order();
             let server = match &order {
-                Order::Drain(server, within, _) => Some((server.clone(), *within)),
+                Order::Drain(server, within, _) => Some((*server, *within)),
                 _ => None,
             };
             self.add(at, Action::Operator(order));
@@ -395,7 +401,7 @@ impl Planner {
     }
 
     /// The moment at which a drain ends is the one at which most can go wrong.
-    pub fn around_the_deadline(&mut self, deadline: i64, server: ServerName) {
+    pub fn around_the_deadline(&mut self, deadline: i64, server: ServerNumber) {
         if deadline >= self.setup.length_ms {
             return;
         }
@@ -427,7 +433,7 @@ impl Planner {
         self.order_of(server)
     }
 
-    pub fn order_of(&mut self, server: ServerName) -> Order {
+    pub fn order_of(&mut self, server: ServerNumber) -> Order {
         let force = self.dice.chance(50);
         match self.dice.below(24) {
             0..=3 => Order::Ready(server),
@@ -443,13 +449,10 @@ impl Planner {
                 let max = self.dice.chance(30).then(|| 1 + self.dice.below(3) as u32);
                 Order::Set(server, 1 + self.dice.below(3) as u32, max)
             }
-            18 | 19 => {
-                let name = format!("x{}", self.dice.below(2));
-                Order::Add(ServerName::new(server.pool, name))
-            }
+            18 | 19 => Order::Add(ServerNumber::added(server.pool(), self.dice.below(2))),
             20 => {
-                let name = format!("x{}", self.dice.below(2));
-                Order::Remove(ServerName::new(server.pool, name), force)
+                let added = ServerNumber::added(server.pool(), self.dice.below(2));
+                Order::Remove(added, force)
             }
             21 => Order::Rotate,
             _ => Order::Reload(self.file()),
@@ -482,7 +485,7 @@ impl Planner {
                 let action = self.fault(kind);
                 let spell = self.dice.between(500, 6000);
                 if let Action::Server(server, _) = &action {
-                    let well = Action::Server(server.clone(), Being::Well);
+                    let well = Action::Server(*server, Being::Well);
                     self.add(at + spell, well);
                 }
                 self.add(at, action);

@@ -1,10 +1,11 @@
 //! What users do, and what a worker makes of it.
 
 use super::judge::Asked;
-use super::plan::{Action, Being, Shows, pool_name};
+use super::number::ServerNumber;
+use super::plan::{Action, Being, Shows, pool_name, pool_number};
 use super::worker::{Asking, Exchange, Placed, Token, is_expired};
 use super::world::World;
-use ebbtide_core::{EndReason, Fact, Found, Now, PoolView, ServerName, SessionId, Snapshot};
+use ebbtide_core::{EndReason, Fact, Found, Now, PoolView, SessionId, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -52,17 +53,17 @@ impl World {
             }),
             behind: token.as_ref().is_some_and(|token| {
                 let mut servers = view.servers.iter();
-                let known = servers.find(|server| *server.name == token.server.server);
+                let known = servers.find(|server| *server.name == *token.server.server());
                 known.is_some_and(|server| server.epoch < token.epoch)
             }),
             refused,
         };
         let went = placed.as_ref().map(|placed| {
-            let name = ServerName::new(pool_name(pool), &*placed.server.name);
+            let name = ServerNumber::in_pool(pool, &placed.server.name);
             (placed.session.id, name)
         });
         self.judge
-            .requested(token.as_ref(), &asked, went.as_ref(), now, self.at);
+            .requested(token.as_ref(), &asked, went, now, self.at);
         if let (Some(placed), Some((_, name))) = (placed, went) {
             let exchange = Exchange {
                 number: 0,
@@ -72,8 +73,8 @@ impl World {
                 tunnel,
             };
             self.judge.opened(placed.session.id, self.at);
-            self.renew(client, pool, &placed, &exchange.server, &snapshot, now);
-            let hung = self.being(&exchange.server) == Being::Hung;
+            self.renew(client, pool, &placed, exchange.server, &snapshot, now);
+            let hung = self.being(exchange.server) == Being::Hung;
             self.open_exchange(exchange, if hung { 20_000 } else { lasts_ms });
         }
     }
@@ -84,7 +85,7 @@ impl World {
         client: usize,
         pool: usize,
         placed: &Placed,
-        server: &ServerName,
+        server: ServerNumber,
         snapshot: &Snapshot,
         now: Now,
     ) {
@@ -92,7 +93,7 @@ impl World {
             return;
         }
         self.clients[client].tokens[pool].push(Token {
-            server: server.clone(),
+            server,
             epoch: placed.server.epoch,
             session: placed.session.id,
             started_s: now.wall_at(placed.session.started).0 / 1000,
@@ -112,6 +113,7 @@ impl World {
     ) -> (Option<Placed>, Option<SessionId>) {
         let address = IpAddr::from([192, 0, 2, client as u8]);
         let (now, at) = (self.now(), self.at);
+        let number = pool_number(&pool.config.name);
         let mut numbers = [0; 4].map(|_: u64| self.roll());
         let mut next = 0;
         let mut roll = || {
@@ -123,7 +125,7 @@ impl World {
         };
         let snapshot = Arc::clone(&node.workers[worker].snapshot);
         let generation = snapshot.generation;
-        let rotation = node.workers[worker].rotation(&pool.config.name);
+        let rotation = node.workers[worker].rotation(number);
         let mut asking = Asking {
             table: &node.table,
             pool,
@@ -133,19 +135,19 @@ impl World {
             roll: &mut roll,
             resource: None,
         };
-        let name = |placed: &Placed| ServerName::new(&pool.config.name, &*placed.server.name);
+        let name = |placed: &Placed| ServerNumber::in_pool(number, &placed.server.name);
         let Some(placed) = asking.place(token, rotation) else {
             return (None, None);
         };
         if placed.begun {
             let (begun, moved) = (&placed.session, placed.moved);
             self.judge
-                .begun(begun, &name(&placed), moved, generation, at);
+                .begun(begun, name(&placed), moved, generation, at);
         }
-        let refuses = |name: &ServerName, world: &Self| {
+        let refuses = |name: ServerNumber, world: &Self| {
             matches!(world.being(name), Being::Dead | Being::SaysGood)
         };
-        if !refuses(&name(&placed), self) {
+        if !refuses(name(&placed), self) {
             return (Some(placed), None);
         }
         self.tell_driver(Fact::ConnectFailed {
@@ -155,7 +157,7 @@ impl World {
         let Some(node) = &mut self.node else {
             return (None, None);
         };
-        let rotation = node.workers[worker].rotation(&pool.config.name);
+        let rotation = node.workers[worker].rotation(number);
         let mut asking = Asking {
             table: &node.table,
             pool,
@@ -168,9 +170,9 @@ impl World {
         let second = asking.move_away(&placed.session, &[placed.server.key], rotation);
         if let Some(second) = &second {
             self.judge
-                .begun(&second.session, &name(second), second.moved, generation, at);
+                .begun(&second.session, name(second), second.moved, generation, at);
         }
-        let second = second.filter(|second| !refuses(&name(second), self));
+        let second = second.filter(|second| !refuses(name(second), self));
         (second, Some(placed.session.id))
     }
 
@@ -179,13 +181,13 @@ impl World {
         let tokens = &self.clients[client].tokens;
         match shows {
             Shows::Nothing => None,
-            Shows::Own => tokens[pool].last().cloned(),
-            Shows::Earlier(back) => tokens[pool].iter().rev().nth(back + 1).cloned(),
-            Shows::OtherPool => tokens[1 - pool].last().cloned(),
-            Shows::Forged => tokens[pool].last().cloned().map(|mut token| {
+            Shows::Own => tokens[pool].last().copied(),
+            Shows::Earlier(back) => tokens[pool].iter().rev().nth(back + 1).copied(),
+            Shows::OtherPool => tokens[1 - pool].last().copied(),
+            Shows::Forged => tokens[pool].last().copied().map(|mut token| {
                 match roll % 3 {
                     0 => token.epoch += 1,
-                    1 => token.server.server = "w0".into(),
+                    1 => token.server = ServerNumber::of_file(token.server.pool(), 0),
                     _ => token.renewed_s += 3600,
                 }
                 token.secret = [0xee; 32];

@@ -1,12 +1,12 @@
 //! A simulated worker: decides by its own snapshot only, with the rules of DESIGN section 4. Tokens
 //! are plain data here; the secret in one stands for its seal.
 
-use super::plan::REUSE;
+use super::number::ServerNumber;
+use super::plan::{POOLS, REUSE, pool_number};
 use ebbtide_core::{
-    EndReason, Found, Moment, Now, PoolView, ResourceView, Rotation, ServerKey, ServerName,
-    ServerView, Session, SessionId, SessionTable, Snapshot, Source, Stay, WallTime, choose,
+    EndReason, Found, Moment, Now, PoolView, ResourceView, Rotation, ServerKey, ServerView,
+    Session, SessionId, SessionTable, Snapshot, Source, Stay, WallTime, choose,
 };
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use std::sync::Arc;
 const LATE_MS: i64 = 1100;
 
 /// What a client carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    pub server: ServerName,
+    pub server: ServerNumber,
     pub epoch: u32,
     pub session: SessionId,
     pub started_s: u64,
@@ -31,14 +31,15 @@ pub(super) struct Worker {
     pub takes_until: i64,
     pub slow_until: i64,
     pub stalled_until: i64,
-    rotations: BTreeMap<String, Rotation>,
+    /// One for each pool.
+    rotations: [Rotation; POOLS.len()],
 }
 
 /// A request or tunnel that is being served.
 pub(super) struct Exchange {
     pub number: u64,
     pub worker: usize,
-    pub server: ServerName,
+    pub server: ServerNumber,
     pub stay: Stay,
     pub tunnel: bool,
 }
@@ -73,7 +74,7 @@ impl Worker {
             takes_until: now,
             slow_until: 0,
             stalled_until: 0,
-            rotations: BTreeMap::new(),
+            rotations: Default::default(),
         }
     }
 
@@ -82,8 +83,8 @@ impl Worker {
         self.stalled_until.max(self.slow_until) + LATE_MS >= at
     }
 
-    pub fn rotation(&mut self, pool: &str) -> &mut Rotation {
-        self.rotations.entry(pool.to_owned()).or_default()
+    pub fn rotation(&mut self, pool: usize) -> &mut Rotation {
+        &mut self.rotations[pool]
     }
 }
 
@@ -124,10 +125,10 @@ impl Asking<'_> {
         if token.secret != secrets.current && Some(token.secret) != secrets.previous {
             return None;
         }
-        if token.server.pool != self.pool.config.name {
+        if token.server.pool() != pool_number(&self.pool.config.name) {
             return None;
         }
-        let server = find_server(self.pool, &token.server.server)?;
+        let server = find_server(self.pool, token.server.server())?;
         if server.epoch != token.epoch {
             return None;
         }

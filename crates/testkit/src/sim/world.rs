@@ -8,15 +8,17 @@ use super::doors::{Held, Passage};
 use super::judge::{Failure, Judge};
 use super::lines::{Line, LineStep};
 use super::mounts::{Mount, MountStep};
+use super::number::{ByServer, ServerNumber};
 use super::plan::{
-    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name,
+    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name, pool_number,
 };
+use super::queue::Queue;
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
     Actor, Close, Command, Config, Driver, EventKind, Fact, Input, ManifestCopies, Millis, Moment,
-    Now, Output, ProbeOutcome, RequestId, ServerChange, ServerConfig, ServerName, SessionTable,
-    Snapshot, WallTime, Write,
+    Now, Output, ProbeOutcome, RequestId, ServerChange, ServerConfig, SessionTable, Snapshot,
+    WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,15 +38,14 @@ pub(super) struct World {
     pub rolled_beside: (i64, u64),
     pub setup: Setup,
     pub plan: Vec<Planned>,
-    queue: BTreeMap<(i64, u64), Happening>,
-    queued: u64,
+    queue: Queue<Happening>,
     wall_offset: i64,
     boot: u32,
     boot_began: i64,
     file: File,
     config: Arc<Config>,
     disk: Disk,
-    pub servers: BTreeMap<ServerName, Server>,
+    pub servers: ByServer<Server>,
     pub copies: Copies,
     pub clients: Vec<Client>,
     pub doors: BTreeMap<usize, Held>,
@@ -67,9 +68,9 @@ pub(super) struct Node {
     pub workers: Vec<Worker>,
     pub exchanges: Vec<Exchange>,
     /// Connections to the TCP pool.
-    pub lines: BTreeMap<u64, Line>,
+    pub lines: BTreeMap<u64, Box<Line>>,
     /// Connections to the NBD pool.
-    pub mounts: BTreeMap<u64, Mount>,
+    pub mounts: BTreeMap<u64, Box<Mount>>,
     pub passages: Vec<Passage>,
     sweep_next: usize,
     ticks: u64,
@@ -101,12 +102,12 @@ pub(super) enum NodeHappening {
     Take(usize, Arc<Snapshot>),
     Tell(Fact),
     ProbeRound,
-    Probed(ServerName, ProbeOutcome),
+    Probed(ServerNumber, ProbeOutcome),
     ExchangeEnd(u64),
     Line(u64, LineStep),
     Mount(u64, MountStep),
     ManifestRound,
-    ManifestRead(ServerName, String, Result<ManifestCopies, String>),
+    ManifestRead(ServerNumber, String, Result<ManifestCopies, String>),
 }
 
 impl Default for Server {
@@ -129,14 +130,13 @@ impl World {
             at: 0,
             rolled: (0, 0),
             rolled_beside: (0, 0),
-            queue: BTreeMap::new(),
-            queued: 0,
+            queue: Queue::default(),
             wall_offset: 0,
             boot: 1,
             boot_began: 0,
             file,
             disk: Disk::default(),
-            servers: BTreeMap::new(),
+            servers: ByServer::default(),
             copies: Self::first_copies(setup.beside.as_ref()),
             clients,
             doors: BTreeMap::new(),
@@ -162,7 +162,7 @@ impl World {
     pub fn run(&mut self) -> Result<u64, Failure> {
         let end = self.setup.length_ms + self.setup.tail_ms;
         let mut steps = 0;
-        while let Some(((at, _), happening)) = self.queue.pop_first() {
+        while let Some((at, happening)) = self.queue.next() {
             if at > end {
                 break;
             }
@@ -179,6 +179,7 @@ impl World {
         self.kill(true);
         self.start();
         self.judge.verdict()?;
+        self.kill(false);
         Ok(steps)
     }
 
@@ -208,20 +209,20 @@ impl World {
                 if let Fact::ConnectFailed { pool, server } = &fact {
                     let node = self.node.as_ref();
                     let snapshot = node.map(|node| node.driver.snapshot());
-                    let name = snapshot.and_then(|snapshot| {
+                    let suspected = snapshot.and_then(|snapshot| {
                         let pool = snapshot.pool(*pool)?;
-                        let server = pool.server(*server)?;
-                        Some(ServerName::new(&pool.config.name, &*server.name))
+                        Some(ServerNumber::of_view(pool, pool.server(*server)?))
                     });
-                    if let Some(name) = name {
-                        self.judge.suspected(&name);
+                    if let Some(server) = suspected {
+                        self.judge.suspected(server);
                     }
                 }
                 self.step(Input::Fact(fact));
             }
             NodeHappening::ProbeRound => self.probe_round(),
             NodeHappening::Probed(server, outcome) => {
-                self.judge.probed(&server, &outcome, self.at);
+                self.judge.probed(server, &outcome, self.at);
+                let server = server.name();
                 self.step(Input::Probed { server, outcome });
             }
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
@@ -268,8 +269,7 @@ impl World {
     }
 
     fn later(&mut self, at: i64, happening: Happening) {
-        self.queued += 1;
-        self.queue.insert((at, self.queued), happening);
+        self.queue.put(at, happening);
     }
 
     pub fn node_later(&mut self, at: i64, happening: NodeHappening) {
@@ -287,7 +287,7 @@ impl World {
         self.node_later(at, NodeHappening::Tell(fact));
     }
 
-    pub fn being(&self, server: &ServerName) -> Being {
+    pub fn being(&self, server: ServerNumber) -> Being {
         self.servers
             .get(server)
             .map_or(Being::Well, |server| server.being)
@@ -323,10 +323,10 @@ impl World {
             Action::Copy(change) => self.copies.change(change, self.at),
             Action::Server(server, being) => {
                 if being == Being::Dead {
-                    self.break_lines(&server);
-                    self.break_mounts(&server);
+                    self.break_lines(server);
+                    self.break_mounts(server);
                 }
-                self.servers.entry(server).or_default().being = being;
+                self.servers.get_or_default(server).being = being;
             }
             Action::Probes {
                 server,
@@ -334,7 +334,7 @@ impl World {
                 for_ms,
             } => {
                 let until = self.at + for_ms;
-                let server = self.servers.entry(server).or_default();
+                let server = self.servers.get_or_default(server);
                 match lost {
                     true => server.probes_lost_until = until,
                     false => server.probes_late_until = until,
@@ -371,7 +371,8 @@ impl World {
     /// Ends the program without warning, perhaps in the middle of what it writes.
     fn kill(&mut self, reboot: bool) {
         let roll = self.roll_of_disk();
-        if let Some(Node { writing, store, .. }) = &mut self.node {
+        if let Some(mut node) = self.node.take() {
+            let Node { writing, store, .. } = &mut node;
             let midway = writing.take().filter(|_| roll.is_multiple_of(2));
             if let Some(writes) = &midway {
                 self.disk.lose_power_in((roll / 2 % 3) as u32);
@@ -379,8 +380,10 @@ impl World {
                 self.tell(|| format!("killed in the middle of a write: {done:?}"));
             }
             self.disk.kill(reboot || midway.is_some(), roll);
+            // A database that is closed puts its memory in order, which a program that is killed does
+            // not. One that cannot write any more does not either.
+            drop(store.write(&[]));
         }
-        self.node = None;
         self.judge.killed();
         if reboot {
             self.boot += 1;
@@ -514,14 +517,14 @@ impl World {
             Output::Event(event) => {
                 if let (EventKind::Drained { .. }, Some(server)) = (&event.kind, &event.server) {
                     self.tell(|| format!("{server}: {}", event.kind));
-                    self.judge.drained(server, now, self.at);
+                    self.judge.drained(ServerNumber::of(server), now, self.at);
                 }
                 if let EventKind::PoolClosed { pool, .. } = &event.kind {
                     self.tell(|| event.kind.to_string());
-                    self.judge.pool_closed(pool, now, self.at);
+                    self.judge.pool_closed(pool_number(pool), now, self.at);
                 }
             }
-            Output::ProbeNow(server) => self.probe(server),
+            Output::ProbeNow(server) => self.probe(ServerNumber::of(&server)),
             // No pool of the simulation has sessions that can move.
             Output::Move(_) => {}
         }
@@ -633,7 +636,7 @@ impl World {
         for exchange in &node.exchanges {
             if node.workers[exchange.worker].stalled_until + 100 < self.at {
                 let id = exchange.stay.session().id;
-                self.judge.still_served(id, &exchange.server, now, self.at);
+                self.judge.still_served(id, exchange.server, now, self.at);
             }
         }
         self.judge.deadlines(now);
@@ -656,21 +659,18 @@ impl World {
             .pools
             .iter()
             .filter(|pool| pool.config.health.is_some());
-        let names: Vec<ServerName> = checked
-            .flat_map(|pool| {
-                let name = &pool.config.name;
-                let servers = pool.servers.iter();
-                servers.map(move |server| ServerName::new(name, &*server.name))
-            })
-            .collect();
-        names.into_iter().for_each(|name| self.probe(name));
+        for pool in checked {
+            for server in &pool.servers {
+                self.probe(ServerNumber::of_view(pool, server));
+            }
+        }
         self.node_later(self.at + PROBE_EVERY_MS, NodeHappening::ProbeRound);
     }
 
-    fn probe(&mut self, name: ServerName) {
+    fn probe(&mut self, number: ServerNumber) {
         let (quick, timeout) = (self.between(1, 60), 900);
         let at = self.at;
-        let server = self.servers.entry(name.clone()).or_default();
+        let server = self.servers.get_or_default(number);
         let (lost, late) = (server.probes_lost_until > at, server.probes_late_until > at);
         let bad = |why: &str| ProbeOutcome::Bad(why.into());
         let (outcome, takes) = match server.being {
@@ -683,7 +683,7 @@ impl World {
             Being::SaysBad => (bad("status 500"), quick),
         };
         let takes = takes + if late { 800 } else { 0 };
-        self.node_later(at + takes, NodeHappening::Probed(name, outcome));
+        self.node_later(at + takes, NodeHappening::Probed(number, outcome));
     }
 
     fn operate(&mut self, order: Order) {
@@ -717,16 +717,26 @@ impl World {
 
     fn command(&mut self, order: Order) -> Option<Command> {
         Some(match order {
-            Order::Ready(server) => Command::Ready { server },
-            Order::Hold(server, force) => Command::Hold { server, force },
+            Order::Ready(server) => Command::Ready {
+                server: server.name(),
+            },
+            Order::Hold(server, force) => Command::Hold {
+                server: server.name(),
+                force,
+            },
             Order::Drain(server, within, force) => Command::Drain {
-                server,
+                server: server.name(),
                 within: Millis(within.unsigned_abs()),
                 message: (within % 2 == 0).then(|| self.words()),
                 force,
             },
-            Order::Maintenance(server, force) => Command::Maintenance { server, force },
-            Order::Forget(server) => Command::Forget { server },
+            Order::Maintenance(server, force) => Command::Maintenance {
+                server: server.name(),
+                force,
+            },
+            Order::Forget(server) => Command::Forget {
+                server: server.name(),
+            },
             Order::EndSession { client, pool } => {
                 let id = self.clients[client].tokens[pool].last()?.session;
                 Command::EndSessions { ids: vec![id] }
@@ -735,23 +745,26 @@ impl World {
                 ids: vec![self.open_session(nth)?],
             },
             Order::Set(server, weight, max) => Command::SetServer {
-                server,
+                server: server.name(),
                 change: ServerChange {
                     weight: Some(weight),
                     max_sessions: Some(max),
                     ..ServerChange::default()
                 },
             },
-            Order::Add(name) => {
-                let pools = (0..4).find(|pool| name.pool == pool_name(*pool));
-                let number = u16::from(name.server == "x1");
-                let port = 9050 + 100 * pools.unwrap_or(0) as u16 + number;
-                let address = ([127, 0, 0, 1], port).into();
-                let server = ServerConfig::new(name.server, address);
-                let pool = name.pool;
-                Command::AddServer { pool, server }
+            Order::Add(added) => {
+                let number = added.as_added().unwrap_or(0);
+                let port = 9050 + 100 * added.pool() + number;
+                let address = ([127, 0, 0, 1], port as u16).into();
+                Command::AddServer {
+                    pool: pool_name(added.pool()).into(),
+                    server: ServerConfig::new(added.server(), address),
+                }
             }
-            Order::Remove(server, force) => Command::RemoveServer { server, force },
+            Order::Remove(server, force) => Command::RemoveServer {
+                server: server.name(),
+                force,
+            },
             Order::Rotate => {
                 let secret = [self.roll().to_le_bytes(); 4].concat();
                 let secret = secret.try_into().ok()?;

@@ -5,16 +5,18 @@ use super::health::Verdict;
 use super::intents::{Countdown, SelfEnd, Want};
 use super::pools::PoolWant;
 use super::{DURABLE, GUARDED, Judge, ORDER};
+use crate::sim::number::ServerNumber;
+use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, PoolStatus, Refusal, RefusalKind, RequestId,
-    ServerName, ServerView, SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, DoorId, IntentRecord, Now, Refusal, RefusalKind, RequestId, ServerView,
+    SessionId, Snapshot, StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub server: Option<ServerName>,
-    pub pool: Option<String>,
+    pub server: Option<ServerNumber>,
+    pub pool: Option<usize>,
     pub asks: Asks,
     asked: Now,
     life: u32,
@@ -48,7 +50,7 @@ pub(super) struct PoolAsks {
     pub close: Option<Close>,
     pub want: PoolWant,
     /// The epochs to which it raises those of the pool's servers, at least.
-    pub epochs: Vec<(ServerName, u32)>,
+    pub epochs: Vec<(ServerNumber, u32)>,
 }
 
 /// What is on its way to the store.
@@ -56,9 +58,9 @@ pub(super) struct PoolAsks {
 pub(super) struct Ticket {
     request: Option<RequestId>,
     /// Servers of which the end of a drain is stored with it.
-    self_ends: Vec<ServerName>,
+    self_ends: Vec<ServerNumber>,
     /// Pools of which the end of a countdown is.
-    pool_ends: Vec<String>,
+    pool_ends: Vec<usize>,
     pub doors: DoorWrites,
 }
 
@@ -114,21 +116,21 @@ impl Judge {
             | Command::Drill { .. }
             | Command::MoveSession { .. } => (None, Asks::Other, true),
         };
-        let (mut server, mut asks) = (server.cloned(), asks);
+        let (mut server, mut asks) = (server.map(ServerNumber::of), asks);
         if let Command::AddServer { pool, server: new } = command {
-            server = Some(ServerName::new(pool, &new.name));
+            server = Some(ServerNumber::in_pool(pool_number(pool), &new.name));
             asks = Asks::Live(true);
         }
-        if let (Some(server), Asks::Intent(Want::Ready)) = (&server, &asks) {
+        if let (Some(server), Asks::Intent(Want::Ready)) = (server, &asks) {
             let server = self.server(server);
             server.last_ready = Some(id);
             server.closed = None;
         }
         let pool = match command {
-            Command::Close { pool, .. } | Command::Open { pool } => Some(pool.clone()),
+            Command::Close { pool, .. } | Command::Open { pool } => Some(pool_number(pool)),
             _ => None,
         };
-        if let (Some(pool), Asks::Pool(asks)) = (&pool, &asks) {
+        if let (Some(pool), Asks::Pool(asks)) = (pool, &asks) {
             self.pool_asked(id, pool, asks.close.as_ref());
         }
         let request = Request {
@@ -172,10 +174,10 @@ impl Judge {
         for write in writes {
             match write {
                 Write::Intent(name, record) if is_end(&name.to_string(), &record.by) => {
-                    known.self_ends.push(name.clone());
+                    known.self_ends.push(ServerNumber::of(name));
                 }
                 Write::PoolIntent(name, record) if is_end(name, &record.by) => {
-                    known.pool_ends.push(name.clone());
+                    known.pool_ends.push(pool_number(name));
                 }
                 _ => {}
             }
@@ -234,7 +236,7 @@ impl Judge {
                 wall: *wall,
                 within: *within,
             };
-            if let Some(server) = self.servers.get(name)
+            if let Some(server) = self.servers.get(ServerNumber::of(name))
                 && let (Want::Drain(_, kept), None) = (&server.in_force, &message)
             {
                 message.clone_from(kept);
@@ -249,7 +251,7 @@ impl Judge {
             self.fail(DURABLE, text);
         }
         if let Some((pool, stored)) = of_pool {
-            self.pool_sent(id, pool, stored, now);
+            self.pool_sent(id, pool_number(pool), stored, now);
         }
     }
 
@@ -263,20 +265,19 @@ impl Judge {
             Asks::Live(stays) => !stays,
             _ => false,
         };
-        let Some(name) = request.server.clone().filter(|_| closes && !request.forced) else {
+        let Some(name) = request.server.filter(|_| closes && !request.forced) else {
             return;
         };
-        let Some(pool) = snapshot.pool_named(&name.pool) else {
+        let Some(pool) = snapshot.pool_named(pool_name(name.pool())) else {
             return;
         };
         let checked = pool.config.health.is_some();
-        let known = self.pools.get(&name.pool);
-        if known.is_some_and(|known| known.in_force.blocks_new()) {
+        if self.pools[name.pool()].in_force.blocks_new() {
             return;
         }
         let admits = |server: &&ServerView| {
-            let name = ServerName::new(&name.pool, &*server.name);
-            let known = self.servers.get(&name);
+            let known = ServerNumber::in_pool(name.pool(), &server.name);
+            let known = self.servers.get(known);
             let room = server
                 .max_sessions
                 .is_none_or(|max| server.load.sessions() < max);
@@ -289,11 +290,11 @@ impl Judge {
         let own = pool
             .servers
             .iter()
-            .find(|server| *server.name == name.server);
+            .find(|server| *server.name == *name.server());
         let others = pool
             .servers
             .iter()
-            .filter(|server| *server.name != name.server);
+            .filter(|server| *server.name != *name.server());
         let left = others.filter(admits).count();
         if own.is_some_and(|own| admits(&own)) && left < pool.config.minimum as usize {
             let text = format!(
@@ -314,12 +315,12 @@ impl Judge {
         self.doors_stored(std::mem::take(&mut ticket.doors), is_stored);
         if well {
             for name in ticket.self_ends {
-                if let Some(end) = &mut self.server(&name).self_end {
+                if let Some(end) = &mut self.server(name).self_end {
                     end.saved = true;
                 }
             }
             for name in ticket.pool_ends {
-                if let Some((end, _)) = &mut self.pool(&name).self_end {
+                if let Some((end, _)) = &mut self.pools[name].self_end {
                     end.saved = true;
                 }
             }
@@ -332,9 +333,9 @@ impl Judge {
         request.stored = well;
         request.stored_at = at;
         let raises = matches!(request.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
-        let (server, asks) = (request.server.clone(), request.asks.clone());
+        let (server, asks) = (request.server, request.asks.clone());
         if well && let (true, Some(name)) = (raises, server) {
-            self.server(&name).raises += 1;
+            self.server(name).raises += 1;
         }
         match asks {
             Asks::EndSession(session) if well => self.over(session, at, true, super::DOORS),
@@ -397,18 +398,18 @@ impl Judge {
             return;
         };
         let covered = |other: &Request| {
-            let same = (&other.server, &other.pool) == (&done.server, &done.pool);
+            let same = (other.server, other.pool) == (done.server, done.pool);
             other.answered && same && other.asks.same_kind(&done.asks)
         };
         self.requests
             .retain(|earlier, request| *earlier > id || !covered(request));
-        if let (Some(pool), Asks::Pool(asks)) = (&done.pool, &done.asks) {
-            let (of, times) = ((id, pool.as_str()), (done.stored_at, at));
+        if let (Some(pool), Asks::Pool(asks)) = (done.pool, &done.asks) {
+            let (of, times) = ((id, pool), (done.stored_at, at));
             return self.pool_done(of, asks.clone(), times, in_force);
         }
         let Some(name) = done.server else { return };
         let ends = matches!(done.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
-        let server = self.server(&name);
+        let server = self.server(name);
         match done.asks {
             Asks::Intent(want) => {
                 if want != Want::Ready
@@ -432,12 +433,12 @@ impl Judge {
             Asks::Pool(_) | Asks::Door(..) | Asks::Other => {}
         }
         if ends {
-            self.all_over(&name, done.stored_at, at, super::DOORS);
+            self.all_over(name, done.stored_at, at, super::DOORS);
         }
     }
 
     /// A drain has ended by itself.
-    pub fn drained(&mut self, name: &ServerName, now: Now, at: i64) {
+    pub fn drained(&mut self, name: ServerNumber, now: Now, at: i64) {
         let present = self.server(name).present;
         let in_force = self.server(name).in_force.clone();
         let sent_up_to = self.last_sent;
@@ -470,12 +471,12 @@ impl Judge {
 
     /// After a restart everything shows itself, except of servers that are not there: what may be
     /// stored of those is remembered until they are.
-    pub(super) fn settle_requests(&mut self, present: &[ServerName], pools: &[PoolStatus]) {
+    pub(super) fn settle_requests(&mut self) {
+        let (servers, pools, look) = (&self.servers, &self.pools, self.look);
+        let is_there = |server| servers.get(server).is_some_and(|known| known.look == look);
         self.requests.retain(|_, request| {
-            let server = request.server.as_ref();
-            let pool = request.pool.as_ref();
-            let absent = server.is_some_and(|name| !present.contains(name))
-                || pool.is_some_and(|name| !pools.iter().any(|shown| shown.name == *name));
+            let absent = request.server.is_some_and(|server| !is_there(server))
+                || request.pool.is_some_and(|pool| pools[pool].look != look);
             request.stored = request.sent;
             request.answered = true;
             request.sent && absent
@@ -493,7 +494,8 @@ impl Judge {
             let text = format!("the end of the drain of {name} was never stored");
             self.fail(DURABLE, text);
         }
-        let unsaved = self.pools.iter().find(|(_, pool)| {
+        let mut pools = POOLS.iter().zip(&self.pools);
+        let unsaved = pools.find(|(_, pool)| {
             let end = pool.self_end.as_ref();
             end.is_some_and(|(end, _)| !end.saved && !end.unsure && !end.at_start)
         });

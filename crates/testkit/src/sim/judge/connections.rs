@@ -6,8 +6,9 @@ use super::sessions::Over;
 use super::{
     CLOSED, COUNTS, DEADLINE, IDENTICAL, Judge, LAG_MS, MOVES, STAYS, Server, health::Verdict,
 };
-use crate::sim::plan::{DISKS, REUSE, SHELLS, pool_name};
-use ebbtide_core::{Found, Mode, Now, ServerName, ServerView, Session, SessionId, Snapshot};
+use crate::sim::number::ServerNumber;
+use crate::sim::plan::{DISKS, REUSE, SHELLS, has_connections, pool_name};
+use ebbtide_core::{Found, Mode, Now, ServerView, Session, SessionId, Snapshot};
 
 /// How long a session may take to go on elsewhere when it can.
 const MOVE_WITHIN_MS: i64 = 4000;
@@ -43,7 +44,7 @@ pub(in crate::sim) struct Mounted {
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    server: ServerName,
+    server: ServerNumber,
     epoch: u32,
     /// When it came to this server.
     came: i64,
@@ -56,7 +57,7 @@ pub(super) struct Connection {
     /// An operator has ended it.
     ended: bool,
     /// A place that it has taken on another server.
-    place: Option<(ServerName, u32)>,
+    place: Option<(ServerNumber, u32)>,
     /// Since when it is to leave, and could.
     could_move_since: Option<i64>,
 }
@@ -64,7 +65,7 @@ pub(super) struct Connection {
 /// Where a user of the TCP pool was led last.
 #[derive(Debug)]
 pub(super) struct Bound {
-    server: ServerName,
+    server: ServerNumber,
     epoch: u32,
     at: i64,
     /// When a connection there ended last.
@@ -80,7 +81,7 @@ impl Connection {
 
 impl Judge {
     /// A session begins there, or takes a place: the server is not closed.
-    pub(super) fn comes_to(&mut self, name: &ServerName) {
+    pub(super) fn comes_to(&mut self, name: ServerNumber) {
         if let Some(id) = self.server(name).closed {
             let text = format!("a session began on {name}, closed by request {}", id.0);
             self.fail(CLOSED, text);
@@ -96,14 +97,14 @@ impl Judge {
         &mut self,
         session: &Session,
         (user, mounted): (usize, Option<Mounted>),
-        server: &ServerName,
+        server: ServerNumber,
         generation: u64,
         at: i64,
     ) {
         self.begun_in_pool(server, generation, at);
         self.comes_to(server);
         let connection = Connection {
-            server: server.clone(),
+            server,
             epoch: session.epoch,
             came: at,
             user,
@@ -123,7 +124,7 @@ impl Judge {
         &mut self,
         session: &Session,
         user: usize,
-        server: &ServerName,
+        server: ServerNumber,
         generation: u64,
         at: i64,
     ) {
@@ -132,19 +133,19 @@ impl Judge {
 
     /// A user of the TCP pool was led to `name` by a worker with this snapshot: to the server that it
     /// was on last, if that was lately and the server stands.
-    pub fn returned(&mut self, user: usize, name: &ServerName, snapshot: &Snapshot, at: i64) {
+    pub fn returned(&mut self, user: usize, name: ServerNumber, snapshot: &Snapshot, at: i64) {
         let Some(bound) = self.sources.get(&user) else {
             return;
         };
         let here = |connection: &&Connection| {
-            let place = (&connection.server, connection.epoch);
+            let place = (connection.server, connection.epoch);
             connection.user == user
                 && connection.mounted.is_none()
-                && place == (&bound.server, bound.epoch)
+                && place == (bound.server, bound.epoch)
         };
         let is_open = self.connections.values().any(|one| here(&one));
         let is_bound = is_open || at - bound.ended <= REUSE.0.cast_signed();
-        let known = self.servers.get(&bound.server);
+        let known = self.servers.get(bound.server);
         let was_away = known.is_none_or(|known| {
             !known.present
                 || known
@@ -160,22 +161,22 @@ impl Judge {
         let pool = snapshot.pool_named(pool_name(SHELLS));
         let stands = pool.is_some_and(|pool| {
             let mut servers = pool.servers.iter();
-            let view = servers.find(|view| *view.name == bound.server.server);
+            let view = servers.find(|view| *view.name == *bound.server.server());
             !pool.intent.blocks_new() && view.is_some_and(takes)
         });
-        if is_bound && !was_away && stands && *name != bound.server {
+        if is_bound && !was_away && stands && name != bound.server {
             let text = format!("user {user} was on {} and is led to {name}", bound.server);
             self.fail(STAYS, text);
         }
     }
 
     /// The connection of a user to the TCP pool goes to this server from now on.
-    pub fn bound(&mut self, user: usize, server: &ServerName, epoch: u32) {
+    pub fn bound(&mut self, user: usize, server: ServerNumber, epoch: u32) {
         let at = self.at;
         let known = self.sources.get(&user);
-        let same = known.filter(|known| (&known.server, known.epoch) == (server, epoch));
+        let same = known.filter(|known| (known.server, known.epoch) == (server, epoch));
         let bound = Bound {
-            server: server.clone(),
+            server,
             epoch,
             at: same.map_or(at, |same| same.at),
             ended: at,
@@ -196,20 +197,20 @@ impl Judge {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
-        let place = (&connection.server, connection.epoch);
+        let place = (connection.server, connection.epoch);
         if connection.mounted.is_none()
             && let Some(bound) = self.sources.get_mut(&connection.user)
-            && (&bound.server, bound.epoch) == place
+            && (bound.server, bound.epoch) == place
         {
             bound.ended = at;
         }
         if ending != Ending::Cut || is_late || connection.ended || !connection.connected {
             return;
         }
-        let name = &connection.server;
-        let pool = self.pools.get(&name.pool);
+        let name = connection.server;
+        let pool = &self.pools[name.pool()];
         let lately = |then: Option<i64>| then.is_some_and(|then| at - then < LAG_MS);
-        let of_pool = pool.is_none_or(|pool| lately(pool.unserving_at));
+        let of_pool = lately(pool.unserving_at);
         let server = self.servers.get(name);
         let of_server = connection.over.is_some()
             || server
@@ -231,9 +232,9 @@ impl Judge {
         let Some(connection) = self.connections.get(&session.id) else {
             return;
         };
-        let (name, over) = (connection.server.clone(), connection.over);
+        let (name, over) = (connection.server, connection.over);
         self.is_known(session, found);
-        self.goes_on(session.id, over, &name, now, at);
+        self.goes_on(session.id, over, name, now, at);
     }
 
     /// The table knows of a connection that is open.
@@ -241,7 +242,7 @@ impl Judge {
         let Some(connection) = self.connections.get(&session.id) else {
             return;
         };
-        let server = self.servers.get(&connection.server);
+        let server = self.servers.get(connection.server);
         // Of an earlier epoch, or of a server that is not there, it may have been ended already.
         let is_current = server.is_some_and(|server| {
             server.present && server.epoch == connection.epoch && connection.over.is_none()
@@ -255,28 +256,30 @@ impl Judge {
             Found::Ended | Found::Unknown => false,
         };
         if is_current && !ended && !is_live {
-            let (id, name) = (session.id, &connection.server);
+            let (id, name) = (session.id, connection.server);
             let text = format!("session {id} is open on {name}, and known as {found:?}");
             self.fail(COUNTS, text);
         }
     }
 
     /// How many connections a server has in this epoch, and places that are kept for some.
-    pub(super) fn connections_on(&self, name: &ServerName, epoch: u32) -> (u32, u32) {
+    pub(super) fn connections_on(&self, name: ServerNumber, epoch: u32) -> (u32, u32) {
         let (mut open, mut kept) = (0, 0);
+        if !has_connections(name.pool()) {
+            return (open, kept);
+        }
         for connection in self.connections.values() {
-            let here = (&connection.server, connection.epoch) == (name, epoch);
+            let here = (connection.server, connection.epoch) == (name, epoch);
             open += u32::from(here && !connection.ended);
-            let place = connection.place.as_ref();
-            kept += u32::from(place.is_some_and(|place| (&place.0, place.1) == (name, epoch)));
+            kept += u32::from(connection.place == Some((name, epoch)));
         }
         (open, kept)
     }
 
     /// The binding of every connection that came to the server before `before` is over.
-    pub(super) fn connections_over(&mut self, name: &ServerName, before: i64, over: Over) {
+    pub(super) fn connections_over(&mut self, name: ServerNumber, before: i64, over: Over) {
         for connection in self.connections.values_mut() {
-            if connection.server == *name && connection.came < before {
+            if connection.server == name && connection.came < before {
                 connection.over = Some(over);
             }
         }
@@ -290,10 +293,10 @@ impl Judge {
     }
 
     /// A connection that is live on the server.
-    pub(super) fn live_connection(&self, name: &ServerName, epoch: u32) -> Option<SessionId> {
+    pub(super) fn live_connection(&self, name: ServerNumber, epoch: u32) -> Option<SessionId> {
         let mut all = self.connections.iter();
         let found = all.find(|(_, connection)| {
-            let here = (&connection.server, connection.epoch) == (name, epoch);
+            let here = (connection.server, connection.epoch) == (name, epoch);
             here && !connection.ended && connection.over.is_none()
         });
         found.map(|(id, _)| *id)
@@ -304,7 +307,7 @@ impl Judge {
         &mut self,
         session: &Session,
         mounted: Mounted,
-        server: &ServerName,
+        server: ServerNumber,
         generation: u64,
         at: i64,
     ) {
@@ -312,10 +315,10 @@ impl Judge {
     }
 
     /// A session has taken a place on another server.
-    pub fn reserved(&mut self, id: SessionId, name: &ServerName, epoch: u32) {
+    pub fn reserved(&mut self, id: SessionId, name: ServerNumber, epoch: u32) {
         self.comes_to(name);
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.place = Some((name.clone(), epoch));
+            connection.place = Some((name, epoch));
         }
     }
 
@@ -327,7 +330,7 @@ impl Judge {
     }
 
     /// A session has moved; `was_lost`: its server had been lost before.
-    pub fn moved(&mut self, session: &Session, name: &ServerName, was_lost: bool, at: i64) {
+    pub fn moved(&mut self, session: &Session, name: ServerNumber, was_lost: bool, at: i64) {
         let id = session.id;
         let Some(connection) = self.connections.get_mut(&id) else {
             return self.fail(
@@ -336,10 +339,10 @@ impl Judge {
             );
         };
         let may_move = connection.can_move();
-        let (from, epoch) = (connection.server.clone(), connection.epoch);
+        let (from, epoch) = (connection.server, connection.epoch);
         connection.moves += 1;
         let moves = connection.moves;
-        connection.server = name.clone();
+        connection.server = name;
         (connection.epoch, connection.came) = (session.epoch, at);
         (connection.over, connection.could_move_since) = (None, None);
         if !may_move {
@@ -353,7 +356,7 @@ impl Judge {
             );
             self.fail(COUNTS, text);
         }
-        let had_to = self.servers.get(&from).is_none_or(|server| {
+        let had_to = self.servers.get(from).is_none_or(|server| {
             let lately = |then: Option<i64>| then.is_some_and(|then| at - then < MOVE_LAG_MS);
             let drained = matches!(server.in_force, Want::Drain(..)) || lately(server.draining_at);
             let unserving = server.is_unserving(at) || lately(server.unserving_at);
@@ -367,7 +370,7 @@ impl Judge {
 
     /// A client of the NBD pool is connected to a server that has these bytes. `known`: its worker was
     /// told so.
-    pub fn reads(&mut self, id: SessionId, name: &ServerName, (content, known): (u8, bool)) {
+    pub fn reads(&mut self, id: SessionId, name: ServerNumber, (content, known): (u8, bool)) {
         let at = self.at;
         let Some(connection) = self.connections.get(&id) else {
             return;
@@ -379,7 +382,7 @@ impl Judge {
         // A client that nothing can stand in for stays with its server, whatever becomes of the bytes.
         let can_move = mounted.can_move;
         let began_on = mounted.content.filter(|_| can_move);
-        let wrong = if mounted.is_alone && name.server != "w0" {
+        let wrong = if mounted.is_alone && name != ServerNumber::of_file(DISKS, 0) {
             Some("which is not its server")
         } else if known && began_on.is_some_and(|began_on| began_on != content) {
             Some("where the bytes are others than those it began on")
@@ -395,9 +398,9 @@ impl Judge {
     }
 
     /// A tick is over, and a client of the NBD pool is connected to this server.
-    pub fn mount_is_on(&mut self, id: SessionId, name: &ServerName, now: Now) {
+    pub fn mount_is_on(&mut self, id: SessionId, name: ServerNumber, now: Now) {
         let connection = self.connections.get(&id);
-        let here = connection.filter(|connection| connection.server == *name);
+        let here = connection.filter(|connection| connection.server == name);
         let over = here.and_then(|connection| connection.over);
         self.goes_on(id, over, name, now, self.at);
     }
@@ -437,30 +440,34 @@ impl Judge {
     }
 
     /// These servers are well and have what this session began on; `is_lost`: its own is lost.
-    pub fn could_move(&mut self, id: SessionId, is_lost: bool, well: &[ServerName]) {
+    pub fn could_move(
+        &mut self,
+        id: SessionId,
+        is_lost: bool,
+        mut well: impl Iterator<Item = ServerNumber>,
+    ) {
         let at = self.at;
         let Some(connection) = self.connections.get(&id) else {
             return;
         };
-        let own = self.servers.get(&connection.server);
+        let own = self.servers.get(connection.server);
         let leaves = is_lost
             || own.is_none_or(|own| {
                 let wanted = !matches!(own.in_force, Want::Drain(..) | Want::Maintenance);
                 !own.present || !wanted || own.epoch != connection.epoch || own.is_down()
             });
-        let pool = self.pools.get(pool_name(DISKS));
-        let is_served = pool.is_some_and(|pool| !pool.in_force.is_closed());
-        let takes = |name: &&ServerName| {
-            let server = self.servers.get(*name);
-            **name != connection.server && server.is_some_and(Server::takes_sessions)
-        };
-        let goal = well.iter().find(takes).filter(|_| leaves && is_served);
-        let goal = goal.cloned();
+        let is_served = !self.pools[DISKS].in_force.is_closed();
         let (can_move, ended) = (connection.can_move(), connection.ended);
+        let takes = |name: &ServerNumber| {
+            let server = self.servers.get(*name);
+            *name != connection.server && server.is_some_and(Server::takes_sessions)
+        };
+        let may = leaves && is_served && can_move && !ended;
+        let goal = may.then(|| well.find(takes)).flatten();
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        let Some(goal) = goal.filter(|_| can_move && !ended) else {
+        let Some(goal) = goal else {
             connection.could_move_since = None;
             return;
         };

@@ -3,7 +3,8 @@
 
 use super::commands::Asks;
 use super::{DOORS, DURABLE, Judge, LEADS};
-use ebbtide_core::{Command, DoorId, Millis, Moment, Now, ServerName, Write};
+use crate::sim::number::ServerNumber;
+use ebbtide_core::{Command, DoorId, Millis, Moment, Now, Write};
 use std::collections::BTreeSet;
 
 /// A request may wait for its worker's next tick.
@@ -15,7 +16,7 @@ const TOLD_WITHIN_MS: i64 = 9000;
 #[derive(Debug)]
 pub(super) struct Door {
     /// Where it leads.
-    server: ServerName,
+    server: ServerNumber,
     /// The life of the node in which it was asked for: in any other it is worth nothing.
     life: u32,
     lasting: Millis,
@@ -69,7 +70,7 @@ impl Judge {
                 ..
             } => {
                 let door = Door {
-                    server: server.clone(),
+                    server: ServerNumber::of(server),
                     life: self.life,
                     lasting: *lasting,
                     until: None,
@@ -137,18 +138,18 @@ impl Judge {
     }
 
     /// A request has come through a door to this server, of those that there are.
-    pub fn passed_door(&mut self, id: DoorId, led: Option<&ServerName>, there: &[ServerName]) {
+    pub fn passed_door(&mut self, id: DoorId, led: Option<ServerNumber>, there: &[ServerNumber]) {
         let Some(door) = self.doors.get(&id) else {
             return;
         };
-        let expected = Some(&door.server).filter(|server| there.contains(server));
+        let expected = Some(door.server).filter(|server| there.contains(server));
         if led != expected {
             let text = format!("door {id} led to {led:?}, and not to {}", door.server);
             self.fail(LEADS, text);
         }
     }
 
-    pub fn led_door(&mut self, id: DoorId, server: ServerName) {
+    pub fn led_door(&mut self, id: DoorId, server: ServerNumber) {
         if let Some(door) = self.doors.get_mut(&id) {
             door.server = server;
         }

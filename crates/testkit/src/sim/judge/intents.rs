@@ -5,9 +5,10 @@ use super::health::{Seen, Verdict};
 use super::{
     CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, HEALTH, Judge, LAG_MS, STAYS, Server, TRUTH,
 };
-use crate::sim::plan::has_connections;
+use crate::sim::number::ServerNumber;
+use crate::sim::plan::{has_connections, pool_name, pool_number};
 use ebbtide_core::{
-    Health, Millis, Moment, NodeStatus, Now, PoolStatus, ProbeOutcome, ServerName, ServerStatus,
+    Health, Millis, Moment, NodeStatus, Now, PoolView, ProbeOutcome, ServerKey, ServerStatus,
     ServerView, SessionTable, Snapshot, WallTime,
 };
 
@@ -100,50 +101,40 @@ impl Judge {
         now: Now,
         at: i64,
     ) {
-        let mut present = Vec::new();
+        self.look += 1;
         self.judge_withdrawn(snapshot, at);
+        let live = live_sessions(snapshot, table);
         for pool in &status.pools {
+            let number = pool_number(&pool.name);
+            self.pools[number].look = self.look;
             let Some(view) = snapshot.pool_named(&pool.name) else {
                 continue;
             };
-            let was_closed = self.pool(&pool.name).in_force.is_closed();
-            self.judge_pool(pool, view, snapshot.generation, now, at);
-            let closed = was_closed || self.pool(&pool.name).in_force.is_closed();
-            let pool_view = view;
+            let was_closed = self.pools[number].in_force.is_closed();
+            self.judge_pool(number, pool, view, now, (snapshot.generation, at));
+            let closed = was_closed || self.pools[number].in_force.is_closed();
             for shown in &pool.servers {
-                let name = ServerName::new(&pool.name, &shown.name);
-                let Some(view) = view.servers.iter().find(|view| *view.name == shown.name) else {
+                let name = ServerNumber::in_pool(number, &shown.name);
+                let Some(server) = view.servers.iter().find(|view| *view.name == shown.name) else {
                     continue;
                 };
-                let in_file = view_is_in_file(pool, snapshot, &shown.name);
-                self.meet(&name, view, at);
-                self.judge_intent(&name, shown, view, now, at);
-                self.judge_notice(&name, view, pool_view);
+                self.meet(name, server, at);
+                self.judge_intent(name, shown, server, now, at);
+                self.judge_notice(name, server, view);
                 if closed {
-                    self.server(&name).unserving_at = Some(at);
+                    self.server(name).unserving_at = Some(at);
                 }
-                self.judge_settings(&name, shown, in_file);
-                self.judge_epoch(&name, view);
-                self.judge_count(&name, view, snapshot, table);
-                present.push(name);
+                self.judge_settings(name, shown, snapshot);
+                self.judge_epoch(name, server);
+                self.judge_count(name, server, view, &live);
             }
         }
-        let mut removed = Vec::new();
-        for (name, server) in &mut self.servers {
-            if !present.contains(name) {
-                if server.present || self.restarted {
-                    removed.push(name.clone());
-                }
-                server.present = false;
-                server.unserving_at = Some(at);
-            }
-        }
-        removed.iter().for_each(|name| self.removed(name));
-        self.pools_absent(&status.pools);
-        self.judge_live(&present, snapshot);
+        self.judge_absent(at);
+        self.pools_absent();
+        self.judge_live(snapshot);
         self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
-            self.settle_requests(&present, &status.pools);
+            self.settle_requests();
             for server in self.servers.values_mut().filter(|server| !server.present) {
                 if server.was_present {
                     (server.unheard_of, server.epoch_least) = (true, 0);
@@ -155,10 +146,27 @@ impl Judge {
         }
     }
 
+    /// Of servers that are not there, nothing is served.
+    fn judge_absent(&mut self, at: i64) {
+        let (look, restarted) = (self.look, self.restarted);
+        let mut removed = Vec::new();
+        for (name, server) in self.servers.iter_mut() {
+            if server.look != look {
+                if server.present || restarted {
+                    removed.push(name);
+                }
+                server.present = false;
+                server.unserving_at = Some(at);
+            }
+        }
+        removed.into_iter().for_each(|name| self.removed(name));
+    }
+
     /// A server is there; its health starts anew if it was not before, or is elsewhere now.
-    fn meet(&mut self, name: &ServerName, view: &ServerView, at: i64) {
-        let restarted = self.restarted;
+    fn meet(&mut self, name: ServerNumber, view: &ServerView, at: i64) {
+        let (look, restarted) = (self.look, self.restarted);
         let server = self.server(name);
+        server.look = look;
         if !server.present || server.address != Some(view.address) {
             server.seen = if restarted {
                 Seen::default()
@@ -177,7 +185,7 @@ impl Judge {
     /// Whether what is shown and what the workers are given fit the intent that was found.
     fn judge_shown(
         &mut self,
-        name: &ServerName,
+        name: ServerNumber,
         shown: &ServerStatus,
         view: &ServerView,
         (found, deadline): (&Want, Option<Moment>),
@@ -208,7 +216,7 @@ impl Judge {
 
     fn judge_intent(
         &mut self,
-        name: &ServerName,
+        name: ServerNumber,
         shown: &ServerStatus,
         view: &ServerView,
         now: Now,
@@ -216,16 +224,14 @@ impl Judge {
     ) {
         let deadline = shown.intent.deadline.map(|wall| now.moment_at(wall));
         let allowed = self.allowed(name);
-        let passed = allowed
-            .iter()
-            .find(|want| self.has_passed(name, want))
-            .cloned();
         let found = allowed.iter().find(|want| {
             want.label() == shown.intent.label
                 && want.deadline(self.boot, self.started) == deadline
                 && want.message() == shown.intent.message.as_ref()
         });
-        let Some(found) = found.cloned() else {
+        let passed = allowed.iter().find(|want| self.has_passed(name, want));
+        let passed = passed.filter(|_| self.restarted).copied().cloned();
+        let Some(found) = found.copied().cloned() else {
             let text = format!(
                 "{name} shows {} until {deadline:?} at {now:?}; it may show {allowed:?}",
                 shown.intent.label
@@ -236,7 +242,7 @@ impl Judge {
         self.judge_restored_epoch(name, view, &found);
         let restarted = self.restarted;
         let sent_up_to = self.last_sent;
-        let renewed = self.is_renewed(name);
+        let renewed = restarted && self.is_renewed(name);
         let server = self.server(name);
         if server.in_force == Want::Maintenance || found == Want::Maintenance {
             server.unserving_at = Some(at);
@@ -277,30 +283,32 @@ impl Judge {
     }
 
     /// Whether something was asked for and stored since a drain of the server ended last.
-    fn is_renewed(&self, name: &ServerName) -> bool {
+    fn is_renewed(&self, name: ServerNumber) -> bool {
         let server = self.servers.get(name);
         let end = server.and_then(|server| server.self_end.as_ref());
         let sent_up_to = end.map_or(0, |end| end.sent_up_to);
         self.requests.iter().any(|(id, request)| {
-            request.server.as_ref() == Some(name) && request.stored && id.0 > sent_up_to
+            request.server == Some(name) && request.stored && id.0 > sent_up_to
         })
     }
 
     /// After a restart an epoch is no older than it was, but for the end of a drain that was never
     /// stored; and maintenance never comes without the epoch that ended the sessions for it.
-    fn judge_restored_epoch(&mut self, name: &ServerName, view: &ServerView, found: &Want) {
-        let restarted = self.restarted;
-        let pool = self.pool(&name.pool);
+    fn judge_restored_epoch(&mut self, name: ServerNumber, view: &ServerView, found: &Want) {
+        if !self.restarted {
+            return;
+        }
+        let pool = &self.pools[name.pool()];
         let (pool_unsaved, pool_closed) = (pool.unsaved, pool.entered);
         // A write that failed may show all the same, but without the epoch that was written since.
         let mut requests = self.requests.values();
         let refused = requests.any(|request| {
             let asks = request.asks == Asks::Intent(Want::Maintenance);
-            asks && request.server.as_ref() == Some(name) && request.answered && !request.stored
+            asks && request.server == Some(name) && request.answered && !request.stored
         });
         let server = self.server(name);
         let unsaved = server.self_end.as_ref().is_some_and(|end| !end.saved);
-        if !restarted || unsaved || pool_unsaved {
+        if unsaved || pool_unsaved {
             return;
         }
         let entered =
@@ -317,17 +325,17 @@ impl Judge {
     }
 
     /// What may be wanted of the server now.
-    fn allowed(&self, name: &ServerName) -> Vec<Want> {
+    fn allowed(&self, name: ServerNumber) -> Vec<&Want> {
         let Some(server) = self.servers.get(name) else {
-            return vec![Want::Ready];
+            return vec![&Want::Ready];
         };
-        let mut allowed = vec![server.want.clone()];
+        let mut allowed = vec![&server.want];
         let end = server.self_end.as_ref();
         if let Some(end) = end {
             if end.saved || !(self.restarted || end.unsure) {
                 allowed.clear();
             }
-            allowed.push(Want::Maintenance);
+            allowed.push(&Want::Maintenance);
         }
         for (id, request) in &self.requests {
             let known = if self.restarted {
@@ -339,30 +347,30 @@ impl Judge {
                 id.0 <= end.sent_up_to && (end.saved || !(self.restarted || end.unsure))
             });
             if let Asks::Intent(want) = &request.asks
-                && request.server.as_ref() == Some(name)
+                && request.server == Some(name)
                 && known
                 && !overtaken
             {
-                allowed.push(want.clone());
+                allowed.push(want);
             }
         }
         if self.restarted {
             // A drain whose deadline passed while nobody was there to end it may have ended.
             if allowed.iter().any(|want| self.has_passed(name, want)) {
-                allowed.push(Want::Maintenance);
+                allowed.push(&Want::Maintenance);
             }
         }
         allowed
     }
 
     /// Whether a drain was over when the node started: its time, or its sessions.
-    fn has_passed(&self, name: &ServerName, want: &Want) -> bool {
+    fn has_passed(&self, name: ServerNumber, want: &Want) -> bool {
         let deadline = want.deadline(self.boot, self.started);
         deadline
-            .is_some_and(|deadline| has_connections(&name.pool) || deadline <= self.started.moment)
+            .is_some_and(|deadline| has_connections(name.pool()) || deadline <= self.started.moment)
     }
 
-    fn judge_settings(&mut self, name: &ServerName, shown: &ServerStatus, in_file: bool) {
+    fn judge_settings(&mut self, name: ServerNumber, shown: &ServerStatus, snapshot: &Snapshot) {
         let requests = &self.requests;
         let restarted = self.restarted;
         let asked = |asks: &dyn Fn(&Asks) -> bool| {
@@ -372,7 +380,7 @@ impl Judge {
                 } else {
                     request.stored
                 };
-                known && request.server.as_ref() == Some(name) && asks(&request.asks)
+                known && request.server == Some(name) && asks(&request.asks)
             })
         };
         let Some(server) = self.servers.get(name) else {
@@ -387,7 +395,8 @@ impl Judge {
         {
             wrong = Some(format!("{name} was set to {set:?} and shows {shows:?}"));
         }
-        if !in_file && !server.live && !asked(&|asks| *asks == Asks::Live(true)) {
+        if !server.live && !is_in_file(name, snapshot) && !asked(&|asks| *asks == Asks::Live(true))
+        {
             wrong = Some(format!("{name} was removed, and is there"));
         }
         if let Some(text) = wrong {
@@ -401,28 +410,33 @@ impl Judge {
     }
 
     /// Servers that were added live are there, if their pool is.
-    fn judge_live(&mut self, present: &[ServerName], snapshot: &Snapshot) {
+    fn judge_live(&mut self, snapshot: &Snapshot) {
         let restarted = self.restarted;
+        let pool_is_there = |name: ServerNumber| {
+            let pool = snapshot.pool_named(pool_name(name.pool()));
+            pool.is_some()
+        };
         let missing = self.servers.iter().find(|(name, server)| {
-            let removed = self.requests.values().any(|request| {
-                let known = if restarted {
-                    request.sent
-                } else {
-                    request.stored
-                };
-                known && request.server.as_ref() == Some(name) && request.asks == Asks::Live(false)
-            });
-            let pool_is_there = snapshot.pool_named(&name.pool).is_some();
-            server.live && pool_is_there && !present.contains(name) && !removed
+            let removed = || {
+                self.requests.values().any(|request| {
+                    let known = if restarted {
+                        request.sent
+                    } else {
+                        request.stored
+                    };
+                    known && request.server == Some(*name) && request.asks == Asks::Live(false)
+                })
+            };
+            server.live && !server.present && pool_is_there(*name) && !removed()
         });
         if let Some((name, _)) = missing {
             let text = format!("{name} was added, and is not there");
             return self.fail(DURABLE, text);
         }
         if restarted {
-            for (name, server) in &mut self.servers {
-                if snapshot.pool_named(&name.pool).is_some() {
-                    server.live &= present.contains(name);
+            for (name, server) in self.servers.iter_mut() {
+                if pool_is_there(name) {
+                    server.live &= server.present;
                 }
             }
         }
@@ -434,6 +448,9 @@ impl Judge {
         let Some(wanted) = self.secret.replace(shown.current) else {
             return;
         };
+        if shown.current == wanted {
+            return;
+        }
         let asked = self.requests.values().any(|request| {
             let known = if restarted {
                 request.sent
@@ -442,9 +459,6 @@ impl Judge {
             };
             known && request.asks == Asks::Rotate(shown.current)
         });
-        if shown.current == wanted {
-            return;
-        }
         if !asked {
             self.fail(DURABLE, "the tokens' secret is not the last".into());
         } else if shown.previous != Some(wanted) {
@@ -452,7 +466,7 @@ impl Judge {
         }
     }
 
-    fn judge_epoch(&mut self, name: &ServerName, view: &ServerView) {
+    fn judge_epoch(&mut self, name: ServerNumber, view: &ServerView) {
         let life = self.life;
         let server = self.server(name);
         let (before, raises) = (server.epoch, server.raises);
@@ -485,17 +499,15 @@ impl Judge {
 
     fn judge_count(
         &mut self,
-        name: &ServerName,
+        name: ServerNumber,
         view: &ServerView,
-        snapshot: &Snapshot,
-        table: &SessionTable,
+        pool: &PoolView,
+        live: &[ServerKey],
     ) {
-        let live = table.list(snapshot, None, usize::MAX, |session| {
-            session.server == view.key
-        });
-        let (counted, live) = (view.load.sessions(), live.len() as u32);
+        let here = live.iter().filter(|server| **server == view.key);
+        let (counted, live) = (view.load.sessions(), here.count() as u32);
         let (open, kept) = self.connections_on(name, view.epoch);
-        let is_connection = pool_is_connection(name, snapshot);
+        let is_connection = pool.config.protocol.is_connection();
         if live + kept != counted || (is_connection && open != live) {
             let text = format!(
                 "{name} has {live} live sessions, {open} connections and {kept} places for others, \
@@ -519,7 +531,7 @@ impl Judge {
         }
     }
 
-    pub fn probed(&mut self, name: &ServerName, outcome: &ProbeOutcome, at: i64) {
+    pub fn probed(&mut self, name: ServerNumber, outcome: &ProbeOutcome, at: i64) {
         let server = self.server(name);
         if !server.present {
             return;
@@ -531,7 +543,7 @@ impl Judge {
         }
     }
 
-    pub fn suspected(&mut self, name: &ServerName) {
+    pub fn suspected(&mut self, name: ServerNumber) {
         self.server(name).seen.suspect();
     }
 }
@@ -546,14 +558,18 @@ impl Server {
     }
 }
 
-fn pool_is_connection(name: &ServerName, snapshot: &Snapshot) -> bool {
-    let pool = snapshot.pool_named(&name.pool);
-    pool.is_some_and(|pool| pool.config.protocol.is_connection())
+/// The server of every session that is live.
+fn live_sessions(snapshot: &Snapshot, table: &SessionTable) -> Vec<ServerKey> {
+    let live = table.list(snapshot, None, usize::MAX, |_| true);
+    live.iter().map(|session| session.server).collect()
 }
 
-fn view_is_in_file(pool: &PoolStatus, snapshot: &Snapshot, server: &str) -> bool {
+fn is_in_file(name: ServerNumber, snapshot: &Snapshot) -> bool {
     let mut pools = snapshot.config.pools.iter();
     pools
-        .find(|config| config.name == pool.name)
-        .is_some_and(|config| config.servers.iter().any(|known| known.name == server))
+        .find(|config| config.name == pool_name(name.pool()))
+        .is_some_and(|config| {
+            let mut servers = config.servers.iter();
+            servers.any(|known| known.name == name.server())
+        })
 }

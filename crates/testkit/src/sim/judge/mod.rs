@@ -11,10 +11,12 @@ mod notices;
 mod pools;
 mod sessions;
 
+use super::number::{ByServer, ServerNumber};
+use super::plan::POOLS;
 use commands::{Request, Ticket};
 use connections::{Bound, Connection};
 use doors::{Door, DoorRows};
-use ebbtide_core::{DoorId, Now, RequestId, ServerName, SessionId};
+use ebbtide_core::{DoorId, Now, RequestId, SessionId};
 use health::Seen;
 use intents::{SelfEnd, Want};
 use pools::Pool;
@@ -69,8 +71,10 @@ pub(in crate::sim) struct Judge {
     /// When this life began.
     started: Now,
     generation: u64,
-    servers: BTreeMap<ServerName, Server>,
-    pools: BTreeMap<String, Pool>,
+    servers: ByServer<Server>,
+    pools: [Pool; POOLS.len()],
+    /// The number of the look at all that the node shows.
+    look: u64,
     sessions: BTreeMap<SessionId, Stay>,
     connections: BTreeMap<SessionId, Connection>,
     /// Where the users of the TCP pool were led last.
@@ -114,6 +118,8 @@ struct Server {
     raises: u32,
     entered_maintenance: Option<i64>,
     present: bool,
+    /// The last look at which it was there.
+    look: u64,
     /// It was there when the life before ended.
     was_present: bool,
     /// The file lost it while the program was down, which may not have heard of it any more when its
@@ -143,13 +149,8 @@ impl Judge {
         });
     }
 
-    fn server(&mut self, name: &ServerName) -> &mut Server {
-        if !self.servers.contains_key(name) {
-            self.servers.insert(name.clone(), Server::default());
-        }
-        self.servers
-            .get_mut(name)
-            .expect("it was put there in the line before")
+    fn server(&mut self, number: ServerNumber) -> &mut Server {
+        self.servers.get_or_default(number)
     }
 
     /// A new life of the node begins.

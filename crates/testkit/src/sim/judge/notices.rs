@@ -3,12 +3,13 @@
 use super::intents::Want;
 use super::pools::PoolWant;
 use super::{Judge, TRUTH};
+use crate::sim::number::ServerNumber;
 use crate::sim::plan::REMINDERS;
-use ebbtide_core::{Millis, Moment, Notice, NoticeKind, PoolView, ServerName, ServerView};
+use ebbtide_core::{Millis, Moment, Notice, NoticeKind, PoolView, ServerView};
 
 impl Judge {
     /// The users of a server are told of the earlier of its drain and its pool's closing.
-    pub(super) fn judge_notice(&mut self, name: &ServerName, view: &ServerView, pool: &PoolView) {
+    pub(super) fn judge_notice(&mut self, name: ServerNumber, view: &ServerView, pool: &PoolView) {
         let (boot, started) = (self.boot, self.started);
         let of_drain = match &self.server(name).in_force {
             Want::Drain(countdown, message) => {
@@ -22,7 +23,7 @@ impl Judge {
             }
             _ => None,
         };
-        let of_closing = match &self.pool(&name.pool).in_force {
+        let of_closing = match &self.pools[name.pool()].in_force {
             PoolWant::Closing(countdown, _, closure) => {
                 let deadline = countdown.on(boot, started);
                 let (kind, message) = (NoticeKind::Closing, &closure.message);

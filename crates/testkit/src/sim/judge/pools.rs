@@ -3,9 +3,10 @@
 use super::commands::{Asks, PoolAsks};
 use super::intents::{Countdown, SelfEnd};
 use super::{CLOSED, DEADLINE, DOORS, DURABLE, Judge, TRUTH};
-use crate::sim::plan::has_connections;
+use crate::sim::number::ServerNumber;
+use crate::sim::plan::{POOLS, has_connections, pool_name};
 use ebbtide_core::{
-    BlockNew, Close, Closure, Millis, Moment, Now, PoolStatus, PoolView, RequestId, ServerName,
+    BlockNew, Close, Closure, Millis, Moment, Now, PoolStatus, PoolView, RequestId,
     StoredPoolIntent,
 };
 
@@ -39,6 +40,8 @@ pub(super) struct Pool {
     /// The last time that it was closed or not there.
     pub unserving_at: Option<i64>,
     present: bool,
+    /// The last look at which it was shown.
+    pub look: u64,
     /// Its sessions were ended while nobody could see it.
     pub entered: bool,
     /// The end of its countdown had not been stored before this look.
@@ -106,31 +109,24 @@ impl PoolWant {
 }
 
 impl Judge {
-    pub(super) fn pool(&mut self, name: &str) -> &mut Pool {
-        if !self.pools.contains_key(name) {
-            self.pools.insert(name.to_owned(), Pool::default());
-        }
-        self.pools
-            .get_mut(name)
-            .expect("it was put there in the line before")
-    }
-
-    fn names_in(&self, pool: &str) -> Vec<ServerName> {
-        let names = self.servers.keys().filter(|name| name.pool == pool);
-        names.cloned().collect()
+    /// Those that are known.
+    fn servers_in(&self, pool: usize) -> Vec<ServerNumber> {
+        let all = ServerNumber::all_in(pool);
+        all.filter(|server| self.servers.get(*server).is_some())
+            .collect()
     }
 
     /// A new life of the node begins.
     pub(super) fn pools_start(&mut self) {
-        for pool in self.pools.values_mut() {
+        for pool in &mut self.pools {
             pool.present = false;
             pool.blocked_in = None;
         }
     }
 
     /// An operator asks for something that may let sessions begin.
-    pub(super) fn pool_asked(&mut self, id: RequestId, name: &str, close: Option<&Close>) {
-        let pool = self.pool(name);
+    pub(super) fn pool_asked(&mut self, id: RequestId, number: usize, close: Option<&Close>) {
+        let pool = &mut self.pools[number];
         let opens = close.is_none_or(|close| {
             close.block_new == Some(BlockNew::AtDeadline) && close.within != Some(Millis(0))
         });
@@ -188,11 +184,12 @@ impl Judge {
     pub(super) fn pool_sent(
         &mut self,
         id: RequestId,
-        name: &str,
+        number: usize,
         stored: &StoredPoolIntent,
         now: Now,
     ) {
-        let before = self.pool(name).in_force.clone();
+        let name = pool_name(number);
+        let before = self.pools[number].in_force.clone();
         let Some(Asks::Pool(asks)) = self.requests.get(&id).map(|request| &request.asks) else {
             return self.fail(
                 DURABLE,
@@ -210,8 +207,8 @@ impl Judge {
         let ends = want.is_closed() && !before.is_closed();
         let servers = self.servers.iter();
         let epochs = servers
-            .filter(|(server, known)| ends && server.pool == name && known.address.is_some())
-            .map(|(server, known)| (server.clone(), known.epoch + 1))
+            .filter(|(server, known)| ends && server.pool() == number && known.address.is_some())
+            .map(|(server, known)| (server, known.epoch + 1))
             .collect();
         if let Some(request) = self.requests.get_mut(&id)
             && let Asks::Pool(asks) = &mut request.asks
@@ -222,20 +219,20 @@ impl Judge {
 
     /// The store has taken a command of a pool: the epochs of its servers may rise.
     pub(super) fn pool_stored(&mut self, asks: &PoolAsks) {
-        for (name, _) in &asks.epochs {
-            self.server(name).raises += 1;
+        for (server, _) in &asks.epochs {
+            self.server(*server).raises += 1;
         }
     }
 
     /// What was asked for of a pool is so from now on; `in_force`: on every worker too.
     pub(super) fn pool_done(
         &mut self,
-        (id, name): (RequestId, &str),
+        (id, number): (RequestId, usize),
         asks: PoolAsks,
         (stored_at, at): (i64, i64),
         in_force: bool,
     ) {
-        let pool = self.pool(name);
+        let pool = &mut self.pools[number];
         let newest = pool.last_opening.is_none_or(|opening| id > opening);
         if asks.want.blocks_new() && in_force && newest {
             pool.closed = Some(id);
@@ -247,20 +244,21 @@ impl Judge {
             pool.self_end = None;
         }
         for (server, least) in asks.epochs {
-            if self.server(&server).unheard_of {
+            if self.server(server).unheard_of {
                 continue;
             }
-            self.all_over(&server, stored_at, at, DOORS);
-            let known = self.server(&server);
+            self.all_over(server, stored_at, at, DOORS);
+            let known = self.server(server);
             known.epoch_least = known.epoch_least.max(least);
         }
     }
 
     /// A countdown is over.
-    pub fn pool_closed(&mut self, name: &str, now: Now, at: i64) {
+    pub fn pool_closed(&mut self, number: usize, now: Now, at: i64) {
+        let name = pool_name(number);
         let (boot, started, sent_up_to) = (self.boot, self.started, self.last_sent);
-        let servers = self.names_in(name);
-        let pool = self.pool(name);
+        let servers = self.servers_in(number);
+        let pool = &mut self.pools[number];
         let (present, in_force) = (pool.present, pool.in_force.clone());
         if in_force.is_closed() && pool.self_end.is_some() {
             // It had ended when the node started; now that is said.
@@ -276,7 +274,7 @@ impl Judge {
                         let text = format!("pool {name} closed early, and new users could come");
                         self.fail(DEADLINE, text);
                     }
-                    for server in &servers {
+                    for server in servers.iter().copied() {
                         self.none_live(server, "the countdown", deadline, now, at);
                     }
                 } else {
@@ -292,7 +290,7 @@ impl Judge {
                 self.fail(DURABLE, text);
             }
         }
-        for server in &servers {
+        for server in servers {
             let known = self.server(server);
             known.raises += 1;
             if present && known.address.is_some() && !known.unheard_of {
@@ -306,14 +304,14 @@ impl Judge {
             unsure,
             at_start: false,
         };
-        let pool = self.pool(name);
+        let pool = &mut self.pools[number];
         pool.in_force = PoolWant::Closed(closure.clone());
         (pool.closed_at, pool.unserving_at) = (Some(at), Some(at));
         pool.self_end = Some((end, closure));
     }
 
-    fn pool_over(&mut self, servers: &[ServerName], before: i64, at: i64) {
-        for server in servers {
+    fn pool_over(&mut self, servers: &[ServerNumber], before: i64, at: i64) {
+        for server in servers.iter().copied() {
             if !self.server(server).unheard_of {
                 self.all_over(server, before, at, DEADLINE);
             }
@@ -323,16 +321,15 @@ impl Judge {
     /// Looks at what the node shows of a pool.
     pub(super) fn judge_pool(
         &mut self,
+        number: usize,
         shown: &PoolStatus,
         view: &PoolView,
-        generation: u64,
         now: Now,
-        at: i64,
+        (generation, at): (u64, i64),
     ) {
-        let name = &shown.name;
-        let pool = self.pool(name);
-        pool.present = true;
-        let allowed = self.allowed_of_pool(name);
+        let name = pool_name(number);
+        self.pools[number].present = true;
+        let allowed = self.allowed_of_pool(number);
         let deadline = shown.intent.deadline.map(|wall| now.moment_at(wall));
         let shows = |want: &&PoolWant| {
             let countdown = want.countdown();
@@ -376,14 +373,14 @@ impl Judge {
             );
             self.fail(CLOSED, text);
         }
-        let passed = allowed.into_iter().find(|want| self.is_over(name, want));
-        self.pool_found(name, found, passed, generation, at);
+        let passed = allowed.into_iter().find(|want| self.is_over(number, want));
+        self.pool_found(number, found, passed, generation, at);
     }
 
     /// `found` is what is wanted of the pool; `passed` is a countdown that it may come from.
     fn pool_found(
         &mut self,
-        name: &str,
+        number: usize,
         found: PoolWant,
         passed: Option<PoolWant>,
         generation: u64,
@@ -391,18 +388,20 @@ impl Judge {
     ) {
         let (restarted, sent_up_to) = (self.restarted, self.last_sent);
         let mut requests = self.requests.values();
-        let refused = requests.any(|request| {
-            let of_pool = request.pool.as_deref() == Some(name);
-            of_pool && request.answered && !request.stored
-        });
-        let last_end = self.pools.get(name).and_then(|pool| pool.self_end.as_ref());
+        let refused = restarted
+            && requests.any(|request| {
+                let of_pool = request.pool == Some(number);
+                of_pool && request.answered && !request.stored
+            });
+        let last_end = self.pools[number].self_end.as_ref();
         let last_end = last_end.map_or(0, |(end, _)| end.sent_up_to);
         // Since its countdown was over last, it has been asked for another, and that is stored.
-        let renewed = self.requests.iter().any(|(id, request)| {
-            let of_pool = request.pool.as_deref() == Some(name);
-            of_pool && request.stored && id.0 > last_end
-        });
-        let pool = self.pool(name);
+        let renewed = restarted
+            && self.requests.iter().any(|(id, request)| {
+                let of_pool = request.pool == Some(number);
+                of_pool && request.stored && id.0 > last_end
+            });
+        let pool = &mut self.pools[number];
         match found.blocks_new() {
             true => drop(pool.blocked_in.get_or_insert(generation)),
             false => pool.blocked_in = None,
@@ -441,18 +440,16 @@ impl Judge {
         }
         pool.in_force = found;
         if revived {
-            for server in self.names_in(name) {
-                self.server(&server).epoch_least = 0;
-                self.revive(&server);
+            for server in self.servers_in(number) {
+                self.server(server).epoch_least = 0;
+                self.revive(server);
             }
         }
     }
 
     /// What may be wanted of the pool now.
-    fn allowed_of_pool(&self, name: &str) -> Vec<PoolWant> {
-        let Some(pool) = self.pools.get(name) else {
-            return vec![PoolWant::Open];
-        };
+    fn allowed_of_pool(&self, number: usize) -> Vec<PoolWant> {
+        let pool = &self.pools[number];
         let end = pool.self_end.as_ref().map(|(end, _)| end);
         let unsure = self.restarted || end.is_some_and(|end| end.unsure);
         let certain = end.is_some_and(|end| !end.unsure && (end.saved || !self.restarted));
@@ -467,14 +464,15 @@ impl Judge {
             };
             let overtaken = certain && end.is_some_and(|end| id.0 <= end.sent_up_to);
             if let Asks::Pool(asks) = &request.asks
-                && request.pool.as_deref() == Some(name)
+                && request.pool == Some(number)
                 && known
                 && !overtaken
             {
                 allowed.push(asks.want.clone());
             }
         }
-        let over = |want: &&PoolWant| end.is_some_and(|end| end.unsure) || self.is_over(name, want);
+        let over =
+            |want: &&PoolWant| end.is_some_and(|end| end.unsure) || self.is_over(number, want);
         let closures = allowed.iter().filter(over).filter_map(PoolWant::closure);
         let mut ended: Vec<PoolWant> = match unsure {
             true => closures.cloned().map(PoolWant::Closed).collect(),
@@ -488,20 +486,17 @@ impl Judge {
     }
 
     /// Whether a countdown was over when the node started: its time, or its sessions.
-    fn is_over(&self, name: &str, want: &PoolWant) -> bool {
+    fn is_over(&self, number: usize, want: &PoolWant) -> bool {
         let has_passed =
             |countdown: &Countdown| countdown.on(self.boot, self.started) <= self.started.moment;
         let countdown = want.countdown();
-        countdown.is_some_and(|countdown| has_connections(name) || has_passed(countdown))
+        countdown.is_some_and(|countdown| has_connections(number) || has_passed(countdown))
     }
 
     /// Pools that are not in the configuration at present.
-    pub(super) fn pools_absent(&mut self, shown: &[PoolStatus]) {
-        let (restarted, at) = (self.restarted, self.at);
-        for (name, pool) in &mut self.pools {
-            if shown.iter().any(|shown| shown.name == *name) {
-                continue;
-            }
+    pub(super) fn pools_absent(&mut self) {
+        let (restarted, at, look) = (self.restarted, self.at, self.look);
+        for pool in self.pools.iter_mut().filter(|pool| pool.look != look) {
             (pool.present, pool.unserving_at) = (false, Some(at));
             if let Some((end, _)) = &mut pool.self_end {
                 end.unsure |= restarted && !end.saved;
@@ -510,8 +505,8 @@ impl Judge {
     }
 
     /// A worker that has taken `generation` begins a session.
-    pub(super) fn begun_in_pool(&mut self, name: &ServerName, generation: u64, at: i64) {
-        let pool = self.pool(&name.pool);
+    pub(super) fn begun_in_pool(&mut self, name: ServerNumber, generation: u64, at: i64) {
+        let pool = &self.pools[name.pool()];
         let closed = pool.in_force.is_closed();
         let how = if let Some(id) = pool.closed {
             format!("although request {} has closed the pool", id.0)
@@ -528,11 +523,11 @@ impl Judge {
     }
 
     /// A server serves something: its pool's countdown is not over for a second.
-    pub(super) fn served_in_pool(&mut self, name: &ServerName, now: Now, at: i64) {
+    pub(super) fn served_in_pool(&mut self, name: ServerNumber, now: Now, at: i64) {
         let (boot, started) = (self.boot, self.started);
         let server = self.server(name);
         let (there, returned) = (server.present, server.returned_at);
-        let pool = self.pool(&name.pool);
+        let pool = &self.pools[name.pool()];
         let past = pool.in_force.countdown();
         let past = past.map(|countdown| now.moment.since(countdown.on(boot, started)));
         // The end of what is open on a server that is there again takes a moment.
@@ -550,7 +545,8 @@ impl Judge {
 
     /// Every countdown that is over has ended with this tick.
     pub(super) fn countdowns(&mut self, now: Now) {
-        let late = self.pools.iter().find(|(_, pool)| {
+        let mut pools = POOLS.iter().zip(&self.pools);
+        let late = pools.find(|(_, pool)| {
             let countdown = pool.in_force.countdown();
             let deadline = countdown.map(|countdown| countdown.on(self.boot, self.started));
             pool.present && deadline.is_some_and(|deadline| now.moment >= deadline)

@@ -2,14 +2,15 @@
 
 use super::intents::Want;
 use super::{DEADLINE, DOORS, Judge, STAYS};
+use crate::sim::number::ServerNumber;
 use crate::sim::plan::REUSE;
 use crate::sim::worker::Token;
-use ebbtide_core::{Millis, Now, ServerName, Session, SessionId};
+use ebbtide_core::{Millis, Now, Session, SessionId};
 
 /// A session.
 #[derive(Debug)]
 pub(super) struct Stay {
-    server: ServerName,
+    server: ServerNumber,
     epoch: u32,
     began: i64,
     last: i64,
@@ -59,7 +60,7 @@ impl Judge {
     pub fn begun(
         &mut self,
         session: &Session,
-        name: &ServerName,
+        name: ServerNumber,
         moved: Option<SessionId>,
         generation: u64,
         at: i64,
@@ -73,7 +74,7 @@ impl Judge {
             self.over(moved, at, false, DOORS);
         }
         let stay = Stay {
-            server: name.clone(),
+            server: name,
             epoch: session.epoch,
             began: at,
             last: at,
@@ -91,7 +92,7 @@ impl Judge {
         &mut self,
         token: Option<&Token>,
         asked: &Asked,
-        went: Option<&(SessionId, ServerName)>,
+        went: Option<(SessionId, ServerNumber)>,
         now: Now,
         at: i64,
     ) {
@@ -100,14 +101,14 @@ impl Judge {
         }
         let Some(token) = token else { return };
         match went {
-            Some((id, name)) if *id == token.session => self.honoured(token, asked, name, at),
+            Some((id, name)) if id == token.session => self.honoured(token, asked, name, at),
             _ if asked.genuine => self.not_honoured(token, asked, at),
             _ => {}
         }
     }
 
     /// A server serves a request: it is not past the deadline of its drain.
-    fn served(&mut self, name: &ServerName, now: Now, at: i64) {
+    fn served(&mut self, name: ServerNumber, now: Now, at: i64) {
         self.served_in_pool(name, now, at);
         let (boot, started) = (self.boot, self.started);
         let server = self.server(name);
@@ -122,7 +123,7 @@ impl Judge {
         }
     }
 
-    fn honoured(&mut self, token: &Token, asked: &Asked, name: &ServerName, at: i64) {
+    fn honoured(&mut self, token: &Token, asked: &Asked, name: ServerNumber, at: i64) {
         let life = self.life;
         let Some(stay) = self.sessions.get_mut(&token.session) else {
             let text = format!("nobody began session {}, which is served", token.session);
@@ -131,7 +132,7 @@ impl Judge {
         let stepped_back = self.wall_stepped_back;
         let wrong = if !asked.genuine {
             Some((DOORS, "by a token that is not good for it"))
-        } else if stay.server != *name {
+        } else if stay.server != name {
             Some((STAYS, "on another server"))
         } else if stay.over.is_some_and(|over| {
             let counts = over.durable || over.life == life;
@@ -167,7 +168,7 @@ impl Judge {
             || asked.lost_by_secret
             || asked.behind
             || asked.refused == Some(token.session);
-        let server = self.servers.get(&stay.server);
+        let server = self.servers.get(stay.server);
         let excused = excused
             || server.is_none_or(|server| server.is_unserving(at) || server.epoch != stay.epoch);
         if !excused {
@@ -198,7 +199,7 @@ impl Judge {
     }
 
     /// A request or a tunnel is open: neither a deadline nor maintenance has ended it.
-    pub fn still_served(&mut self, id: SessionId, name: &ServerName, now: Now, at: i64) {
+    pub fn still_served(&mut self, id: SessionId, name: ServerNumber, now: Now, at: i64) {
         let over = self.sessions.get(&id).and_then(|stay| stay.over);
         self.goes_on(id, over, name, now, at);
     }
@@ -208,7 +209,7 @@ impl Judge {
         &mut self,
         id: SessionId,
         over: Option<Over>,
-        name: &ServerName,
+        name: ServerNumber,
         now: Now,
         at: i64,
     ) {
@@ -247,7 +248,7 @@ impl Judge {
     /// Every session that began on the server before `before` is over from `at` on.
     pub(super) fn all_over(
         &mut self,
-        name: &ServerName,
+        name: ServerNumber,
         before: i64,
         at: i64,
         promise: &'static str,
@@ -260,7 +261,7 @@ impl Judge {
             promise,
         };
         for stay in self.sessions.values_mut() {
-            if stay.server == *name && stay.began < before {
+            if stay.server == name && stay.began < before {
                 // What ended only for one life of the node is over for all of them now.
                 stay.over = Some(over);
             }
@@ -269,17 +270,17 @@ impl Judge {
     }
 
     /// The server is not there any more.
-    pub(super) fn removed(&mut self, name: &ServerName) {
+    pub(super) fn removed(&mut self, name: ServerNumber) {
         for stay in self.sessions.values_mut() {
-            stay.may_be_over |= stay.server == *name;
+            stay.may_be_over |= stay.server == name;
         }
     }
 
     /// A drain that had ended has come back with its sessions.
-    pub(super) fn revive(&mut self, name: &ServerName) {
+    pub(super) fn revive(&mut self, name: ServerNumber) {
         for stay in self.sessions.values_mut() {
             let by_deadline = stay.over.is_some_and(|over| over.promise == DEADLINE);
-            if stay.server == *name && by_deadline {
+            if stay.server == name && by_deadline {
                 stay.over = None;
             }
         }
@@ -288,7 +289,7 @@ impl Judge {
     /// A drain has ended before its deadline: nobody may have been left.
     pub(super) fn none_live(
         &mut self,
-        name: &ServerName,
+        name: ServerNumber,
         what: &str,
         deadline: ebbtide_core::Moment,
         now: Now,
@@ -302,7 +303,7 @@ impl Judge {
         let left = self.sessions.iter().find(|(_, stay)| {
             let unknown = stay.life != life && stepped.is_some_and(|stepped| stepped >= stay.last);
             let excused = unknown || stay.may_be_over || stay.epoch != epoch;
-            stay.server == *name && stay.is_live(at) && !excused
+            stay.server == name && stay.is_live(at) && !excused
         });
         let left = left.map(|(id, _)| *id);
         if let Some(id) = left.or_else(|| self.live_connection(name, epoch)) {

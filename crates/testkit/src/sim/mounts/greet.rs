@@ -5,10 +5,11 @@ use super::{Done, Mount, MountStep};
 use crate::sim::beside::{CONNECT_MS, RESOURCES};
 use crate::sim::copies::Has;
 use crate::sim::judge::{Ending, Mounted};
+use crate::sim::number::ServerNumber;
 use crate::sim::plan::{Action, Being, DISKS, pool_name};
 use crate::sim::worker::Asking;
 use crate::sim::world::World;
-use ebbtide_core::{Attachment, Fact, Identity, ServerKey, ServerName, Session, Stay};
+use ebbtide_core::{Attachment, Fact, Identity, ServerKey, Session, Stay};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ struct Seat {
     stay: Stay,
     began_on: Option<Identity>,
     began_with: Option<Has>,
-    first: ServerName,
+    first: ServerNumber,
 }
 
 impl World {
@@ -80,13 +81,13 @@ impl World {
             pace_ms,
             ends_at: self.at + lasts_ms,
         };
-        self.greet_later(number, &mount.first);
+        self.greet_later(number, mount.first);
         if let Some(node) = &mut self.node {
-            node.mounts.insert(number, mount);
+            node.mounts.insert(number, Box::new(mount));
         }
     }
 
-    fn greet_later(&mut self, number: u64, server: &ServerName) {
+    fn greet_later(&mut self, number: u64, server: ServerNumber) {
         let takes = match self.being(server) {
             Being::Hung => CONNECT_MS,
             _ => self.between_beside(1, 40),
@@ -111,7 +112,7 @@ impl World {
         if view.rule.mode == ebbtide_core::Mode::Maintenance {
             return None;
         }
-        let rotation = node.workers[worker].rotation(&pool.config.name);
+        let rotation = node.workers[worker].rotation(DISKS);
         let mut asking = Asking {
             table: &node.table,
             pool,
@@ -125,10 +126,10 @@ impl World {
             None => asking.begin(&[], None, rotation)?,
             Some((session, failed)) => asking.move_away(session, failed, rotation)?,
         };
-        let name = ServerName::new(&pool.config.name, &*placed.server.name);
+        let name = ServerNumber::in_pool(DISKS, &placed.server.name);
         let began_on = view.to_keep(placed.server.key).cloned();
         let session = &placed.session;
-        let has = self.copies.has(&name.server, resource);
+        let has = self.copies.has(name, resource);
         let began_with = Some(has).filter(|has| has.is_known(snapshot.generation));
         let mounted = Mounted {
             can_move: began_on.is_some(),
@@ -137,7 +138,7 @@ impl World {
             content: began_with.map(|has| has.content),
         };
         self.judge
-            .mount_began(session, mounted, &name, snapshot.generation, at);
+            .mount_began(session, mounted, name, snapshot.generation, at);
         let mut stay = session.enter(now.moment);
         stay.become_tunnel();
         Some(Seat {
@@ -152,12 +153,12 @@ impl World {
     pub(super) fn greeted(&mut self, number: u64, mount: &mut Mount) -> Done {
         let at = self.at;
         let session = Arc::clone(mount.session());
-        let name = mount.first.clone();
+        let name = mount.first;
         let answers = !matches!(
-            self.being(&name),
+            self.being(name),
             Being::Dead | Being::Hung | Being::SaysGood
         );
-        let shown = self.copies.has(&name.server, mount.resource).size();
+        let shown = self.copies.has(name, mount.resource).size();
         let is_right = mount
             .began_on
             .as_ref()
@@ -188,11 +189,11 @@ impl World {
             .connection_ended(session.id, Ending::Unreachable, false);
         (mount.stay, mount.first) = (next.stay, next.first);
         (mount.began_on, mount.began_with) = (next.began_on, next.began_with);
-        self.greet_later(number, &mount.first);
+        self.greet_later(number, mount.first);
         Ok(())
     }
 
-    fn begin_reading(&mut self, number: u64, mount: &mut Mount, server: ServerName, shown: u64) {
+    fn begin_reading(&mut self, number: u64, mount: &mut Mount, server: ServerNumber, shown: u64) {
         let at = self.at;
         let session = Arc::clone(mount.session());
         session.attach(Attachment {

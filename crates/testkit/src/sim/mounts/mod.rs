@@ -10,13 +10,11 @@ use super::beside::RESOURCES;
 use super::copies::{Copies, Has};
 use super::judge::Ending;
 use super::lines::is_misplaced;
+use super::number::{ByServer, ServerNumber};
 use super::plan::{Being, DISKS, pool_name};
 use super::world::{Node, NodeHappening, Server, World};
-use ebbtide_core::{
-    EndReason, Identity, Outlook, PoolKey, ServerKey, ServerName, Session, Snapshot, Stay,
-};
+use ebbtide_core::{EndReason, Identity, Outlook, PoolKey, ServerKey, Session, Snapshot, Stay};
 use search::Search;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use wire::Wire;
 
@@ -40,7 +38,7 @@ pub(super) struct Mount {
     /// What that copy really was, if the node was told so.
     began_with: Option<Has>,
     /// The server that is tried at first.
-    first: ServerName,
+    first: ServerNumber,
     /// The size that its first server showed; `None`: it has none yet.
     size: Option<u64>,
     wire: Option<Wire>,
@@ -147,7 +145,7 @@ impl World {
         self.put_back(number, mount, done);
     }
 
-    fn put_back(&mut self, number: u64, mount: Mount, done: Done) {
+    fn put_back(&mut self, number: u64, mount: Box<Mount>, done: Done) {
         match done {
             Ok(()) => {
                 if let Some(node) = &mut self.node {
@@ -162,7 +160,7 @@ impl World {
         self.node_later(at, NodeHappening::Mount(number, step));
     }
 
-    fn end_mount(&mut self, mut mount: Mount, ending: Ending) {
+    fn end_mount(&mut self, mut mount: Box<Mount>, ending: Ending) {
         let now = self.now();
         let session = Arc::clone(mount.session());
         self.tell(|| format!("session {} ends: {ending:?}", session.id));
@@ -309,12 +307,12 @@ impl World {
     }
 
     /// A server of the NBD pool dies: connections to it break.
-    pub(super) fn break_mounts(&mut self, server: &ServerName) {
+    pub(super) fn break_mounts(&mut self, server: ServerNumber) {
         let Some(node) = &self.node else { return };
         let mut broken = Vec::new();
         for (number, mount) in &node.mounts {
             let wires = [&mount.wire, &mount.leaving].into_iter().flatten();
-            let here = wires.filter(|wire| wire.server == *server);
+            let here = wires.filter(|wire| wire.server == server);
             broken.extend(here.map(|wire| (*number, wire.number)));
         }
         for (number, wire) in broken {
@@ -345,39 +343,35 @@ impl World {
                 continue;
             }
             for wire in [&mount.wire, &mount.leaving].into_iter().flatten() {
-                let has = copies.has(&wire.server.server, mount.resource);
+                let has = copies.has(wire.server, mount.resource);
                 let known = has.is_known(worker.snapshot.generation);
-                judge.reads(session.id, &wire.server, (has.content, known));
-                judge.mount_is_on(session.id, &wire.server, now);
+                judge.reads(session.id, wire.server, (has.content, known));
+                judge.mount_is_on(session.id, wire.server, now);
             }
             judge.mount_goes_on(session, &node.table.find(session.id));
-            let is_alike = |name: &&ServerName| {
-                let has = copies.has(&name.server, mount.resource);
+            let is_alike = |server: &ServerNumber| {
+                let has = copies.has(*server, mount.resource);
                 let here = mount.began_with.filter(|_| has.is_known(u64::MAX));
                 here.is_some_and(|began_with| copies.are_alike(began_with, has))
             };
-            let alike: Vec<ServerName> = well.iter().filter(is_alike).cloned().collect();
-            judge.could_move(session.id, mount.wire.is_none(), &alike);
+            let alike = well.iter().copied().filter(is_alike);
+            judge.could_move(session.id, mount.wire.is_none(), alike);
         }
     }
 }
 
 /// Servers of the NBD pool that answer, have room, and say what they have.
-fn well(
-    node: &Node,
-    servers: &BTreeMap<ServerName, Server>,
-    copies: &Copies,
-    at: i64,
-) -> Vec<ServerName> {
+fn well(node: &Node, servers: &ByServer<Server>, copies: &Copies, at: i64) -> Vec<ServerNumber> {
     let snapshot = node.driver.snapshot();
     let pool = snapshot.pool_named(pool_name(DISKS));
     let there = pool.iter().flat_map(|pool| &pool.servers);
     there
-        .filter(|view| view.max_sessions.is_none() && copies.is_readable(&view.name, at))
-        .map(|view| ServerName::new(pool_name(DISKS), &*view.name))
-        .filter(|name| {
-            let known = servers.get(name);
-            known.is_none_or(|known| known.being == Being::Well)
+        .filter(|view| view.max_sessions.is_none())
+        .map(|view| ServerNumber::in_pool(DISKS, &view.name))
+        .filter(|server| {
+            let known = servers.get(*server);
+            let is_well = known.is_none_or(|known| known.being == Being::Well);
+            is_well && copies.is_readable(*server, at)
         })
         .collect()
 }

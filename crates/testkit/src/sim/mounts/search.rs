@@ -4,9 +4,10 @@ use super::wire::Wire;
 use super::{Done, FAILED_FOR_MS, Mount, MountStep, SEARCH_EVERY_MS};
 use crate::sim::beside::{CONNECT_MS, RESOURCES, STAND_IN_MS};
 use crate::sim::judge::Ending;
-use crate::sim::plan::{Being, DISKS, pool_name};
+use crate::sim::number::ServerNumber;
+use crate::sim::plan::{Being, DISKS};
 use crate::sim::world::World;
-use ebbtide_core::{Fact, Place, ServerKey, ServerName};
+use ebbtide_core::{Fact, Place, ServerKey};
 use std::sync::Arc;
 
 /// Between two rounds.
@@ -24,7 +25,7 @@ pub(super) struct Search {
 
 struct Trying {
     place: Place,
-    server: ServerName,
+    server: ServerNumber,
     key: ServerKey,
 }
 
@@ -78,15 +79,15 @@ impl World {
             self.mount_later(next, number, MountStep::Search(wanted));
             return Ok(());
         };
-        let name = ServerName::new(pool_name(DISKS), &*server.name);
+        let name = ServerNumber::in_pool(DISKS, &server.name);
         search.trying = Some(Trying {
             place,
-            server: name.clone(),
+            server: name,
             key: server.key,
         });
         let id = mount.session().id;
-        self.judge.reserved(id, &name, server.epoch);
-        let takes = match self.being(&name) {
+        self.judge.reserved(id, name, server.epoch);
+        let takes = match self.being(name) {
             Being::Hung => CONNECT_MS,
             _ if dice.is_multiple_of(8) => self.between_beside(50, 450),
             _ => self.between_beside(1, 40),
@@ -112,10 +113,10 @@ impl World {
             return Ok(());
         };
         let answers = !matches!(
-            self.being(&server),
+            self.being(server),
             Being::Dead | Being::Hung | Being::SaysGood
         );
-        let shown = self.copies.has(&server.server, mount.resource).size();
+        let shown = self.copies.has(server, mount.resource).size();
         let began = mount.began_on.as_ref().map(|known| known.size);
         if answers && began == Some(shown) && mount.size == Some(shown) {
             mount.search = None;
@@ -154,7 +155,7 @@ impl World {
         number: u64,
         mount: &mut Mount,
         place: Place,
-        server: ServerName,
+        server: ServerNumber,
         key: ServerKey,
     ) -> Done {
         let (now, at) = (self.now(), self.at);
@@ -170,7 +171,7 @@ impl World {
         mount.stay = session.enter(session.last_activity());
         mount.stay.become_tunnel();
         self.tell(|| format!("session {} moves to {server}", session.id));
-        self.judge.moved(&session, &server, was_lost, at);
+        self.judge.moved(&session, server, was_lost, at);
         let wire = Wire {
             number: mount.number(),
             server,

@@ -3,15 +3,16 @@
 use super::{Done, Mount, MountStep, SOUND_AFTER_MS};
 use crate::sim::beside::SILENCE_MS;
 use crate::sim::judge::Ending;
+use crate::sim::number::ServerNumber;
 use crate::sim::plan::Being;
 use crate::sim::world::World;
-use ebbtide_core::{Fact, ServerKey, ServerName};
+use ebbtide_core::{Fact, ServerKey};
 
 /// A connection to a server.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub number: u64,
-    pub server: ServerName,
+    pub server: ServerNumber,
     pub key: ServerKey,
     pub epoch: u32,
     pub since: i64,
@@ -62,7 +63,7 @@ impl World {
         let Some(wire) = wire.as_mut().filter(|wire| wire.number == answers) else {
             return Ok(());
         };
-        match self.being(&wire.server) {
+        match self.being(wire.server) {
             Being::Hung => {
                 self.mount_later(at + 100, number, MountStep::Answer(answers));
                 return Ok(());
@@ -73,14 +74,14 @@ impl World {
         wire.asked = wire.asked.saturating_sub(1);
         wire.answers += 1;
         wire.heard = at;
-        let (server, is_done) = (wire.server.clone(), wire.asked == 0);
+        let (server, is_done) = (wire.server, wire.asked == 0);
         let generation = self.node.as_ref().map_or(0, |node| {
             let worker = &node.workers[mount.worker];
             worker.snapshot.generation
         });
-        let has = self.copies.has(&server.server, mount.resource);
+        let has = self.copies.has(server, mount.resource);
         let read = (has.content, has.is_known(generation));
-        self.judge.reads(mount.session().id, &server, read);
+        self.judge.reads(mount.session().id, server, read);
         if is_leaving && is_done {
             (mount.leaving, mount.left_by) = (None, None);
         }
