@@ -195,19 +195,23 @@ impl Snapshot {
         self.pool(session.pool)?.server_of(session)
     }
 
-    /// Why a session is over that nobody has ended, if it is: what this says of its server and of what
-    /// it uses.
-    pub fn why_over(&self, session: &Session) -> Option<EndReason> {
-        let pool = self.pool(session.pool);
-        let server = pool.and_then(|pool| pool.server_of(session));
-        let Some((pool, server)) = pool.zip(server) else {
-            return Some(EndReason::ServerRemoved);
-        };
-        if server.epoch != session.epoch {
-            return Some(server.epoch_reason);
+    /// Why a session that nobody has ended counts no more, if it does not: what this says of its server.
+    pub fn why_forgotten(&self, session: &Session) -> Option<EndReason> {
+        match self.server_of(session) {
+            None => Some(EndReason::ServerRemoved),
+            Some(server) if server.epoch != session.epoch => Some(server.epoch_reason),
+            Some(_) => None,
         }
-        pool.is_withdrawn_from(session)
-            .then_some(EndReason::ResourceMaintenance)
+    }
+
+    /// Why a session that nobody has ended is to end, if it is: the same, and what this says of the
+    /// resource that it uses.
+    pub fn why_over(&self, session: &Session) -> Option<EndReason> {
+        self.why_forgotten(session).or_else(|| {
+            let pool = self.pool(session.pool)?;
+            pool.is_withdrawn_from(session)
+                .then_some(EndReason::ResourceMaintenance)
+        })
     }
 
     /// The server with this key in this pool.

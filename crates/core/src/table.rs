@@ -293,7 +293,7 @@ impl SessionTable {
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
         let is_live = |session: &Session| {
-            session.ended().is_none() && snapshot.why_over(session).is_none() && keep(session)
+            session.ended().is_none() && snapshot.why_forgotten(session).is_none() && keep(session)
         };
         self.page(after, limit, is_live)
     }
@@ -347,7 +347,7 @@ impl SessionTable {
     fn for_each_live(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
         for shard in &self.shards {
             for session in lock(shard).sessions.values() {
-                if session.ended().is_none() && snapshot.why_over(session).is_none() {
+                if session.ended().is_none() && snapshot.why_forgotten(session).is_none() {
                     visit(session);
                 }
             }

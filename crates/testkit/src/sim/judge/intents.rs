@@ -7,8 +7,8 @@ use super::{
 };
 use crate::sim::plan::has_connections;
 use ebbtide_core::{
-    Health, Millis, Moment, NodeStatus, Now, PoolStatus, ProbeOutcome, ServerName, ServerStatus,
-    ServerView, SessionTable, Snapshot, WallTime,
+    Health, Millis, Moment, NodeStatus, Now, PoolStatus, PoolView, ProbeOutcome, ServerName,
+    ServerStatus, ServerView, SessionTable, Snapshot, WallTime,
 };
 
 /// What is wanted of a server.
@@ -112,6 +112,12 @@ impl Judge {
             let pool_view = view;
             for shown in &pool.servers {
                 let name = ServerName::new(&pool.name, &shown.name);
+                let mut removed = view.removed.iter();
+                if let Some(view) = removed.find(|view| *view.name == shown.name) {
+                    self.judge_removed(&name, (shown, view), pool_view, now, at);
+                    self.judge_count(&name, view, snapshot, table);
+                    continue;
+                }
                 let Some(view) = view.servers.iter().find(|view| *view.name == shown.name) else {
                     continue;
                 };
@@ -152,6 +158,24 @@ impl Judge {
                     end.unsure |= !end.saved;
                 }
             }
+        }
+    }
+
+    /// A server that has left its pool and still has sessions: what is wanted of it holds, and nobody
+    /// new comes.
+    fn judge_removed(
+        &mut self,
+        name: &ServerName,
+        (shown, view): (&ServerStatus, &ServerView),
+        pool: &PoolView,
+        now: Now,
+        at: i64,
+    ) {
+        self.judge_intent(name, shown, view, now, at);
+        self.judge_notice(name, view, pool);
+        self.judge_epoch(name, view);
+        if view.standing.admits_new || shown.standing.admits_new {
+            self.fail(CLOSED, format!("{name} has left its pool, and admits"));
         }
     }
 
