@@ -83,6 +83,9 @@ pub enum EventKind {
     Drained {
         /// Sessions that were ended by the deadline.
         ended: u32,
+        /// Sessions that the deadline found there and that go on with other servers.
+        #[serde(default)]
+        moving: u32,
     },
     /// A failover test of the server begins.
     Drill {
@@ -140,7 +143,7 @@ pub enum EventKind {
         /// Which.
         session: String,
         /// Why: `expired`, `logged-out`, `ended-by-operator`, `forgotten`, `server-gone`,
-        /// `server-removed`, `deadline` or `idle`.
+        /// `server-removed`, `deadline`, `idle`, `disconnected` or `resource-maintenance`.
         reason: String,
         /// How long it lasted.
         lasted_ms: u64,

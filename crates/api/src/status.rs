@@ -54,7 +54,8 @@ pub struct PoolStatus {
     pub admitting: u32,
     /// Where clients connect.
     pub listeners: Vec<Listener>,
-    /// The servers, in the configuration's order, then those added live.
+    /// The servers, in the configuration's order, then those added live, then those that have left the
+    /// pool and still have sessions (standing `removed`).
     pub servers: Vec<ServerStatus>,
     /// Soon after a restart of the node: until then sessions from before may still show themselves
     /// with a request. Before they do they are neither counted nor listed.
@@ -122,7 +123,8 @@ pub struct ServerStatus {
     pub sessions: SessionCounts,
     /// Its stickiness generation.
     pub epoch: u32,
-    /// When its sessions will probably be gone; only while it is held or drained.
+    /// When its sessions will probably be gone; only while it is held or drained, or has left the pool.
+    /// Absent then: too few sessions of the pool have ended so far to tell.
     pub forecast: Option<Forecast>,
     /// While it is drained soon after a restart of the node: until then sessions from before may
     /// still show themselves, so the drain is not over yet although it has no sessions.
@@ -168,9 +170,9 @@ pub struct Standing {
     pub admits_new: bool,
     /// Sessions that are here already are served.
     pub serves_own: bool,
-    /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `reports-full`,
+    /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
     /// `reports-hold`, `starting`, `held`, `draining`, `drill`, `closing`, `down`, `closed`,
-    /// `door-only` or `maintenance`.
+    /// `door-only`, `maintenance` or `removed`.
     pub reason: String,
 }
 

@@ -157,6 +157,7 @@ mod tests {
             line: Arc::default(),
             replicas: Arc::default(),
             servers: Vec::new(),
+            removed: Vec::new(),
             counters: Arc::new(PoolCounters::new(1)),
         };
         Snapshot {

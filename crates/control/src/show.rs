@@ -121,7 +121,7 @@ fn intent(intent: &IntentStatus) -> api::Intent {
 /// `None` if a live session's pool or server is gone.
 pub(crate) fn session(session: &Session, snapshot: &Snapshot, now: Now) -> Option<api::Session> {
     let pool = snapshot.pool(session.pool)?;
-    let server = pool.server(session.server)?;
+    let server = pool.server_of(session)?;
     let active = pool.config.sticky.active;
     let state = session.state(now.moment, active);
     let (word, ended) = match state {
@@ -254,9 +254,13 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             pool: pool.clone(),
             why: why.clone(),
         },
-        EventKind::Drained { ended } => api::EventKind::Drained {
-            ended: ended.unwrap_or(0),
-        },
+        EventKind::Drained { left } => {
+            let left = left.unwrap_or_default();
+            api::EventKind::Drained {
+                ended: left.ending,
+                moving: left.moving + left.waiting,
+            }
+        }
         EventKind::Drill { cut, by } => api::EventKind::Drill {
             cut: *cut,
             by: by.clone(),

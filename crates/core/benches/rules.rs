@@ -170,6 +170,7 @@ fn snapshot(balance: Balance, servers: u32) -> Snapshot {
         line: Default::default(),
         replicas: Arc::default(),
         servers: (0..servers).map(server).collect(),
+        removed: Vec::new(),
         counters: Arc::new(PoolCounters::new(1)),
     };
     Snapshot {

@@ -75,8 +75,8 @@ pub enum EventKind {
     },
     /// A drain is over: the server is in maintenance.
     Drained {
-        /// Sessions that the deadline ended; `None` if all left before it.
-        ended: Option<u32>,
+        /// What becomes of the sessions that were left at the deadline; `None` if all left before it.
+        left: Option<Fates>,
     },
     /// A failover test of the server begins.
     Drill {
@@ -188,7 +188,11 @@ impl fmt::Display for EventKind {
                 write!(f, "pool {pool} closed: {}", how_ended(*ended))
             }
             Self::StaysClosed { pool, why } => write!(f, "pool {pool}: {why}"),
-            Self::Drained { ended } => write!(f, "drained: {}", how_ended(*ended)),
+            Self::Drained { left: None } => write!(f, "drained: {}", how_ended(None)),
+            Self::Drained { left: Some(left) } if left.ending == left.all() => {
+                write!(f, "drained: {}", how_ended(Some(left.ending)))
+            }
+            Self::Drained { left: Some(left) } => write!(f, "drained: the deadline came, {left}"),
             Self::Drill { cut, by } => {
                 let how = if *cut { "are cut off" } else { "move" };
                 write!(f, "a drill begins: its sessions {how}, by {by}")
@@ -227,6 +231,74 @@ impl fmt::Display for EventKind {
             Self::Store { failed: None } => f.write_str("the store works again"),
         }
     }
+}
+
+/// What becomes of the sessions of a server that must not serve them any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fates {
+    /// Go on with another server.
+    pub moving: u32,
+    /// Would go on with another server, and none can take them at present: they end unless one can within
+    /// the pool's `timeouts.stand_in`.
+    pub waiting: u32,
+    /// End.
+    pub ending: u32,
+}
+
+impl Fates {
+    /// All of them.
+    pub fn all(self) -> u32 {
+        self.moving + self.waiting + self.ending
+    }
+
+    /// The same of a drain, which leaves those who stay their time: `2 sessions move, 1 session`.
+    pub(crate) fn of_drain(self) -> String {
+        let staying = count(self.waiting + self.ending, "session");
+        match self.moving {
+            0 => staying,
+            moving => format!("{}, {staying}", moves(moving)),
+        }
+    }
+}
+
+impl fmt::Display for Fates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            moving,
+            waiting,
+            ending,
+        } = *self;
+        let mut parts = Vec::new();
+        if moving > 0 {
+            parts.push(format!("{} to other servers", moves(moving)));
+        }
+        if waiting > 0 {
+            let wait = if waiting == 1 { "waits" } else { "wait" };
+            parts.push(format!(
+                "{} {wait} for a server that can take over",
+                count(waiting, "session")
+            ));
+        }
+        if ending > 0 || parts.is_empty() {
+            parts.push(format!("{} ended", count(ending, "session")));
+        }
+        f.write_str(&parts.join(", "))
+    }
+}
+
+/// `1 session moves`, `2 sessions move`.
+pub(crate) fn moves(number: u32) -> String {
+    let verb = if number == 1 { "moves" } else { "move" };
+    format!("{} {verb}", count(number, "session"))
+}
+
+/// `1 session goes on until it ends`, `2 sessions go on until they end`.
+pub(crate) fn goes_on(number: u32) -> String {
+    let verb = match number {
+        1 => "goes on until it ends",
+        _ => "go on until they end",
+    };
+    format!("{} {verb}", count(number, "session"))
 }
 
 /// How the sessions of a server or a pool came to their end: so many by the deadline, or `None`, all by

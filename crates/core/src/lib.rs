@@ -52,10 +52,10 @@ pub use door::{
     DoorSecret, DoorSettings, DoorTable,
 };
 pub use driver::{CLOSE_MAX, Close, Driver, Input, ManifestCopies, Output};
-pub use event::{Event, EventKind, count};
-pub use forecast::{DurationHistory, Forecast};
+pub use event::{Event, EventKind, Fates, count};
+pub use forecast::{DurationHistory, Forecast, Survival};
 pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};
-pub use guard::GuardRefusal;
+pub use guard::{GuardRefusal, TakesNone};
 pub use health::{Health, ProbeOutcome};
 pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};
 pub use name::{

@@ -31,6 +31,8 @@ pub enum EndReason {
     Idle,
     /// It was a connection, and one of its ends closed it or was lost.
     Disconnected,
+    /// The resource that it used went into maintenance.
+    ResourceMaintenance,
 }
 
 impl EndReason {
@@ -46,6 +48,7 @@ impl EndReason {
             Self::Deadline => "deadline",
             Self::Idle => "idle",
             Self::Disconnected => "disconnected",
+            Self::ResourceMaintenance => "resource-maintenance",
         }
     }
 
@@ -60,6 +63,7 @@ impl EndReason {
             Self::Deadline,
             Self::Idle,
             Self::Disconnected,
+            Self::ResourceMaintenance,
         ]
         .into_iter()
         .find(|reason| *reason as u8 == code)

@@ -8,8 +8,8 @@ use crate::gate::{OwnPages, WaitingLine};
 use crate::intent::PoolIntent;
 use crate::name::{PoolKey, ServerKey};
 use crate::notice::Notice;
-use crate::replica::ReplicaView;
-use crate::session::EndReason;
+use crate::replica::{Mode, ReplicaView, ResourceView};
+use crate::session::{EndReason, Session};
 use crate::standing::Standing;
 use crate::takeover::Moved;
 use crate::time::{Millis, Moment, WallTime};
@@ -67,6 +67,8 @@ pub struct PoolView {
     pub replicas: Arc<ReplicaView>,
     /// Its servers, by ascending key.
     pub servers: Vec<ServerView>,
+    /// Servers that have left it and still have sessions, by ascending key. They take no others.
+    pub removed: Vec<ServerView>,
     /// Its counters.
     pub counters: Arc<PoolCounters>,
 }
@@ -188,6 +190,30 @@ impl Snapshot {
         self.pools.iter().find(|pool| pool.config.name == name)
     }
 
+    /// The server that a session is on, also if that has left its pool.
+    pub fn server_of(&self, session: &Session) -> Option<&ServerView> {
+        self.pool(session.pool)?.server_of(session)
+    }
+
+    /// Why a session that nobody has ended counts no more, if it does not: what this says of its server.
+    pub fn why_forgotten(&self, session: &Session) -> Option<EndReason> {
+        match self.server_of(session) {
+            None => Some(EndReason::ServerRemoved),
+            Some(server) if server.epoch != session.epoch => Some(server.epoch_reason),
+            Some(_) => None,
+        }
+    }
+
+    /// Why a session that nobody has ended is to end, if it is: the same, and what this says of the
+    /// resource that it uses.
+    pub fn why_over(&self, session: &Session) -> Option<EndReason> {
+        self.why_forgotten(session).or_else(|| {
+            let pool = self.pool(session.pool)?;
+            pool.is_withdrawn_from(session)
+                .then_some(EndReason::ResourceMaintenance)
+        })
+    }
+
     /// The server with this key in this pool.
     pub fn server(&self, pool: PoolKey, server: ServerKey) -> Option<&ServerView> {
         self.pool(pool)?.server(server)
@@ -219,12 +245,40 @@ impl ServerView {
 impl PoolView {
     /// The server with this key.
     pub fn server(&self, key: ServerKey) -> Option<&ServerView> {
-        let index = self
-            .servers
-            .binary_search_by_key(&key, |server| server.key)
-            .ok()?;
-        Some(&self.servers[index])
+        with_key(&self.servers, key)
     }
+
+    /// The server with this key, also if it has left the pool and still has sessions.
+    pub fn server_or_removed(&self, key: ServerKey) -> Option<&ServerView> {
+        self.server(key).or_else(|| self.removed_server(key))
+    }
+
+    /// The server that a session of this pool is on, also if it has left the pool.
+    pub fn server_of(&self, session: &Session) -> Option<&ServerView> {
+        self.server_or_removed(session.server)
+    }
+
+    /// The server with this key, if it has left the pool and still has sessions.
+    pub fn removed_server(&self, key: ServerKey) -> Option<&ServerView> {
+        with_key(&self.removed, key)
+    }
+
+    /// Whether the resource that a session uses is in maintenance: then it is no user's any more.
+    pub fn is_withdrawn_from(&self, session: &Session) -> bool {
+        let is_withdrawn = |resource: &ResourceView| resource.rule.mode == Mode::Maintenance;
+        if !self.replicas.resources.iter().any(is_withdrawn) {
+            return false;
+        }
+        let attachment = session.attachment();
+        let resource = attachment.and_then(|used| self.replicas.resource(&used.resource));
+        resource.is_some_and(is_withdrawn)
+    }
+}
+
+/// Among servers by ascending key.
+fn with_key(servers: &[ServerView], key: ServerKey) -> Option<&ServerView> {
+    let index = servers.binary_search_by_key(&key, |server| server.key);
+    index.ok().map(|index| &servers[index])
 }
 
 /// What a worker tells the driver.

@@ -26,6 +26,8 @@ pub enum Reason {
     LastResort,
     /// Has as many sessions as it may have.
     Full,
+    /// None of its copies of the pool's resources serves new clients.
+    NoCopy,
     /// Its own health page says that all its sessions are in use.
     ReportsFull,
     /// Its own health page says that it is on hold.
@@ -49,15 +51,18 @@ pub enum Reason {
     DoorOnly,
     /// An operator has it in maintenance.
     Maintenance,
+    /// It is no longer in the pool, and goes on with the sessions that it still has.
+    Removed,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 17] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
         Self::Full,
+        Self::NoCopy,
         Self::ReportsFull,
         Self::ReportsHold,
         Self::Starting,
@@ -69,6 +74,7 @@ impl Reason {
         Self::Closed,
         Self::DoorOnly,
         Self::Maintenance,
+        Self::Removed,
     ];
 
     /// The word that people see.
@@ -78,6 +84,7 @@ impl Reason {
             Self::Unproven => "unproven",
             Self::LastResort => "last-resort",
             Self::Full => "full",
+            Self::NoCopy => "no-copy",
             Self::ReportsFull => "reports-full",
             Self::ReportsHold => "reports-hold",
             Self::Starting => "starting",
@@ -89,6 +96,7 @@ impl Reason {
             Self::Closed => "closed",
             Self::DoorOnly => "door-only",
             Self::Maintenance => "maintenance",
+            Self::Removed => "removed",
         }
     }
 }
@@ -205,6 +213,27 @@ impl Standing {
             admits_new: false,
             serves_own: false,
             reason: Reason::Starting,
+        }
+    }
+
+    /// Of a server that has left the pool and still has sessions.
+    pub(crate) fn removed() -> Self {
+        Self {
+            admits_new: false,
+            serves_own: true,
+            reason: Reason::Removed,
+        }
+    }
+
+    /// The same standing, of a server none of whose copies serves new clients.
+    pub(crate) fn without_copy(self) -> Self {
+        Self {
+            admits_new: false,
+            reason: match self.admits_new {
+                true => Reason::NoCopy,
+                false => self.reason,
+            },
+            ..self
         }
     }
 

@@ -35,7 +35,8 @@ pub struct PoolStatus {
     pub admitting: u32,
     /// Where clients connect, as `name address`.
     pub listeners: Vec<(String, std::net::SocketAddr)>,
-    /// The servers, in the file's order, then those added live.
+    /// The servers, in the file's order, then those added live, then those that have left the pool and
+    /// still have sessions.
     pub servers: Vec<ServerStatus>,
     /// Soon after a restart: until then sessions from before may still show themselves, which are not
     /// counted and not listed before they do.
@@ -75,7 +76,8 @@ pub struct ServerStatus {
     pub idle: u32,
     /// Its stickiness generation.
     pub epoch: u32,
-    /// When its sessions will probably be gone; only while it is held or drained.
+    /// When its sessions will probably be gone; only while it is held or drained, or has left the pool,
+    /// and if past sessions tell.
     pub forecast: Option<Forecast>,
     /// While it is drained soon after a restart: until then sessions from before the restart may
     /// still show themselves, so no sessions does not mean empty yet.

@@ -296,7 +296,7 @@ impl SessionTable {
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
         let is_live = |session: &Session| {
-            session.ended().is_none() && stale(session, snapshot).is_none() && keep(session)
+            session.ended().is_none() && snapshot.why_forgotten(session).is_none() && keep(session)
         };
         self.page(after, limit, is_live)
     }
@@ -350,7 +350,7 @@ impl SessionTable {
     fn for_each_live(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
         for shard in &self.shards {
             for session in lock(shard).sessions.values() {
-                if session.ended().is_none() && stale(session, snapshot).is_none() {
+                if session.ended().is_none() && snapshot.why_forgotten(session).is_none() {
                     visit(session);
                 }
             }
@@ -358,13 +358,15 @@ impl SessionTable {
     }
 }
 
-/// Whether and why the session's binding is over, though nobody has ended the session itself.
-fn stale(session: &Session, snapshot: &Snapshot) -> Option<EndReason> {
-    match snapshot.server(session.pool, session.server) {
-        None => Some(EndReason::ServerRemoved),
-        Some(server) if server.epoch != session.epoch => Some(server.epoch_reason),
-        Some(_) => None,
-    }
+/// Why a session that nobody has ended is to be, if it is. What is open on a server that left its pool
+/// goes on (ADR 0004), the binding to it does not; whoever can move is moved by its worker.
+fn must_end(session: &Session, snapshot: &Snapshot) -> Option<EndReason> {
+    let left = || snapshot.pool(session.pool)?.removed_server(session.server);
+    let reason = snapshot
+        .why_over(session)
+        .or_else(|| left().map(|_| EndReason::ServerRemoved))?;
+    let goes_on = reason == EndReason::ServerRemoved && session.open() > 0;
+    (!goes_on && !session.can_move()).then_some(reason)
 }
 
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
@@ -426,12 +428,7 @@ impl Shard {
                 if quiet > kept {
                     gone.push(*id);
                 }
-            } else if let Some(reason) = stale(session, snapshot)
-                && !session.can_move()
-                && (reason != EndReason::ServerRemoved || session.open() == 0)
-            {
-                // What is open on a server that a reload took away goes on (ADR 0004): it counts
-                // again when the server is back.
+            } else if let Some(reason) = must_end(session, snapshot) {
                 over.push((Arc::clone(session), reason));
             } else if idle_end.is_some_and(|idle_end| session.is_unused(idle_end, now.moment)) {
                 over.push((Arc::clone(session), EndReason::Idle));

@@ -48,6 +48,7 @@ fn pool(balance: Balance, servers: Vec<ServerView>) -> PoolView {
         line: Default::default(),
         replicas: Arc::default(),
         servers,
+        removed: Vec::new(),
         counters: Arc::new(PoolCounters::new(1)),
     }
 }

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::screen::{self, Screen};
 use crate::signals::StopSignals;
-use crate::status_page::{clock_time, forecast, page};
+use crate::status_page::{clock_time, forecast, is_removed, page};
 use crate::target;
 use crate::view::{Line, Piece, Style, on_terminal, table};
 use ebbtide_api as api;
@@ -241,6 +241,8 @@ async fn wait(
     };
     // The first look only asks whether somebody is there at all.
     let mut answered = false;
+    // A server that has left its pool goes when its last session has ended, maybe between two looks.
+    let mut removed: Option<api::WaitAnswer> = None;
     loop {
         let longest = if answered { WAIT_MS_MAX } else { 0 };
         let query = api::WaitQuery {
@@ -254,12 +256,19 @@ async fn wait(
             Ok(answer) if answer.reached || left() == Some(0) => {
                 return Ok(waited(name, what, &answer, json));
             }
+            Ok(answer) if what == WaitFor::Drained && is_removed(&answer.server) => {
+                (answered, removed) = (true, Some(answer));
+            }
             Ok(answer) if what == WaitFor::Drained && answer.server.intent.label == "ready" => {
                 return Err(Failure::failed(format!(
                     "{name} is ready: nobody drains it"
                 )));
             }
-            Ok(_) => answered = true,
+            Ok(_) => (answered, removed) = (true, None),
+            Err(error) if is_unknown(&error) && removed.is_some() => {
+                let answer = removed.take().map(emptied);
+                return Ok(answer.map_or(Exit::Done, |answer| waited(name, what, &answer, json)));
+            }
             Err(error) if !may_come_back(&error) => return Err(error.into()),
             Err(error) if !answered => return Err(error.into()),
             Err(error) if left() == Some(0) => {
@@ -271,6 +280,17 @@ async fn wait(
             }
         }
     }
+}
+
+fn is_unknown(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { error, .. } if error.kind == api::ErrorKind::NotFound)
+}
+
+/// The same answer, when the server's last session has ended.
+fn emptied(mut answer: api::WaitAnswer) -> api::WaitAnswer {
+    answer.reached = true;
+    answer.server.sessions = api::SessionCounts::default();
+    answer
 }
 
 /// The node is being stopped or restarted, as it seems.

@@ -70,7 +70,7 @@ fn pool_line(pool: &PoolStatus) -> Line {
             format!(
                 "{} of {} servers take new sessions, minimum {}",
                 pool.admitting,
-                pool.servers.len(),
+                pool.servers.iter().filter(|one| !is_removed(one)).count(),
                 pool.minimum
             ),
         ),
@@ -185,6 +185,11 @@ fn deadline(server: &ServerStatus) -> String {
     }
 }
 
+/// Whether it has left the pool, and is only there for its sessions.
+pub fn is_removed(server: &ServerStatus) -> bool {
+    server.standing.reason == "removed"
+}
+
 /// When the server's sessions are likely to be gone by themselves.
 pub fn forecast(server: &ServerStatus) -> String {
     match &server.forecast {
@@ -194,12 +199,23 @@ pub fn forecast(server: &ServerStatus) -> String {
             // will probably meet the deadline.
             None => format!("half in about {}", span(forecast.half_ms)),
         },
+        None if is_emptied(server) && server.sessions.all() > 0 => {
+            "not known: too few have ended".into()
+        }
         None => String::new(),
     }
 }
 
+/// Whether it is to lose its sessions, without new ones.
+fn is_emptied(server: &ServerStatus) -> bool {
+    ["hold", "drain"].contains(&server.intent.label.as_str()) || is_removed(server)
+}
+
 fn note(server: &ServerStatus) -> String {
     let mut notes = Vec::new();
+    if is_removed(server) {
+        notes.push("has left the pool, and is shown until its last session has ended".to_owned());
+    }
     if let Some(why) = &server.health.why {
         notes.push(why.clone());
     }

@@ -33,13 +33,13 @@ impl End {
     }
 }
 
-/// Why a session was cut that nobody has ended: what the newest snapshot says of its server.
+/// Why a session was cut that nobody has ended: what the newest snapshot says.
 pub(crate) fn why_cut(session: &Session, snapshot: &Snapshot) -> EndReason {
-    match snapshot.server(session.pool, session.server) {
-        None => EndReason::ServerRemoved,
-        Some(server) if server.epoch != session.epoch => server.epoch_reason,
-        Some(server) if !server.standing.serves_own => EndReason::ServerGone,
-        // The program stops, or the resource is no longer served.
-        Some(_) => EndReason::Disconnected,
+    let server = snapshot.server_of(session);
+    match snapshot.why_over(session) {
+        Some(reason) => reason,
+        None if server.is_some_and(|server| !server.standing.serves_own) => EndReason::ServerGone,
+        // The program stops.
+        None => EndReason::Disconnected,
     }
 }

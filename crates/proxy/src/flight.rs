@@ -182,7 +182,8 @@ impl Flight {
             EndReason::EndedByOperator
             | EndReason::Expired
             | EndReason::Idle
-            | EndReason::Disconnected => true,
+            | EndReason::Disconnected
+            | EndReason::ResourceMaintenance => true,
         }
     }
 
@@ -197,8 +198,8 @@ impl Flight {
         let session = self.session.borrow();
         let session = session.as_ref()?;
         let pool = snapshot.pool(session.pool)?;
-        let Some(server) = pool.server(session.server) else {
-            // What is open on a server that the file no longer names goes on, as long as its pool does.
+        let Some(server) = pool.server_of(session) else {
+            // What is open on a server that left the pool goes on, as long as the pool does.
             if matches!(pool.intent, PoolIntent::Closed(_)) && self.phase.get() == Phase::Tunnel {
                 self.cut();
             }
@@ -206,7 +207,8 @@ impl Flight {
         };
         let is_forgotten = server.epoch != session.epoch;
         let time_is_over = server.standing.ends_work()
-            || (is_forgotten && server.epoch_reason == EndReason::Deadline);
+            || (is_forgotten && server.epoch_reason == EndReason::Deadline)
+            || pool.is_withdrawn_from(session);
         // A session that is a connection cannot be taken up again elsewhere: it does not wait for a
         // server that is down.
         let is_stranded = pool.config.protocol.is_connection() && !server.standing.serves_own;

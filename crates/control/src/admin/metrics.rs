@@ -188,7 +188,7 @@ impl Scrape {
     fn of_servers(&self, figure: fn(&ServerSlot) -> &Counter) -> Samples {
         let pools = self.snapshot.pools.iter();
         let samples = pools.flat_map(|pool| {
-            pool.servers.iter().map(move |server| {
+            pool.servers.iter().chain(&pool.removed).map(move |server| {
                 let labels = name_server(&pool.config.name, &server.name);
                 (labels, server.counters.sum(figure))
             })
@@ -200,7 +200,7 @@ impl Scrape {
         let mut samples = Samples::new();
         for (index, class) in ["1xx", "2xx", "3xx", "4xx", "5xx"].iter().enumerate() {
             for pool in &self.snapshot.pools {
-                for server in &pool.servers {
+                for server in pool.servers.iter().chain(&pool.removed) {
                     let mut labels = name_server(&pool.config.name, &server.name);
                     labels.push(("class", (*class).to_owned()));
                     let count = server.counters.sum(|slot| &slot.responses[index]);

@@ -7,8 +7,8 @@ use crate::show;
 use axum::Json;
 use axum::extract::State;
 use ebbtide_api::{
-    AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, Status, WaitAnswer,
-    WaitFor, WaitQuery,
+    AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, SessionCounts, Status,
+    WaitAnswer, WaitFor, WaitQuery,
 };
 use ebbtide_core::{NodeStatus, Snapshot};
 use std::sync::Arc;
@@ -90,15 +90,30 @@ pub(super) async fn wait(
     let span = query.timeout_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS);
     let deadline = Instant::now() + Duration::from_millis(span);
     let mut snapshots = app.snapshots.clone();
+    let mut last = None;
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let before = live_sessions(&snapshot, &pool, &name);
-        let server = find_server(&app, &pool, &name).await?;
+        let found = find_server(&app, &pool, &name).await;
+        let server = match (found, last.take()) {
+            // Its last session has ended, and with that it has gone.
+            (Err(_), Some(server)) if is_removed(&server) && query.what == WaitFor::Drained => {
+                let sessions = SessionCounts::default();
+                let server = ServerStatus { sessions, ..server };
+                return Ok(Json(WaitAnswer {
+                    reached: true,
+                    server,
+                }));
+            }
+            (found, _) => found?,
+        };
         let reached = has_reached(&server, query.what);
-        let in_vain = query.what == WaitFor::Drained && server.intent.label == "ready";
+        let is_drained = server.intent.label != "ready" || is_removed(&server);
+        let in_vain = query.what == WaitFor::Drained && !is_drained;
         if reached || in_vain || Instant::now() >= deadline {
             return Ok(Json(WaitAnswer { reached, server }));
         }
+        last = Some(server);
         // Asking for a status is dear with a million sessions; these two are not.
         loop {
             let look = deadline.min(Instant::now() + WAIT_LOOK);
@@ -118,8 +133,9 @@ pub(super) async fn wait(
 }
 
 fn live_sessions(snapshot: &Snapshot, pool: &str, server: &str) -> Option<u32> {
-    let servers = &snapshot.pool_named(pool)?.servers;
-    let server = servers.iter().find(|found| &*found.name == server)?;
+    let pool = snapshot.pool_named(pool)?;
+    let mut servers = pool.servers.iter().chain(&pool.removed);
+    let server = servers.find(|found| &*found.name == server)?;
     Some(server.load.sessions())
 }
 
@@ -129,9 +145,14 @@ fn has_reached(server: &ServerStatus, what: WaitFor) -> bool {
         // A drain that is empty is over in a moment; until then a `ready` would still end it.
         WaitFor::Drained => {
             let closed = ["hold", "maintenance"].contains(&server.intent.label.as_str());
-            closed && server.sessions.all() == 0
+            (closed || is_removed(server)) && server.sessions.all() == 0
         }
     }
+}
+
+/// Whether it has left the pool, and is only there for its sessions.
+fn is_removed(server: &ServerStatus) -> bool {
+    server.standing.reason == "removed"
 }
 
 /// A page of the audit log, the newest line first.

@@ -195,7 +195,7 @@ impl Place {
                 return Err(ApiError::invalid(text.into()));
             }
             (Some(name), Some(pool)) => {
-                let mut servers = pool.servers.iter();
+                let mut servers = pool.servers.iter().chain(&pool.removed);
                 let found = servers.find(|server| *server.name == *name);
                 Some(found.ok_or_else(|| {
                     let pool = &pool.config.name;

@@ -86,7 +86,7 @@ impl Outside {
             let Some(pool) = snapshot.pool(change.pool) else {
                 continue;
             };
-            let server = pool.server(change.server);
+            let server = pool.server_or_removed(change.server);
             let Some((rule, server)) = pool.config.logout_call.as_ref().zip(server) else {
                 continue;
             };

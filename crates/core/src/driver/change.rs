@@ -267,6 +267,7 @@ impl State {
         if let Some(pool) = self.pools.get_mut(&name.pool) {
             pool.order.retain(|other| other != name);
         }
+        self.let_linger();
         let change = format!("{name}: removed live");
         outputs.push(event(Some(name), EventKind::Configured { change }, now));
     }

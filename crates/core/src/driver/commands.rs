@@ -3,9 +3,10 @@
 use crate::command::{
     Actor, Answer, Command, Refusal, RefusalKind, SESSIONS_ENDED_MAX, ServerChange,
 };
-use crate::config::{Balance, ServerConfig};
+use crate::config::{Protocol, ServerConfig};
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
 use crate::driver::closing::message as to_be_told;
+use crate::driver::removed::has_left;
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::event::count;
 use crate::guard::GuardRefusal;
@@ -13,7 +14,6 @@ use crate::intent::{Drain, Intent};
 use crate::name::{ServerName, SessionId, is_name};
 use crate::record::{AuditEntry, IntentRecord, ServerOverride, StoredIntent, Write};
 use crate::snapshot::{Snapshot, TokenSecrets};
-use crate::standing::Reason;
 use crate::table::{Found, REUSE_UNKNOWN};
 use crate::time::{Millis, Now, WallTime};
 
@@ -85,76 +85,20 @@ impl State {
     /// The server, if it exists at present.
     pub fn present(&self, name: &ServerName) -> Result<&ServerState, Refusal> {
         let pool = self.present_pool(&name.pool)?;
-        self.servers
-            .get(name)
-            .filter(|server| server.present)
-            .ok_or_else(|| {
+        match self.servers.get(name) {
+            Some(server) if server.present => Ok(server),
+            Some(server) if server.lingers => Err(has_left(name, server)),
+            _ => {
                 let servers: Vec<&str> =
                     pool.order.iter().map(|name| name.server.as_str()).collect();
-                Refusal::not_found(format!(
+                Err(Refusal::not_found(format!(
                     "there is no server {:?} in pool {}; its servers are: {}",
                     name.server,
                     name.pool,
                     servers.join(", ")
-                ))
-            })
-    }
-
-    /// Refuses what would leave the pool with fewer admitting servers than its minimum, unless the
-    /// server does not admit any now anyway. Returns whether `force` made the difference.
-    pub fn guard(&self, name: &ServerName, force: bool) -> Result<bool, Refusal> {
-        let Some(pool) = self.pools.get(&name.pool) else {
-            return Ok(false);
-        };
-        // A pool that admits nobody has nothing to keep.
-        if pool.config.balance == Balance::DoorOnly {
-            return Ok(false);
+                )))
+            }
         }
-        // By what is known now: the snapshot may be a tick behind the newest probe.
-        let judged = self.judge(&pool.order);
-        let is_last_resort = judged
-            .iter()
-            .any(|(other, standing)| *other == name && standing.reason == Reason::LastResort);
-        let another_takes_over = pool
-            .order
-            .iter()
-            .filter(|other| *other != name)
-            .any(|other| {
-                let server = self.servers.get(other);
-                server.is_some_and(|server| server.intent == Intent::Ready)
-            });
-        let nobody_answers = is_last_resort && !another_takes_over;
-        let admitting: Vec<&ServerName> = judged
-            .into_iter()
-            .filter(|(name, standing)| {
-                let standing = self.servers.get(*name).map_or(*standing, |server| {
-                    standing.with_sessions(server.load.sessions(), server.max_sessions())
-                });
-                // A last resort only shows the service's own error: that is no capacity.
-                standing.admits_new && standing.reason != Reason::LastResort
-            })
-            .map(|(name, _)| name)
-            .collect();
-        let would_leave: Vec<String> = admitting
-            .iter()
-            .filter(|other| **other != name)
-            .map(|other| other.server.clone())
-            .collect();
-        let too_few = would_leave.len() < pool.config.minimum.max(1) as usize;
-        let leaves_too_few = too_few && admitting.contains(&name);
-        if !nobody_answers && !leaves_too_few {
-            return Ok(false);
-        }
-        if force {
-            return Ok(true);
-        }
-        let refusal = GuardRefusal {
-            server: name.clone(),
-            would_leave,
-            minimum: pool.config.minimum.max(1),
-            sessions: 0,
-        };
-        Err(Refusal::guarded(refusal))
     }
 }
 
@@ -166,16 +110,20 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     fn ready(&self, name: ServerName) -> Result<Plan, Refusal> {
-        let from = self.state.present(&name)?.intent.label();
-        let text = match from {
+        let server = self.state.with_sessions(&name)?;
+        let from = server.intent.label();
+        let mut text = match from {
             "ready" => format!("{name} was ready already; nothing was changed"),
             _ => format!("{name} is ready again (before: {from})"),
         };
+        if !server.present {
+            text += "; it has left the pool, so it takes no new sessions";
+        }
         self.intent("ready", name, Intent::Ready, text, false)
     }
 
     fn hold(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
-        let server = self.state.present(&name)?;
+        let server = self.state.with_sessions(&name)?;
         let forced = self.state.guard(&name, force)?;
         let sessions = server.load.sessions();
         let text = format!(
@@ -194,7 +142,7 @@ impl Planner<'_> {
         message: Option<String>,
         force: bool,
     ) -> Result<Plan, Refusal> {
-        let server = self.state.present(&name)?;
+        let server = self.state.with_sessions(&name)?;
         if within < Millis::from_secs(1) || within > DRAIN_MAX {
             return Err(Refusal::invalid(format!(
                 "a drain takes from 1s to 7 days, not {within}; to end all sessions of {name} at \
@@ -208,12 +156,11 @@ impl Planner<'_> {
             )));
         }
         let forced = self.state.guard(&name, force)?;
-        let sessions = server.load.sessions();
         let before = server.intent.deadline().map(|_| "a new deadline, ");
         let text = format!(
             "{name} is being drained: {}{within} from now; {} to go, then maintenance",
             before.unwrap_or_default(),
-            count(sessions, "session")
+            self.state.fates(&name).of_drain()
         );
         // A deadline that is only moved keeps what users were told, unless they are told anew.
         let kept = match &server.intent {
@@ -229,13 +176,9 @@ impl Planner<'_> {
     }
 
     fn maintenance(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
-        let server = self.state.present(&name)?;
+        self.state.with_sessions(&name)?;
         let forced = self.state.guard(&name, force)?;
-        let sessions = server.load.sessions();
-        let text = format!(
-            "{name} is in maintenance; {} ended",
-            count(sessions, "session")
-        );
+        let text = format!("{name} is in maintenance; {}", self.state.fates(&name));
         self.intent("maintenance", name, Intent::Maintenance, text, forced)
     }
 
@@ -248,7 +191,7 @@ impl Planner<'_> {
         text: String,
         forced: bool,
     ) -> Result<Plan, Refusal> {
-        let server = self.state.present(&name)?;
+        let server = self.state.with_sessions(&name)?;
         let record = IntentRecord {
             intent: self.stored(&intent),
             since: self.now.wall,
@@ -282,14 +225,16 @@ impl Planner<'_> {
     }
 
     fn forget(&self, name: ServerName) -> Result<Plan, Refusal> {
-        let server = self.state.present(&name)?;
-        let sessions = server.load.sessions();
+        let server = self.state.with_sessions(&name)?;
         let epoch = server.epoch + 1;
         let writes = vec![Write::Epoch(name.clone(), epoch)];
-        let text = format!(
-            "forgot {} of {name}; their users are placed anew",
-            count(sessions, "session")
-        );
+        let sessions = count(server.load.sessions(), "session");
+        let text = match self.state.present_pool(&name.pool)?.config.protocol {
+            Protocol::Http => format!("forgot {sessions} of {name}; their users are placed anew"),
+            Protocol::Tcp | Protocol::Nbd => {
+                format!("forgot {sessions} of {name}: {}", self.state.fates(&name))
+            }
+        };
         let edit = ServerEdit::Epoch(epoch);
         Ok(self.of_server("forget", name, edit, writes, text, false))
     }
@@ -397,19 +342,21 @@ impl Planner<'_> {
             )));
         }
         let sessions = server.load.sessions();
+        let after = self.state.after_removal(&name);
         if sessions > 0 && !force {
-            return Err(Refusal::guarded(GuardRefusal {
+            let mut refusal = Refusal::guarded(GuardRefusal {
                 server: name,
+                resource: None,
                 would_leave: Vec::new(),
+                others: Vec::new(),
                 minimum: 0,
                 sessions,
-            }));
+            });
+            refusal.text += &format!(": {after}");
+            return Err(refusal);
         }
         let forced = self.state.guard(&name, force)? || sessions > 0;
-        let text = format!(
-            "{name} was removed; {} to be placed anew",
-            count(sessions, "session")
-        );
+        let text = format!("{name} was removed; {after}");
         let writes = vec![Write::LiveServer(name.clone(), None)];
         Ok(self.of_server(
             "server remove",
@@ -542,7 +489,7 @@ fn check_bounds(
 }
 
 impl Refusal {
-    fn guarded(refusal: GuardRefusal) -> Self {
+    pub(super) fn guarded(refusal: GuardRefusal) -> Self {
         Self {
             text: refusal.to_string(),
             kind: RefusalKind::Guarded(refusal),

@@ -10,9 +10,11 @@ mod change;
 mod closing;
 mod commands;
 mod doors;
+mod guarding;
 mod moving;
 mod pursuit;
 mod reload;
+mod removed;
 mod replicas;
 mod settle;
 mod show;
@@ -297,7 +299,9 @@ impl Driver {
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);
         self.unsaved.extend(self.state.watch_doors(now));
-        self.state.publish(now, &mut self.outputs);
+        let outputs = &mut self.outputs;
+        self.state.settle_removed(acknowledged, now, outputs);
+        self.state.publish(now, outputs);
     }
 
     /// The oldest generation that a worker still decides by.

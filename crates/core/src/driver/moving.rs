@@ -6,7 +6,7 @@ use crate::driver::change::{Change, Plan, ServerEdit};
 use crate::driver::commands::Planner;
 use crate::driver::pursuit::{Goal, Pursuit};
 use crate::driver::state::State;
-use crate::event::count;
+use crate::event::{Fates, count, goes_on, moves};
 use crate::guard::GuardRefusal;
 use crate::name::{ServerKey, ServerName, SessionId};
 use crate::session::Session;
@@ -77,6 +77,41 @@ impl State {
             }
         }
         leaving
+    }
+
+    /// What becomes of a server's sessions when it must not serve them any more.
+    pub fn fates(&self, name: &ServerName) -> Fates {
+        let leaving = self.leaving(name);
+        Fates {
+            moving: leaving.movable.len() as u32,
+            waiting: leaving.stranded,
+            ending: leaving.staying - leaving.stranded,
+        }
+    }
+
+    /// What becomes of them when it leaves its pool, in words.
+    pub fn after_removal(&self, name: &ServerName) -> String {
+        let sessions = self.servers.get(name);
+        let sessions = sessions.map_or(0, |server| server.load.sessions());
+        let protocol = self.pools.get(&name.pool).map(|pool| pool.config.protocol);
+        match protocol {
+            Some(Protocol::Tcp) => goes_on(sessions),
+            Some(Protocol::Nbd) => {
+                let Fates {
+                    moving,
+                    waiting,
+                    ending,
+                } = self.fates(name);
+                let stay = goes_on(ending);
+                match moving + waiting {
+                    0 => stay,
+                    leave => format!("{}, {stay}", moves(leave)),
+                }
+            }
+            Some(Protocol::Http) | None => {
+                format!("{} to be placed anew", count(sessions, "session"))
+            }
+        }
     }
 
     /// Takes a place for a session on another server.
@@ -236,7 +271,7 @@ impl Planner<'_> {
         let mut plan = self.drain("stop", name.clone(), within, message, force)?;
         plan.pursuit = Some(Pursuit {
             goal: Goal::Stop,
-            from: self.state.present(&name)?.key,
+            from: self.state.with_sessions(&name)?.key,
             server: name,
             until: self.now.moment.plus(STOP_WITHIN.min(within)),
         });
@@ -293,7 +328,9 @@ impl Planner<'_> {
         };
         let guard = |sessions| GuardRefusal {
             server: name.clone(),
+            resource: None,
             would_leave: Vec::new(),
+            others: Vec::new(),
             minimum: 0,
             sessions,
         };
@@ -309,14 +346,15 @@ impl Planner<'_> {
             ..
         }) = self.state.guard(name, false)
         {
-            let left = match guard.would_leave.as_slice() {
-                [] => "no server".to_owned(),
-                some => format!("only {}", some.join(", ")),
-            };
             let text = format!(
-                "{name} takes no new sessions during a drill, which would leave {left} for them in \
-                 pool {}, and it needs {}; return another server first (ebbtide ready …)",
-                name.pool, guard.minimum
+                "{name} takes no new sessions during a drill, which would leave {} for them{} in pool {}, \
+                 and it needs {}{}; {}",
+                guard.left(),
+                guard.of_what(),
+                name.pool,
+                guard.minimum,
+                guard.why_not(),
+                guard.what_helps()
             );
             return Err(refused(text, guard));
         }

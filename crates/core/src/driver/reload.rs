@@ -35,6 +35,7 @@ impl Planner<'_> {
             .map(String::as_str)
             .collect();
         let audited = format!("{text} {}", shown.join(", "));
+        changes.extend(self.left_behind(&config));
         changes.extend(self.overridden(&config));
         let change = Change::Node(NodeEdit::Config(config));
         let target = "-".to_owned();
@@ -98,6 +99,25 @@ impl Planner<'_> {
                 many => format!("{} are", many.join(", ")),
             }
         )))
+    }
+
+    /// Says what becomes of the sessions of servers that the file no longer names.
+    fn left_behind(&self, config: &Config) -> Vec<String> {
+        let mut lines = Vec::new();
+        for pool in &config.pools {
+            let present = self.state.pools.get(&pool.name);
+            let order = present.map_or(&[][..], |present| &present.order);
+            let known = order
+                .iter()
+                .filter_map(|name| Some((name, self.state.servers.get(name)?)));
+            let stays = |name: &ServerName| pool.servers.iter().any(|one| one.name == name.server);
+            let leave = known.filter(|(name, server)| server.live.is_none() && !stays(name));
+            for (name, _) in leave.filter(|(_, server)| server.load.sessions() > 0) {
+                let after = self.state.after_removal(name);
+                lines.push(format!("! {name} leaves the pool: {after}"));
+            }
+        }
+        lines
     }
 
     /// Says where the file's new values do not count, because others were set live.

@@ -15,8 +15,8 @@ use crate::time::Now;
 enum End {
     /// The last session is gone.
     Empty,
-    /// The deadline has come; so many sessions were left.
-    Deadline(u32),
+    /// The deadline has come.
+    Deadline,
 }
 
 impl State {
@@ -46,16 +46,16 @@ impl State {
         outputs: &mut Vec<Output>,
         writes: &mut Vec<Write>,
     ) {
+        let left = match end {
+            End::Empty => None,
+            End::Deadline => Some(self.fates(name)),
+        };
         let Some(server) = self.servers.get_mut(name) else {
             return;
         };
         server.revision += 1;
         let epoch = server.epoch + 1;
-        let ended = match end {
-            End::Empty => None,
-            End::Deadline(left) => Some(left),
-        };
-        let drained = EventKind::Drained { ended };
+        let drained = EventKind::Drained { left };
         let outcome = drained.to_string();
         let actor = Actor::ebbtide();
         // It is still the operator who wants it out.
@@ -90,7 +90,7 @@ impl ServerState {
             return None;
         };
         if now.moment >= drain.deadline {
-            return Some(End::Deadline(self.load.sessions()));
+            return Some(End::Deadline);
         }
         self.is_surely_empty(acknowledged, now)
             .then_some(End::Empty)

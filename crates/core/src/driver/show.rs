@@ -2,13 +2,17 @@
 
 use crate::driver::Driver;
 use crate::driver::state::{PoolState, ServerState, State};
-use crate::forecast::Forecast;
+use crate::forecast::{Forecast, Survival};
+use crate::health::Health;
 use crate::intent::{Closure, Intent};
 use crate::name::{ServerKey, ServerName};
+use crate::session::Session;
 use crate::status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
 use crate::table::Tally;
 use crate::time::{Millis, Now, WallTime};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Most sessions that a forecast looks at: enough for its shape.
 const FORECAST_SESSIONS_MAX: usize = 10_000;
@@ -38,13 +42,17 @@ impl State {
         tallies: &BTreeMap<ServerKey, Tally>,
         now: Now,
     ) -> PoolStatus {
-        let servers: Vec<ServerStatus> = pool
-            .order
-            .iter()
-            .filter_map(|name| Some((name, self.servers.get(name)?)))
+        let curve = OnceCell::new();
+        let in_pool = pool.order.iter();
+        let in_pool = in_pool.filter_map(|name| Some((name, self.servers.get(name)?)));
+        let servers: Vec<ServerStatus> = in_pool
+            .chain(self.removed(&pool.config.name))
             .map(|(name, server)| {
                 let tally = tallies.get(&server.key).copied().unwrap_or_default();
-                self.server_status(pool, name, server, tally, now)
+                ServerStatus {
+                    forecast: self.forecast(pool, server, &curve, now),
+                    ..self.server_status(pool, name, server, tally, now)
+                }
             })
             .collect();
         let listeners = self.config.listeners.iter();
@@ -104,37 +112,47 @@ impl State {
             live: server.live.is_some(),
             overridden: server.set != Default::default(),
             intent: server.intent_status(now),
-            health: server.health.health,
+            health: match server.present {
+                true => server.health.health,
+                false => Health::Unchecked,
+            },
             health_since: server.health.since,
-            health_why: server.health.why.clone(),
-            places: server.health.places,
-            standing: server
-                .standing
-                .with_sessions(server.load.sessions(), server.max_sessions()),
+            health_why: server.health.why.clone().filter(|_| server.present),
+            places: server.health.places.filter(|_| server.present),
+            standing: self.as_shown(pool, server, server.standing),
             active: tally.active,
             idle: tally.idle,
             epoch: server.epoch,
-            forecast: self.forecast(pool, server, now),
+            forecast: None,
             counting_until: server.still_counting(now),
         }
     }
 
     /// When the sessions of a server that takes no new ones will probably be gone by themselves;
-    /// nothing is said of what a deadline will have ended by then.
-    fn forecast(&self, pool: &PoolState, server: &ServerState, now: Now) -> Option<Forecast> {
-        if !matches!(server.intent, Intent::Hold | Intent::Drain(_)) {
+    /// nothing is said of what a deadline will have ended by then. `curve`: the pool's, once it is made.
+    fn forecast(
+        &self,
+        pool: &PoolState,
+        server: &ServerState,
+        curve: &OnceCell<Option<Survival>>,
+        now: Now,
+    ) -> Option<Forecast> {
+        let is_leaving = matches!(server.intent, Intent::Hold | Intent::Drain(_)) || server.lingers;
+        if !is_leaving || !pool.durations.is_enough() {
             return None;
         }
-        let left = self
-            .sessions
-            .list(&self.snapshot, None, FORECAST_SESSIONS_MAX, |session| {
-                session.server == server.key
-            });
-        let ages: Vec<Millis> = left
-            .iter()
-            .map(|session| now.moment.since(session.started))
-            .collect();
-        let forecast = pool.durations.forecast(&ages)?;
+        let age = |session: &Arc<Session>| now.moment.since(session.started);
+        let ages_of = |keep: &dyn Fn(&Session) -> bool| -> Vec<Millis> {
+            let (snapshot, max) = (&self.snapshot, FORECAST_SESSIONS_MAX);
+            let sessions = self.sessions.list(snapshot, None, max, keep);
+            sessions.iter().map(age).collect()
+        };
+        let survival = curve.get_or_init(|| {
+            let open = ages_of(&|session: &Session| session.pool == pool.key);
+            pool.durations.survival(&open)
+        });
+        let left = ages_of(&|session: &Session| session.server == server.key);
+        let forecast = survival.as_ref()?.forecast(&left)?;
         let limit = server.intent.deadline().map(|at| at.since(now.moment));
         let in_time = |span: &Millis| limit.is_none_or(|limit| *span <= limit);
         Some(Forecast {

@@ -67,6 +67,8 @@ pub(super) struct ServerState {
     /// As in the file, or as added live; without what was set live.
     pub config: ServerConfig,
     pub present: bool,
+    /// It has left its pool, and is shown there with the sessions that it still has.
+    pub lingers: bool,
     pub live: Option<ServerConfig>,
     pub set: ServerOverride,
     pub intent: Intent,
@@ -250,6 +252,7 @@ impl State {
                 name: name.server.as_str().into(),
                 config,
                 present: true,
+                lingers: false,
                 live: None,
                 set: ServerOverride::default(),
                 intent: Intent::Ready,
@@ -284,6 +287,7 @@ impl State {
             server.leave();
         }
         self.config = config;
+        self.let_linger();
     }
 
     fn adopt_pool(
@@ -352,6 +356,7 @@ impl State {
             .is_some_and(|view| view.address == config.address);
         let server = self.know(name, config.clone(), health, now);
         server.present = true;
+        server.lingers = false;
         server.config = config;
         let checked = server.health.health != Health::Unchecked;
         if !was_there || checked != pool.health.is_some() {
@@ -501,6 +506,7 @@ impl State {
         outputs: &mut Vec<Output>,
     ) -> Option<PoolView> {
         let replicas = self.replica_view(name);
+        let removed = self.removed_views(name, generation);
         let pool = self.pools.get(name)?;
         let intent = self.wish(name).clone();
         let judged: Vec<Standing> = self
@@ -540,6 +546,7 @@ impl State {
             line: Arc::clone(&pool.line),
             replicas,
             servers,
+            removed,
             counters: Arc::clone(&pool.counters),
         })
     }
@@ -547,17 +554,20 @@ impl State {
     /// The standings of these servers of one pool, by what is wanted and known now.
     pub fn judge<'a>(&self, order: &'a [ServerName]) -> Vec<(&'a ServerName, Standing)> {
         let pool = order.first().map_or("", |name| &name.pool);
-        let intent = self.wish(pool);
-        let known = self.pools.get(pool);
-        let admits_nobody = known.is_some_and(|pool| pool.config.balance == Balance::DoorOnly);
         let judged = self.judge_servers(order).into_iter();
-        let within = |standing: Standing| match admits_nobody {
-            true => standing.within(intent).behind_doors(),
-            false => standing.within(intent),
-        };
         judged
-            .map(|(name, standing)| (name, within(standing)))
+            .map(|(name, standing)| (name, self.within_pool(pool, standing)))
             .collect()
+    }
+
+    /// The same standing, in this pool as it is wanted.
+    pub fn within_pool(&self, pool: &str, standing: Standing) -> Standing {
+        let within = standing.within(self.wish(pool));
+        let known = self.pools.get(pool);
+        match known.is_some_and(|pool| pool.config.balance == Balance::DoorOnly) {
+            true => within.behind_doors(),
+            false => within,
+        }
     }
 
     /// The same, whatever is wanted of the pool.
@@ -583,7 +593,7 @@ impl State {
 }
 
 impl ServerState {
-    fn view(&self, pool_intent: &PoolIntent, pool: &PoolConfig) -> ServerView {
+    pub fn view(&self, pool_intent: &PoolIntent, pool: &PoolConfig) -> ServerView {
         let of_drain = match &self.intent {
             Intent::Drain(drain) => Some(Notice::of_drain(drain, &pool.notice)),
             _ => None,
@@ -622,8 +632,8 @@ impl PoolState {
         }
     }
 
-    /// Keeps how long a session counted on its server. Ends that came from outside (an operator,
-    /// a server that went down) say nothing about how long people stay.
+    /// Keeps how long a session counted on its server. Of one that was ended from outside (an operator,
+    /// a server that went down) no more is known than that it would have lasted longer.
     fn note_end(&mut self, reason: EndReason, lasted: Millis) {
         match reason {
             EndReason::LoggedOut | EndReason::Disconnected => self.durations.record(lasted),
@@ -635,7 +645,8 @@ impl PoolState {
             | EndReason::Forgotten
             | EndReason::ServerGone
             | EndReason::ServerRemoved
-            | EndReason::Deadline => {}
+            | EndReason::Deadline
+            | EndReason::ResourceMaintenance => self.durations.record_cut_off(lasted),
         }
     }
 }

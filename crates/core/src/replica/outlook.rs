@@ -68,7 +68,7 @@ impl PoolView {
         if resource.rule.mode == Mode::Maintenance {
             return Outlook::End;
         }
-        let Some(server) = self.server(session.server) else {
+        let Some(server) = self.server_of(session) else {
             return Outlook::Move;
         };
         if is_served && resource.is_other_copy(server.key, began_on) {
@@ -78,7 +78,7 @@ impl PoolView {
             return Outlook::MustMove;
         }
         match server.standing.reason {
-            Reason::Draining | Reason::Down => Outlook::Move,
+            Reason::Draining | Reason::Down | Reason::Removed => Outlook::Move,
             _ => Outlook::Stay,
         }
     }

@@ -7,7 +7,7 @@ use ebbtide_core::{
     Identity, IdentitySource, Input, ListenerConfig, Millis, Mode, Moment, MoveOrder, Moved, Now,
     Output, PoolConfig, ProbeOutcome, Protocol, RequestId, ResourceConfig, Restored,
     RestoredServer, ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot,
-    UpgradeCheck, VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
+    Stay, UpgradeCheck, VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,8 +22,14 @@ pub struct World {
     workers: usize,
     names: Vec<String>,
     health: bool,
+    /// The pool is of protocol tcp.
+    tcp: bool,
+    /// Connections that are open.
+    stays: BTreeMap<SessionId, Stay>,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
+    /// Those of them that are in maintenance.
+    withdrawn: Vec<String>,
     upgrade: Option<UpgradeCheck>,
     minimum: u32,
     published: Arc<Snapshot>,
@@ -55,7 +61,10 @@ impl Default for World {
             workers: 2,
             names: Vec::new(),
             health: true,
+            tcp: false,
+            stays: BTreeMap::new(),
             disks: Vec::new(),
+            withdrawn: Vec::new(),
             upgrade: None,
             minimum: 1,
             published: Arc::default(),
@@ -80,6 +89,10 @@ impl World {
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
+            ["connect", id, server] => self.connect(id, server),
+            ["disconnect", id] => self.disconnect(id),
+            ["list"] => self.list(),
+            ["withdraw", resource] => self.withdraw(resource),
             ["attach", id, resource, digest] => self.attach(id, resource, digest),
             ["moved", id, server, micros] => self.moved(id, server, micros),
             ["copy", server, resource, digest] => self.copy(server, resource, digest),
@@ -92,12 +105,17 @@ impl World {
         }
     }
 
+    /// A node that nothing is stored of.
     fn start(&mut self, options: &[&str]) -> Vec<String> {
+        self.names.clear();
+        self.disks.clear();
+        self.stored.clear();
         for option in options {
             match option.split_once('=') {
                 Some(("workers", count)) => self.workers = count.parse().unwrap(),
                 Some(("minimum", count)) => self.minimum = count.parse().unwrap(),
                 Some(("health", "off")) => self.health = false,
+                Some(("protocol", "tcp")) => self.tcp = true,
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -120,11 +138,19 @@ impl World {
         if !self.health {
             pool.health = None;
         }
+        if self.tcp {
+            pool.protocol = Protocol::Tcp;
+        }
         if !self.disks.is_empty() {
             pool.protocol = Protocol::Nbd;
             pool.replicas.source = IdentitySource::Manifest;
             pool.replicas.manifest = Some("/srv/{server}.json".into());
             pool.replicas.resources = self.disks.iter().map(|mode| disk(mode)).collect();
+            for resource in &mut pool.replicas.resources {
+                if self.withdrawn.contains(&resource.name) {
+                    resource.mode = Mode::Maintenance;
+                }
+            }
         }
         pool.servers = names
             .iter()
@@ -151,6 +177,7 @@ impl World {
 
     fn restart(&mut self, boot: &str) -> Vec<String> {
         self.sessions = Arc::default();
+        self.stays.clear();
         self.on_its_way = None;
         self.driver = Driver::new(
             self.config(&self.names),
@@ -398,11 +425,10 @@ impl World {
     fn begin(&mut self, id: &str, server: &str) -> Vec<String> {
         let pool = self.published.pool_named("app").unwrap();
         let (_, name) = server.split_once('/').unwrap();
-        let view = pool
-            .servers
-            .iter()
-            .find(|view| &*view.name == name)
-            .unwrap();
+        let view = pool.servers.iter().find(|view| &*view.name == name);
+        let Some(view) = view else {
+            return vec!["not there".into()];
+        };
         if !view.standing.admits_new {
             return vec!["not admitted".into()];
         }
@@ -411,6 +437,42 @@ impl World {
             .sessions
             .begin(session(id), pool.key, view, client, None, self.now);
         vec![if begun.is_some() { "begun" } else { "full" }.into()]
+    }
+
+    /// A connection, which is a session as long as it is open.
+    fn connect(&mut self, id: &str, server: &str) -> Vec<String> {
+        let said = self.begin(id, server);
+        if let Found::Live(found) = self.sessions.find(session(id)) {
+            let mut stay = found.enter(self.now.moment);
+            stay.become_tunnel();
+            self.stays.insert(found.id, stay);
+        }
+        said
+    }
+
+    fn disconnect(&mut self, id: &str) -> Vec<String> {
+        self.stays.remove(&session(id));
+        let reason = ebbtide_core::EndReason::Disconnected;
+        self.sessions.end_by_id(session(id), reason, self.now);
+        self.step(Input::Tick)
+    }
+
+    /// The next configuration has this resource in maintenance.
+    fn withdraw(&mut self, resource: &str) -> Vec<String> {
+        self.withdrawn.push(resource.to_owned());
+        Vec::new()
+    }
+
+    /// The live sessions, and where they are.
+    fn list(&self) -> Vec<String> {
+        let snapshot = &self.published;
+        let live = self.sessions.list(snapshot, None, usize::MAX, |_| true);
+        live.iter()
+            .map(|session| {
+                let server = snapshot.server_of(session).unwrap();
+                format!("{} on {}", session.id, server.name)
+            })
+            .collect()
     }
 
     /// `attach s1 shared 7`: the session uses this resource, of a copy with this digest, or with none.

@@ -21,6 +21,7 @@ mod nbd;
 mod nbd_read;
 mod real_servers;
 mod reload;
+mod removed;
 mod replicas;
 mod restart;
 mod slow;

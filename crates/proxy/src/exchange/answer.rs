@@ -201,12 +201,12 @@ impl Exchange<'_> {
         self.write_answer_head(false);
         let worker = Rc::clone(&self.connection.worker);
         let flight = Rc::clone(&self.connection.watch.flight);
-        let (pool, server) = (self.routes.pool.key, self.lane().key);
+        let pool = self.routes.pool.key;
         if let Some(stay) = &mut self.stay {
             stay.become_tunnel();
             flight.enter(Phase::Tunnel, stay.session());
             let view = worker.view();
-            let server = view.snapshot.server(pool, server);
+            let server = view.snapshot.server_of(stay.session());
             flight.note(server.and_then(|server| server.notice.as_ref()));
         }
         if let Some(through) = &self.through {

@@ -144,6 +144,7 @@ impl House {
             line: Default::default(),
             replicas: Arc::default(),
             servers: views.collect(),
+            removed: Vec::new(),
             counters: Arc::new(PoolCounters::new(plan.workers)),
         };
         let snapshot = Snapshot {

@@ -64,10 +64,12 @@ impl Line {
 
 /// Whether a connection that cannot move has to leave its server.
 pub(super) fn is_misplaced(session: &Session, snapshot: &Snapshot) -> bool {
-    let server = snapshot.server(session.pool, session.server);
-    server.is_some_and(|server| {
+    let pool = snapshot.pool(session.pool);
+    let server = snapshot.server_of(session);
+    pool.zip(server).is_some_and(|(pool, server)| {
         let standing = server.standing;
-        standing.ends_work() || server.epoch != session.epoch || !standing.serves_own
+        let is_over = standing.ends_work() || server.epoch != session.epoch;
+        is_over || !standing.serves_own || pool.is_withdrawn_from(session)
     })
 }
 

@@ -228,7 +228,8 @@ impl Exchange {
                 EndReason::EndedByOperator
                 | EndReason::Expired
                 | EndReason::Idle
-                | EndReason::Disconnected,
+                | EndReason::Disconnected
+                | EndReason::ResourceMaintenance,
             ) => true,
         }
     }
@@ -236,12 +237,10 @@ impl Exchange {
     /// Whether its server may not serve it any more.
     pub fn is_misplaced(&self, snapshot: &Snapshot) -> bool {
         let session = self.stay.session();
-        snapshot
-            .server(session.pool, session.server)
-            .is_some_and(|server| {
-                let is_forgotten = server.epoch != session.epoch;
-                let by_deadline = server.epoch_reason == EndReason::Deadline;
-                server.standing.ends_work() || (is_forgotten && (self.tunnel || by_deadline))
-            })
+        snapshot.server_of(session).is_some_and(|server| {
+            let is_forgotten = server.epoch != session.epoch;
+            let by_deadline = server.epoch_reason == EndReason::Deadline;
+            server.standing.ends_work() || (is_forgotten && (self.tunnel || by_deadline))
+        })
     }
 }

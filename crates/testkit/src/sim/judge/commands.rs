@@ -8,8 +8,8 @@ use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, Refusal, RefusalKind, RequestId, ServerView,
-    SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, DoorId, IntentRecord, Now, PoolView, Refusal, RefusalKind, RequestId,
+    ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
@@ -287,19 +287,22 @@ impl Judge {
                 known.in_force == Want::Ready && well && room
             })
         };
-        let own = pool
-            .servers
-            .iter()
-            .find(|server| *server.name == *name.server());
-        let others = pool
-            .servers
-            .iter()
-            .filter(|server| *server.name != *name.server());
-        let left = others.filter(admits).count();
-        if own.is_some_and(|own| admits(&own)) && left < pool.config.minimum as usize {
+        let is_own = |server: &&ServerView| *server.name == *name.server();
+        let own = pool.servers.iter().find(is_own);
+        let others = || pool.servers.iter().filter(|server| !is_own(server));
+        let minimum = pool.config.minimum as usize;
+        // In the NBD pool new sessions are of a resource, and only some copies serve.
+        let left = new_sessions(pool).into_iter().find_map(|resource| {
+            let serves =
+                |server: &ServerView| resource.is_none_or(|resource| resource.serves(server.key));
+            let takes = |server: &&ServerView| admits(server) && serves(server);
+            let left = others().filter(takes).count();
+            (own.is_some_and(|own| takes(&own)) && left < minimum).then_some(left)
+        });
+        if let Some(left) = left {
             let text = format!(
-                "request {} takes {name} out without force and leaves {left} of at least {}",
-                id.0, pool.config.minimum
+                "request {} takes {name} out without force and leaves {left} of at least {minimum}",
+                id.0
             );
             self.fail(GUARDED, text);
         }
@@ -512,5 +515,18 @@ impl Judge {
             let text = format!("request {} was never answered: {:?}", id.0, request.asks);
             self.fail(ORDER, text);
         }
+    }
+}
+
+/// What new sessions of a pool are of: of one of its resources, where any server may have the right copy.
+fn new_sessions(pool: &PoolView) -> Vec<Option<&ResourceView>> {
+    let resources = pool.replicas.resources.iter();
+    let compared: Vec<_> = resources
+        .filter(|resource| resource.rule.is_compared())
+        .map(Some)
+        .collect();
+    match compared.is_empty() {
+        true => vec![None],
+        false => compared,
     }
 }

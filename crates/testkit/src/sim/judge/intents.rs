@@ -115,7 +115,13 @@ impl Judge {
             let closed = was_closed || self.pools[number].in_force.is_closed();
             for shown in &pool.servers {
                 let name = ServerNumber::in_pool(number, &shown.name);
-                let Some(server) = view.servers.iter().find(|view| *view.name == shown.name) else {
+                let is_it = |view: &&ServerView| *view.name == shown.name;
+                if let Some(server) = view.removed.iter().find(is_it) {
+                    self.judge_removed(name, (shown, server), view, now, at);
+                    self.judge_count(name, server, view, &live);
+                    continue;
+                }
+                let Some(server) = view.servers.iter().find(is_it) else {
                     continue;
                 };
                 self.meet(name, server, at);
@@ -160,6 +166,24 @@ impl Judge {
             }
         }
         removed.into_iter().for_each(|name| self.removed(name));
+    }
+
+    /// A server that has left its pool and still has sessions: what is wanted of it holds, and nobody
+    /// new comes.
+    fn judge_removed(
+        &mut self,
+        name: ServerNumber,
+        (shown, view): (&ServerStatus, &ServerView),
+        pool: &PoolView,
+        now: Now,
+        at: i64,
+    ) {
+        self.judge_intent(name, shown, view, now, at);
+        self.judge_notice(name, view, pool);
+        self.judge_epoch(name, view);
+        if view.standing.admits_new || shown.standing.admits_new {
+            self.fail(CLOSED, format!("{name} has left its pool, and admits"));
+        }
     }
 
     /// A server is there; its health starts anew if it was not before, or is elsewhere now.

@@ -42,6 +42,8 @@ pub(super) struct Pool {
     present: bool,
     /// The last look at which it was shown.
     pub look: u64,
+    /// When it was last away.
+    absent_at: Option<i64>,
     /// Its sessions were ended while nobody could see it.
     pub entered: bool,
     /// The end of its countdown had not been stored before this look.
@@ -498,10 +500,19 @@ impl Judge {
         let (restarted, at, look) = (self.restarted, self.at, self.look);
         for pool in self.pools.iter_mut().filter(|pool| pool.look != look) {
             (pool.present, pool.unserving_at) = (false, Some(at));
+            pool.absent_at = Some(at);
             if let Some((end, _)) = &mut pool.self_end {
                 end.unsure |= restarted && !end.saved;
             }
         }
+    }
+
+    /// The server's pool is in the configuration, and was a moment ago: the end of what is open there
+    /// takes a moment when it is back.
+    pub(super) fn has_pool(&self, name: ServerNumber) -> bool {
+        let at = self.at;
+        let pool = &self.pools[name.pool()];
+        pool.present && pool.absent_at.is_none_or(|absent| at - absent > 1000)
     }
 
     /// A worker that has taken `generation` begins a session.
@@ -525,8 +536,8 @@ impl Judge {
     /// A server serves something: its pool's countdown is not over for a second.
     pub(super) fn served_in_pool(&mut self, name: ServerNumber, now: Now, at: i64) {
         let (boot, started) = (self.boot, self.started);
-        let server = self.server(name);
-        let (there, returned) = (server.present, server.returned_at);
+        let returned = self.server(name).returned_at;
+        let has_pool = self.has_pool(name);
         let pool = &self.pools[name.pool()];
         let past = pool.in_force.countdown();
         let past = past.map(|countdown| now.moment.since(countdown.on(boot, started)));
@@ -536,8 +547,8 @@ impl Judge {
             .map(|closed| closed.max(returned.unwrap_or(closed)));
         let late = past.is_some_and(|past| past > Millis(1000))
             || closed_at.is_some_and(|closed| at - closed > 1000);
-        // What a reload took away goes on as long as its users like (ADR 0004).
-        if pool.present && there && late {
+        // What is on a server that a reload took away ends with the pool, too.
+        if has_pool && late {
             let text = format!("{name} serves users although the time of its pool is over");
             self.fail(DEADLINE, text);
         }

@@ -111,12 +111,10 @@ impl Judge {
     fn served(&mut self, name: ServerNumber, now: Now, at: i64) {
         self.served_in_pool(name, now, at);
         let (boot, started) = (self.boot, self.started);
-        let server = self.server(name);
-        // What a reload took away goes on as long as its users like (ADR 0004).
-        let deadline = server
-            .in_force
-            .deadline(boot, started)
-            .filter(|_| server.present);
+        // What a reload took away is ended by its deadline too, if its pool is there.
+        let has_pool = self.has_pool(name);
+        let in_force = &self.server(name).in_force;
+        let deadline = in_force.deadline(boot, started).filter(|_| has_pool);
         if deadline.is_some_and(|deadline| now.moment.since(deadline) > Millis(1000)) {
             let text = format!("{name} serves a request although its deadline has passed");
             self.fail(DEADLINE, text);
@@ -215,16 +213,17 @@ impl Judge {
     ) {
         self.served(name, now, at);
         let server = self.server(name);
-        let (present, returned) = (server.present, server.returned_at);
+        let returned = server.returned_at;
         // The end of a request on a server that is there again takes a moment.
         let returned = returned.is_some_and(|returned| at - returned <= 1000);
         let by_deadline = over.is_some_and(|over| over.promise == DEADLINE && at > over.at);
-        if present && !returned && by_deadline {
+        if self.has_pool(name) && !returned && by_deadline {
             let text = format!("session {id} on {name} goes on past the deadline");
             self.fail(DEADLINE, text);
         }
+        let has_pool = self.has_pool(name);
         let server = self.server(name);
-        let wanted = server.present && server.in_force == Want::Maintenance;
+        let wanted = has_pool && server.in_force == Want::Maintenance;
         let since = server.entered_maintenance.max(server.returned_at);
         if wanted && since.is_some_and(|since| at - since > 1000) {
             let text = format!("session {id} goes on although {name} is in maintenance");
