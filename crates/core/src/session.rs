@@ -1,7 +1,7 @@
 //! One session: one user's stay on one server.
 
 use crate::name::{PoolKey, ServerKey, SessionId};
-use crate::snapshot::{Place, ServerLoad};
+use crate::snapshot::{Place, ServerLoad, ServerView};
 use crate::takeover::Attachment;
 use crate::time::{Millis, Moment};
 use std::net::IpAddr;
@@ -164,6 +164,18 @@ impl Session {
         };
         session.end(EndReason::EndedByOperator, now);
         session
+    }
+
+    /// The stay of an operator who has come through a door: it counts nowhere, and is in no table.
+    pub fn behind_door(
+        id: SessionId,
+        pool: PoolKey,
+        server: &ServerView,
+        client: IpAddr,
+        now: Moment,
+    ) -> Arc<Self> {
+        let server = (pool, server.key, server.epoch);
+        Arc::new(Self::new(id, server, Arc::default(), client, now, now))
     }
 
     /// Whether it ended before a restart: then nothing is known of its client, its times and what it
