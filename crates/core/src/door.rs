@@ -267,8 +267,7 @@ impl Door {
     fn is_first_from(&self, client: IpAddr, at: WallTime) -> bool {
         let mut state = self.state();
         state.entered.get_or_insert(at);
-        let is_new =
-            state.addresses.len() < ADDRESSES_MAX && !state.addresses.contains(&client);
+        let is_new = state.addresses.len() < ADDRESSES_MAX && !state.addresses.contains(&client);
         if is_new {
             state.addresses.push(client);
         }

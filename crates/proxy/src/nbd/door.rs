@@ -1,10 +1,10 @@
 //! The way through a door: an operator's own way to one server's copy, whatever is wanted of the server,
 //! its pool and the resource. The key of the door stands in the export's name.
 
+use super::Life;
 use super::carry::Seat;
 use super::greet::{Counts, Denied, Ready, gone, unknown};
 use super::join::{self, Goal, NotConnected};
-use super::Life;
 use crate::flight::Phase;
 use crate::routing::Placed;
 use crate::timer::Watch;

@@ -6,8 +6,8 @@ use crate::common::{DOWN, HELD, House, MAINTENANCE, clock, until};
 use crate::model::{Disk, WRITABLE};
 use crate::{disk, house_of, house_with, identity, image, nbd, pair};
 use ebbtide_core::{
-    Closure, Door, DoorId, DoorKeys, DoorSecret, Fact, Knowledge, Millis, Mode, PoolIntent, PoolKey,
-    ServerKey, Standing,
+    Closure, Door, DoorId, DoorKeys, DoorSecret, Fact, Knowledge, Millis, Mode, PoolIntent,
+    PoolKey, ServerKey, Standing,
 };
 use ebbtide_protocol::nbd::{
     ClientGoal, ClientStep, Command, ErrorNumber, HandshakeFault, Refusal, transmission_flag,
@@ -113,7 +113,13 @@ fn what_is_no_door_opens_nothing() {
     assert_eq!(house.pool_sum(|slot| &slot.doors_refused), 5);
     // Another resource behind a good door, and who asks by EXPORT_NAME.
     let (told, why) = refused(&house, &export.replace("disk@", "disc@"));
-    assert_eq!((told, why.as_str()), (Some(Refusal::Unknown), "there is no `disc`; there is `disk`"));
+    assert_eq!(
+        (told, why.as_str()),
+        (
+            Some(Refusal::Unknown),
+            "there is no `disc`; there is `disk`"
+        )
+    );
     house.snapshot.doors.close(DoorId(7));
     let (told, _) = refused(&house, &export);
     assert_eq!(told, Some(Refusal::Policy));
@@ -132,7 +138,9 @@ fn what_comes_through_a_door_ends_with_it() {
     assert!(operator.read(0, 1000) == image()[..1000]);
     let mut user = Client::connect(house.listen, true);
     house.snapshot.doors.close(DoorId(7));
-    until("it is cut", || house.pool_sum(|slot| &slot.connections_cut) == 1);
+    until("it is cut", || {
+        house.pool_sum(|slot| &slot.connections_cut) == 1
+    });
     assert!(operator.is_closed());
     assert!(user.read_all() == image());
 }
@@ -156,9 +164,10 @@ fn a_door_session_neither_moves_nor_is_moved_by_anything() {
     operator.ask(Command::Read, 0, 1000);
     assert!(operator.answer().is_none(), "it is hung up on");
     assert_eq!(two.connections(), 0);
-    let asked_for = house.facts.try_iter().any(|fact| {
-        matches!(fact, Fact::ConnectFailed { server, .. } if server == ServerKey(0))
-    });
+    let asked_for = house
+        .facts
+        .try_iter()
+        .any(|fact| matches!(fact, Fact::ConnectFailed { server, .. } if server == ServerKey(0)));
     assert!(asked_for, "the server is looked at");
     let (_, dead) = open(&house, 9, 0, 1);
     two.act(|_, _| crate::model::Act::Die);
@@ -185,7 +194,10 @@ fn what_is_in_maintenance_can_be_written_and_what_is_shared_cannot() {
     assert_eq!(writer.answer().unwrap().error, None);
     assert_eq!(disks[0].asked().len(), 1);
     reader.ask_with(Command::Write, 0, 4, 0, b"1234");
-    assert_eq!(reader.answer().unwrap().error, Some(ErrorNumber::NotPermitted));
+    assert_eq!(
+        reader.answer().unwrap().error,
+        Some(ErrorNumber::NotPermitted)
+    );
     // Once it is shared, others rely on its bytes.
     publish(&mut house, Mode::Shared, None);
     assert!(writer.is_closed());
