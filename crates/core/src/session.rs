@@ -193,7 +193,7 @@ impl Session {
             moves: self.moves.saturating_add(1),
             can_move: AtomicBool::new(true),
             bytes: AtomicU64::new(self.bytes()),
-            requests: AtomicU32::new(self.requests().saturating_sub(self.open())),
+            requests: AtomicU32::new(self.requests()),
             who: Mutex::new(self.who().take()),
             ..new
         }
@@ -300,12 +300,28 @@ impl Session {
     /// Begins a request or a tunnel of this session.
     pub fn enter(self: &Arc<Self>, now: Moment) -> Stay {
         self.touch(now);
-        self.requests.fetch_add(1, Relaxed);
+        self.count_request();
         self.open.fetch_add(1, Relaxed);
         Stay {
             session: Arc::clone(self),
             is_tunnel: false,
         }
+    }
+
+    /// Begins the connection that this session is, as a tunnel. What is asked over it is counted one by
+    /// one.
+    pub fn connect(self: &Arc<Self>) -> Stay {
+        self.open.fetch_add(1, Relaxed);
+        self.tunnels.fetch_add(1, Relaxed);
+        Stay {
+            session: Arc::clone(self),
+            is_tunnel: true,
+        }
+    }
+
+    /// Something was asked over its connection.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Relaxed);
     }
 
     /// What it is doing, where quiet for more than `active` means idle: a request that is being answered

@@ -489,6 +489,7 @@ impl Carrier {
             self.is_over = true;
             return Ok(());
         }
+        self.session.count_request();
         let payload = request.payload_bytes();
         if payload > PAYLOAD_BYTES_MAX.max(self.agreed.export.payload_bytes_max()) {
             self.worker.slot().reject("nbd-payload-too-long");

@@ -60,8 +60,7 @@ impl Life {
         let number = SessionId(pass.door().id().0);
         let server = &routes.pool.servers[index];
         let session = Session::behind_door(number, self.pool, server, self.client, now.moment);
-        let mut stay = session.enter(now.moment);
-        stay.become_tunnel();
+        let stay = session.connect();
         let flight = Rc::clone(&self.watch.flight);
         flight.enter_alone(Phase::Tunnel);
         flight.pass(pass.door());

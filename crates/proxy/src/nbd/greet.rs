@@ -288,8 +288,7 @@ impl Life {
         let (mut routes, mut placed, mut kept) = self.place(&goal.resource, None)?;
         let mut failed: Vec<ServerKey> = Vec::new();
         loop {
-            let mut stay = placed.session.enter(self.worker.now().moment);
-            stay.become_tunnel();
+            let stay = placed.session.connect();
             self.watch.flight.enter(Phase::Tunnel, &placed.session);
             let lane = Rc::clone(&routes.lanes[placed.index]);
             self.tries += 1;

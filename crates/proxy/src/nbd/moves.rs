@@ -276,9 +276,7 @@ impl Carrier {
         let Some(session) = self.worker.sessions.shift(&self.session, found.place, now) else {
             return Err(End::Cut);
         };
-        let mut stay = session.enter(session.last_activity());
-        stay.become_tunnel();
-        self.stay = stay;
+        self.stay = session.connect();
         self.session = session;
         watch.flight.enter(Phase::Replica, &self.session);
         let view = self.worker.view();

@@ -48,7 +48,19 @@ fn a_drained_server_answers_what_it_was_asked_and_the_next_goes_elsewhere() {
     assert!(answer.bytes == image()[..100_000]);
     // Nothing was asked twice.
     assert_eq!((one.asked().len(), two.asked().len()), (2, 1));
-    assert_eq!(house.live()[0].id, id, "the same session");
+    let session = house.live()[0].clone();
+    assert_eq!(session.id, id, "the same session");
+    // What it has asked and been answered, wherever that was.
+    assert_eq!(
+        (session.requests(), session.open(), session.tunnels()),
+        (3, 1, 1)
+    );
+    let payload = 1000 + 4096 + 100_000;
+    assert!(
+        (payload..payload + 300).contains(&session.bytes()),
+        "{}",
+        session.bytes()
+    );
     let (changes, _) = house.sessions.take_changes();
     let moved = changes.iter().filter(|change| {
         change.kind == SessionChangeKind::Moved { from: ServerKey(0) } && change.id == id
