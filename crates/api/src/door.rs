@@ -24,10 +24,13 @@ pub struct NewDoor {
     pub id: String,
     /// What was done, in a sentence.
     pub text: String,
-    /// The one-use address: path and query, on any address of the pool.
+    /// Of an HTTP pool path and query, on any address of the pool. Of an NBD pool what is put after the
+    /// name of a resource, so that it is the name of an export: `@` and a key.
     pub path: String,
-    /// The same for each listener of the pool.
+    /// The same for each listener of the pool; of an NBD pool for each resource, too.
     pub urls: Vec<String>,
+    /// The address works once; otherwise as long as the door is open.
+    pub works_once: bool,
     /// When it ends.
     pub until: Timestamp,
 }
@@ -56,6 +59,8 @@ pub struct Door {
     pub until: Timestamp,
     /// When it was entered; absent if nobody has.
     pub entered: Option<Timestamp>,
+    /// Connections of an NBD pool that are open through it.
+    pub connections: u32,
     /// Requests through it carry the pool's `admin_field`.
     pub as_admin: bool,
 }
@@ -78,6 +83,7 @@ mod tests {
             text: String::new(),
             path: "/.ebbtide/enter?key=hush".into(),
             urls: vec!["http://a/.ebbtide/enter?key=hush".into()],
+            works_once: true,
             until: Timestamp(0),
         };
         assert!(!format!("{new:?}").contains("hush"));

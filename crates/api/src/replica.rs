@@ -50,15 +50,17 @@ pub struct Copy {
     pub version: Option<String>,
     /// When it was last modified, if it is known.
     pub modified: Option<Timestamp>,
-    /// New clients may begin here.
+    /// New clients may begin here, and its server takes them.
     pub serves: bool,
-    /// It may stand in for the other copies that serve, and they for it.
+    /// It may stand in for the other copies that serve, and its server takes sessions over.
     pub stands_in: bool,
-    /// The one reason: `identical`, `alone`, `first-of-file`, `assigned`, `by-answer`, `private`,
+    /// The one reason of the copy itself: `identical`, `alone`, `first-of-file`, `assigned`, `by-answer`, `private`,
     /// `not-balanced`, `maintenance`, `size-differs`, `digest-differs`, `version-differs`,
     /// `time-differs`, `nothing-shared`, `not-pinned`, `only-size`, `unknown`, `waiting`,
     /// `reading`, `absent`, `unreachable` or `contradicted`.
     pub reason: String,
-    /// The same in a sentence.
+    /// Its server's standing, as in the status: `ready`, `down` and so on.
+    pub standing: Option<String>,
+    /// The reason in a sentence; of a good copy also what keeps its server from serving it.
     pub text: String,
 }

@@ -249,14 +249,14 @@ pub struct Session {
     pub last_activity: Option<Timestamp>,
     /// How long ago that is.
     pub quiet_ms: Option<u64>,
-    /// Requests so far.
+    /// Requests so far: of an NBD pool what its client has asked for, of a TCP pool one.
     pub requests: Option<u32>,
     /// How often it has moved from one server to another, unnoticed by its client.
     #[serde(default)]
     pub moves: u32,
     /// Requests and tunnels that are open now.
     pub open: Option<u32>,
-    /// Bytes of bodies and tunnels so far, both ways.
+    /// Bytes of bodies, tunnels and connections so far, both ways.
     pub bytes: Option<u64>,
 }
 

@@ -335,18 +335,25 @@ async fn pauses_are_a_histogram() {
 }
 
 #[tokio::test]
-async fn there_are_no_doors_to_what_shows_no_key() {
+async fn a_door_of_an_nbd_pool_stands_behind_the_name_of_a_resource() {
     let scratch = Scratch::new();
     let node = node(&scratch, 2).await;
-    let wish = OpenDoor::default();
-    let opened = node.client().open_door("app", "web1", &wish).await;
+    let admin = OpenDoor {
+        as_admin: true,
+        ..OpenDoor::default()
+    };
+    let opened = node.client().open_door("app", "web1", &admin).await;
     let Err(ClientError::Refused { status, error }) = opened else {
         panic!("it is refused");
     };
     assert_eq!(status, 422);
-    assert!(
-        error.message.contains("pools of protocol http"),
-        "{error:?}"
-    );
+    assert!(error.message.contains("for http pools"), "{error:?}");
     assert!(node.client().doors().await.unwrap().doors.is_empty());
+    let wish = OpenDoor::default();
+    let opened = node.client().open_door("app", "web1", &wish).await.unwrap();
+    assert_eq!(opened.path.len(), 1 + 48);
+    assert!(opened.path.starts_with(&format!("@{}", opened.id)));
+    assert!(!opened.works_once);
+    let doors = node.client().doors().await.unwrap().doors;
+    assert_eq!((doors.len(), doors[0].connections), (1, 0));
 }

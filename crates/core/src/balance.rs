@@ -79,7 +79,10 @@ pub fn stand_in(
     eligible: impl Fn(&ServerView) -> bool,
     dice: u64,
 ) -> Option<&ServerView> {
-    let servers = pool.servers.iter().filter(|server| takes_over(server));
+    let servers = pool
+        .servers
+        .iter()
+        .filter(|server| takes_over(server.standing));
     least_sessions(servers.filter(|server| eligible(server)), dice)
 }
 

@@ -388,6 +388,10 @@ impl PoolConfig {
     /// What the names of all doors' cookies begin with.
     pub const DOOR_COOKIES: &str = "ebbtide_door_";
 
+    /// In the name of an NBD export, what stands between a resource and the key of a door. It is in no
+    /// [name](crate::is_name).
+    pub const DOOR_MARK: char = '@';
+
     /// The name of the cookie of doors to the pool of this name.
     pub fn door_cookie(pool: &str) -> String {
         format!("{}{pool}", Self::DOOR_COOKIES)

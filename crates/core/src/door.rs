@@ -9,7 +9,7 @@ use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most doors that are open at the same time: each is one operator at work.
@@ -18,6 +18,8 @@ pub const DOORS_MAX: usize = 100;
 const KNOWN_AFTER: Millis = Millis::from_secs(3600);
 /// Most doors that are known, open or over; beyond it the oldest that are over are forgotten.
 const KNOWN_MAX: usize = 1000;
+/// The audit log tells of each door from how many addresses at most it was entered.
+const ADDRESSES_MAX: usize = 16;
 
 /// A door's number: what operators name it by. It opens nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +69,7 @@ impl DoorSecret {
 pub struct DoorKeys {
     /// The door's number.
     pub id: DoorId,
-    /// Opens the door, once.
+    /// Opens the door: of an HTTP pool once, of an NBD pool as long as it is open.
     pub entry: DoorSecret,
     /// Is shown by the browser that has entered.
     pub cookie: DoorSecret,
@@ -76,7 +78,7 @@ pub struct DoorKeys {
 }
 
 impl DoorKeys {
-    /// The one-use key, as it stands in the address.
+    /// The key, as it stands in the address.
     pub fn entry_text(&self) -> String {
         format!("{}{}", self.id, self.entry.text())
     }
@@ -158,6 +160,7 @@ pub struct Door {
     /// Who opened it.
     pub by: String,
     over: AtomicBool,
+    connections: AtomicU32,
     state: Mutex<DoorState>,
 }
 
@@ -166,6 +169,8 @@ struct DoorState {
     server: ServerKey,
     /// When it was entered.
     entered: Option<WallTime>,
+    /// From where; of many the first ones.
+    addresses: Vec<IpAddr>,
     credentials: Option<Credentials>,
     /// That somebody was refused is in the audit log.
     refusal_told: bool,
@@ -187,9 +192,11 @@ impl Door {
             as_admin,
             by,
             over: AtomicBool::new(false),
+            connections: AtomicU32::new(0),
             state: Mutex::new(DoorState {
                 server,
                 entered: None,
+                addresses: Vec::new(),
                 credentials: None,
                 refusal_told: false,
             }),
@@ -214,6 +221,11 @@ impl Door {
     /// When it was entered, if it was.
     pub fn entered(&self) -> Option<WallTime> {
         self.state().entered
+    }
+
+    /// Connections of an NBD pool that have come through it and are open.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Relaxed)
     }
 
     /// What its holder was asked for, if that was given.
@@ -250,8 +262,42 @@ impl Door {
         is_first
     }
 
+    /// Whether nobody has come from this address before; from now on somebody has. Of too many
+    /// addresses none is new.
+    fn is_first_from(&self, client: IpAddr, at: WallTime) -> bool {
+        let mut state = self.state();
+        state.entered.get_or_insert(at);
+        let is_new = state.addresses.len() < ADDRESSES_MAX && !state.addresses.contains(&client);
+        if is_new {
+            state.addresses.push(client);
+        }
+        is_new
+    }
+
     fn state(&self) -> MutexGuard<'_, DoorState> {
         lock(&self.state)
+    }
+}
+
+/// A connection that has come through a door; dropping it closes it.
+#[derive(Debug)]
+pub struct DoorPass(Arc<Door>);
+
+impl DoorPass {
+    fn new(door: Arc<Door>) -> Self {
+        door.connections.fetch_add(1, Relaxed);
+        Self(door)
+    }
+
+    /// The door.
+    pub fn door(&self) -> &Arc<Door> {
+        &self.0
+    }
+}
+
+impl Drop for DoorPass {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }
 
@@ -346,6 +392,30 @@ impl DoorTable {
             () => {
                 self.note(&door, Some(client), "entered", now);
                 return Ok(door);
+            }
+        };
+        Err(self.refuse(&door, refusal, client, now))
+    }
+
+    /// Lets a connection of an NBD pool in by the key of the address. That is good as long as the door
+    /// is open: such clients have several connections, and connect again.
+    pub fn pass(
+        &self,
+        pool: PoolKey,
+        key: &[u8],
+        client: IpAddr,
+        now: Now,
+    ) -> Result<DoorPass, DoorRefusal> {
+        let (door, secret) = self.named(key)?;
+        let refusal = match () {
+            () if !door.keys.entry.is_written(secret) => DoorRefusal::Unknown,
+            () if door.pool != pool => DoorRefusal::OtherPool,
+            () if !door.is_open(now.moment) => DoorRefusal::Over,
+            () => {
+                if door.is_first_from(client, now.wall) {
+                    self.note(&door, Some(client), "entered", now);
+                }
+                return Ok(DoorPass::new(door));
             }
         };
         Err(self.refuse(&door, refusal, client, now))

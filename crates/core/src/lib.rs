@@ -48,8 +48,8 @@ pub use counters::{
     ServerCounters, ServerSlot,
 };
 pub use door::{
-    Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorRefusal,
-    DoorSecret, DoorSettings, DoorTable,
+    Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorPass,
+    DoorRefusal, DoorSecret, DoorSettings, DoorTable,
 };
 pub use driver::{CLOSE_MAX, Close, Driver, Input, ManifestCopies, Output};
 pub use event::{Event, EventKind, Fates, count};

@@ -1,7 +1,7 @@
 //! One session: one user's stay on one server.
 
 use crate::name::{PoolKey, ServerKey, SessionId};
-use crate::snapshot::{Place, ServerLoad};
+use crate::snapshot::{Place, ServerLoad, ServerView};
 use crate::takeover::Attachment;
 use crate::time::{Millis, Moment};
 use std::net::IpAddr;
@@ -170,6 +170,18 @@ impl Session {
         session
     }
 
+    /// The stay of an operator who has come through a door: it counts nowhere, and is in no table.
+    pub fn behind_door(
+        id: SessionId,
+        pool: PoolKey,
+        server: &ServerView,
+        client: IpAddr,
+        now: Moment,
+    ) -> Arc<Self> {
+        let server = (pool, server.key, server.epoch);
+        Arc::new(Self::new(id, server, Arc::default(), client, now, now))
+    }
+
     /// Whether it ended before a restart: then nothing is known of its client, its times and what it
     /// did.
     pub fn is_buried(&self) -> bool {
@@ -185,7 +197,7 @@ impl Session {
             moves: self.moves.saturating_add(1),
             can_move: AtomicBool::new(true),
             bytes: AtomicU64::new(self.bytes()),
-            requests: AtomicU32::new(self.requests().saturating_sub(self.open())),
+            requests: AtomicU32::new(self.requests()),
             who: Mutex::new(self.who().take()),
             ..new
         }
@@ -292,12 +304,28 @@ impl Session {
     /// Begins a request or a tunnel of this session.
     pub fn enter(self: &Arc<Self>, now: Moment) -> Stay {
         self.touch(now);
-        self.requests.fetch_add(1, Relaxed);
+        self.count_request();
         self.open.fetch_add(1, Relaxed);
         Stay {
             session: Arc::clone(self),
             is_tunnel: false,
         }
+    }
+
+    /// Begins the connection that this session is, as a tunnel. What is asked over it is counted one by
+    /// one.
+    pub fn connect(self: &Arc<Self>) -> Stay {
+        self.open.fetch_add(1, Relaxed);
+        self.tunnels.fetch_add(1, Relaxed);
+        Stay {
+            session: Arc::clone(self),
+            is_tunnel: true,
+        }
+    }
+
+    /// Something was asked over its connection.
+    pub fn count_request(&self) {
+        self.requests.fetch_add(1, Relaxed);
     }
 
     /// What it is doing, where quiet for more than `active` means idle: a request that is being answered

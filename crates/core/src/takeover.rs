@@ -5,7 +5,7 @@ use crate::config::Protocol;
 use crate::name::{ServerKey, SessionId};
 use crate::replica::{CopyReason, Identity, Mode, Proof, ResourceView};
 use crate::snapshot::{PoolView, ServerView};
-use crate::standing::Reason;
+use crate::standing::{Reason, Standing};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub enum Bound {
     NoResource(String),
     /// Nothing stands in for the resource, by the configuration.
     Rule(String, &'static str),
-    /// Of the copy that it began on too little is known.
+    /// Of the copy that it began on too little is known: its size alone, or it is still being read.
     Unknown(String),
 }
 
@@ -46,7 +46,7 @@ impl fmt::Display for Bound {
             Self::Rule(name, why) => write!(f, "its resource {name} {why}"),
             Self::Unknown(name) => write!(
                 f,
-                "of the copy of {name} that it began on no more than the size was known"
+                "too little is known so far of the copy of {name} that it began on"
             ),
         }
     }
@@ -106,9 +106,9 @@ impl fmt::Display for NotTaken {
 }
 
 /// Whether a server's standing lets it take sessions over. It need not admit new ones if that is only
-/// because its pool is closing.
-pub(crate) fn takes_over(server: &ServerView) -> bool {
-    server.standing.admits_new || server.standing.reason == Reason::Closing
+/// because its pool is closing, or because new ones are served other copies.
+pub(crate) fn takes_over(standing: Standing) -> bool {
+    standing.admits_new || matches!(standing.reason, Reason::Closing | Reason::NoCopy)
 }
 
 /// Whether a server may take over a session that began on a copy known by `began_on`.
@@ -122,7 +122,7 @@ pub fn may_take_over(
         Ok(Proof::ByAnswer) => return Err(NotTaken::Copy(CopyReason::ByAnswer)),
         Err(reason) => return Err(NotTaken::Copy(reason)),
     }
-    if !takes_over(server) {
+    if !takes_over(server.standing) {
         return Err(NotTaken::Standing(server.standing.reason));
     }
     let sessions = server.load.sessions();

@@ -342,6 +342,68 @@ fn copies_that_ebbtide_reads_itself_are_shown_on_the_way() {
     assert_eq!(world.stand(), ["+identical", "+identical"]);
 }
 
+/// What a client is kept with that began on the first server's copy while that was watched so.
+fn kept(world: &World, watch: u64, size: u64) -> Option<Identity> {
+    let view = world.view();
+    let disk = view.resource("disk").unwrap();
+    disk.to_keep_since(world.key("s1"), watch, size).cloned()
+}
+
+/// The watch over the first server's copy.
+fn watch(world: &World) -> Option<u64> {
+    world.view().resource("disk").unwrap().copies[0].watch
+}
+
+#[test]
+fn who_began_while_a_copy_was_read_is_kept_with_what_was_read() {
+    let mut world = World::new(pool_to_read(&["s1", "s2"]));
+    assert_eq!(watch(&world), None, "nobody has looked");
+    world.has_read("s1", Knowledge::Reading { percent: 0 });
+    world.has_read("s2", Knowledge::Reading { percent: 0 });
+    let began = watch(&world).unwrap();
+    world.has_read("s1", Knowledge::Reading { percent: 50 });
+    assert_eq!(kept(&world, began, 1024), None, "it is not known yet");
+    world.has_read("s1", whole(1));
+    assert_eq!(kept(&world, began, 1024), copy(1, 5));
+    assert_eq!(kept(&world, began, 1025), None, "of another size");
+    // The server broke off, and came back: nobody knows which of the two a client is served by.
+    let lost = Knowledge::Unreachable { why: "lost".into() };
+    world.has_read("s1", lost);
+    assert_eq!((watch(&world), kept(&world, began, 1024)), (None, None));
+    world.has_read("s1", Knowledge::Reading { percent: 0 });
+    world.has_read("s1", whole(1));
+    assert_eq!(kept(&world, began, 1024), None);
+    let again = watch(&world).unwrap();
+    assert_eq!(kept(&world, again, 1024), copy(1, 5));
+}
+
+#[test]
+fn a_watch_ends_with_all_that_makes_a_reading_void() {
+    let address = {
+        let mut pool = pool_to_read(&["s1", "s2"]);
+        pool.servers[0].address = ([127, 0, 0, 9], 9001).into();
+        pool
+    };
+    let mut away = pool_to_read(&["s1", "s2"]);
+    away.replicas.resources[0].mode = Mode::Maintenance;
+    for other in [address, away] {
+        let mut world = World::new(pool_to_read(&["s1", "s2"]));
+        world.has_read("s1", Knowledge::Reading { percent: 0 });
+        let began = watch(&world).unwrap();
+        world.reload(other);
+        world.reload(pool_to_read(&["s1", "s2"]));
+        world.has_read("s1", Knowledge::Reading { percent: 0 });
+        world.has_read("s2", whole(1));
+        world.has_read("s1", whole(1));
+        assert_eq!(world.stand(), ["+identical", "+identical"]);
+        assert_eq!(kept(&world, began, 1024), None);
+    }
+    // What manifests say may be of before a client began.
+    let mut world = World::new(pool(&["s1"], &["disk"]));
+    world.has("s1", "disk", copy(1, 5));
+    assert_eq!(watch(&world), None);
+}
+
 #[test]
 fn what_was_read_of_a_server_is_void_once_it_may_have_been_changed() {
     let probed = |outcome: ProbeOutcome| {

@@ -219,11 +219,13 @@ Examples:
 Examples:
   ebbtide door app/web2                   prints an address that works once, in your browser
   ebbtide door app/web2 --for 2h --as-admin
+  ebbtide door disks/s1                   prints addresses for an NBD client: nbd://HOST:PORT/win10@KEY
   ebbtide door list
   ebbtide door close 00c0ffee00c0ffee
 
 A door leads past a closed pool, a hold or maintenance. It ends by time, when you leave or close it,
-and when Ebbtide is started again. It counts nowhere as a user's session.")]
+and when Ebbtide is started again. It counts nowhere as a user's session. Of an HTTP pool its address
+works once, of an NBD pool as long as it is open.")]
     Door {
         #[command(subcommand)]
         command: Option<DoorCommand>,
@@ -476,7 +478,7 @@ pub struct DoorOpen {
     /// How long it is open, 1m to 12h; 30m, unless said otherwise
     #[arg(long = "for", value_name = "TIME", value_parser = span, requires = "server")]
     pub lasting: Option<Millis>,
-    /// Requests through it carry the pool's `admin_field`
+    /// Requests through it carry the pool's `admin_field` (HTTP pools)
     #[arg(long, requires = "server")]
     pub as_admin: bool,
     #[command(flatten)]

@@ -630,10 +630,16 @@ fn ten_thousand_servers() {
 }
 
 #[test]
-fn the_example_is_good() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ebbtide.toml");
-    let loaded = ebbtide::config::load(&path).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(loaded.config.pools[0].servers.len(), 3);
+fn the_examples_are_good() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = 0;
+    for file in std::fs::read_dir(examples).unwrap() {
+        let path = file.unwrap().path();
+        let loaded = ebbtide::config::load(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.config.pools[0].servers.len(), 3, "{path:?}");
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
 }
 
 #[test]

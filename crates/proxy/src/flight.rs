@@ -2,7 +2,8 @@
 
 use crate::timer::duration;
 use ebbtide_core::{
-    Door, EndReason, Moment, MoveOrder, Notice, PoolIntent, Reason, ServerKey, Session, Snapshot,
+    Door, EndReason, Moment, MoveOrder, Notice, PoolIntent, Protocol, Reason, ServerKey, Session,
+    Snapshot,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -191,7 +192,8 @@ impl Flight {
     /// ends tunnels. A tunnel ends at once; an exchange may finish within the pool's `end_grace`, as
     /// what was accepted before a deadline is answered if that can be. Returns when it must have.
     fn leave_misplaced(&self, snapshot: &Snapshot) -> Option<Instant> {
-        if matches!(self.phase.get(), Phase::Events | Phase::Replica) {
+        let is_own_judge = matches!(self.phase.get(), Phase::Events | Phase::Replica);
+        if is_own_judge || self.is_behind_door() {
             self.wake();
             return None;
         }
@@ -214,7 +216,13 @@ impl Flight {
         let is_stranded = pool.config.protocol.is_connection() && !server.standing.serves_own;
         match self.phase.get() {
             Phase::Tunnel if time_is_over || is_forgotten || is_stranded => self.cut(),
-            Phase::Tunnel => self.note(server.notice.as_ref()),
+            Phase::Tunnel => {
+                self.note(server.notice.as_ref());
+                if pool.config.protocol == Protocol::Nbd {
+                    // It looks at its resource.
+                    self.wake();
+                }
+            }
             Phase::Exchange if time_is_over && self.ends.get().is_none() => {
                 self.ends
                     .set(Some(Instant::now() + duration(pool.config.gate.end_grace)));

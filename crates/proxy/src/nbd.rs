@@ -3,6 +3,7 @@
 //! copy is the same takes over: the session keeps its number, and its client sees a pause.
 
 mod carry;
+mod door;
 mod greet;
 mod join;
 mod ledger;
@@ -110,6 +111,10 @@ impl Life {
         };
         self.count(end);
         self.log(end, routes, session, bytes);
+        if self.watch.flight.is_behind_door() {
+            // Who comes through a door is no user.
+            return;
+        }
         session.touch(now.moment);
         self.worker.sessions.end(session, reason, now);
     }
@@ -142,7 +147,7 @@ impl Life {
             duration_ms: now.moment.since(self.began.moment).0,
             pool: Some(Arc::clone(&routes.pool.config)),
             server: lane.map(|index| Arc::clone(&routes.lanes[index].name)),
-            session: Some(session.id),
+            session: (!self.watch.flight.is_behind_door()).then_some(session.id),
             tries: self.tries,
             moved: session.moves > 0,
             resumed: 0,

@@ -8,13 +8,15 @@ use crate::clock::clock;
 use axum::extract::State;
 use axum::{Extension, Json};
 use ebbtide_api::{Changed, Door, Doors, ErrorBody, NewDoor, OpenDoor, ReasonQuery, Timestamp};
-use ebbtide_core::{Command, DoorId, DoorKeys, DoorSecret, Millis, ServerName, Snapshot};
+use ebbtide_core::{
+    Command, DoorId, DoorKeys, DoorSecret, Millis, PoolConfig, Protocol, ServerName, Snapshot,
+};
 use std::net::{IpAddr, SocketAddr};
 
 /// How long a door is open, if nothing else is said.
 const LASTING: Millis = Millis::from_secs(30 * 60);
 
-/// Opens a door to a server; the answer has its one-use address.
+/// Opens a door to a server; the answer has its address.
 #[utoipa::path(post, path = "/servers/{pool}/{server}/doors", tag = "change",
     params(("pool" = String, Path), ("server" = String, Path)), request_body = OpenDoor,
     responses((status = 200, body = NewDoor), (status = "default", body = ErrorBody)))]
@@ -34,22 +36,54 @@ pub(super) async fn open(
     };
     let Json(done) = carry_out(&app, &caller, body.reason, command).await?;
     let snapshot = app.snapshot();
-    let prefix = snapshot
-        .pool_named(&pool)
-        .map_or("", |pool| pool.config.http.prefix.as_str());
-    let path = format!("{prefix}/enter?key={}", keys.entry_text());
-    let listeners = snapshot.config.listeners.iter();
-    let urls = listeners
-        .filter(|listener| listener.pool == pool)
-        .map(|listener| format!("http://{}{path}", reachable(listener.bind)))
-        .collect();
+    let address = address(&snapshot, &pool, &keys);
     Ok(Json(NewDoor {
         id: keys.id.to_string(),
         text: done.text,
-        path,
-        urls,
+        path: address.path,
+        urls: address.urls,
+        works_once: address.works_once,
         until: done.deadline.unwrap_or_else(|| later(lasting)),
     }))
+}
+
+/// Where a door is.
+struct Address {
+    path: String,
+    urls: Vec<String>,
+    works_once: bool,
+}
+
+fn address(snapshot: &Snapshot, name: &str, keys: &DoorKeys) -> Address {
+    let pool = snapshot.pool_named(name);
+    let is_nbd = pool.is_some_and(|pool| pool.config.protocol == Protocol::Nbd);
+    let listeners = snapshot.config.listeners.iter();
+    let listeners = listeners.filter(|listener| listener.pool == name);
+    let places = listeners.map(|listener| reachable(listener.bind));
+    if !is_nbd {
+        let prefix = pool.map_or("", |pool| pool.config.http.prefix.as_str());
+        let path = format!("{prefix}/enter?key={}", keys.entry_text());
+        return Address {
+            urls: places
+                .map(|place| format!("http://{place}{path}"))
+                .collect(),
+            path,
+            works_once: true,
+        };
+    }
+    let path = format!("{}{}", PoolConfig::DOOR_MARK, keys.entry_text());
+    let resources = pool.map(|pool| pool.config.replicas.resources.as_slice());
+    let resources = resources.unwrap_or_default();
+    let of_place = |place: String| {
+        let url = |name: &str| format!("nbd://{place}/{name}{path}");
+        let urls: Vec<String> = resources.iter().map(|known| url(&known.name)).collect();
+        urls
+    };
+    Address {
+        urls: places.flat_map(of_place).collect(),
+        path,
+        works_once: false,
+    }
 }
 
 fn later(lasting: Millis) -> Timestamp {
@@ -97,6 +131,7 @@ pub(super) async fn list(State(app): State<App>) -> Json<Doors> {
         by: door.by.clone(),
         until: Timestamp(now.wall_at(door.until).0),
         entered: door.entered().map(|at| Timestamp(at.0)),
+        connections: door.connections(),
         as_admin: door.as_admin,
     });
     Json(Doors {

@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    Counter, Health, IdentitySource, NodeCounters, NodeSlot, NodeStatus, PAUSE_CLASSES_US, Pauses,
-    PoolSlot, PoolStatus, PoolView, Protocol, Reasons, ServerName, ServerSlot, ServerStatus,
-    Snapshot,
+    CopyView, Counter, Health, IdentitySource, NodeCounters, NodeSlot, NodeStatus,
+    PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView, Protocol, Reasons, ServerName,
+    ServerSlot, ServerStatus, Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -142,7 +142,7 @@ static FAMILIES: &[Family] = &[
     ])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
-    gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others (yes), or may not (no)", Scrape::copies),
+    gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others and whose servers take sessions over (yes), or not (no)", Scrape::copies),
     in_unit(&Unit::Bytes, counter("server_identity_read", SERVER, "Read of the server's copies by Ebbtide itself, to know which are identical (`identity = \"read\"`)", Scrape::identity_read)),
     counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, dropped because too many waited, or not made as the user had no cookies (or over 4 KiB of them)", |s| of_tally("pool", &s.outside.logout_calls)),
     counter("webhook_deliveries", "webhook, outcome", "Events told to webhooks: delivered, refused, failed at every try, or dropped because too many waited", |s| of_tally("webhook", &s.outside.webhooks.tally)),
@@ -150,7 +150,7 @@ static FAMILIES: &[Family] = &[
     gauge("generation_acknowledged", "", "The oldest snapshot that a worker still decides by", |s| one(s.status.acknowledged)),
     gauge("client_connections", "", "Client connections that are open", |s| one(s.node.sum(|slot| &slot.connections))),
     counter("client_connections_accepted", "", "Client connections accepted", |s| one(s.node.sum(|slot| &slot.accepted))),
-    counter("requests_rejected", "reason", "Requests refused as malformed or ambiguous, or because servers are lost over them, by reason", |s| s.by_reason(|slot| &slot.rejected)),
+    counter("requests_rejected", "reason", "Requests refused as malformed, ambiguous or not allowed, or because servers are lost over them, by reason; of NBD also options and exports that are not to be had", |s| s.by_reason(|slot| &slot.rejected)),
     counter("answers_rejected", "reason", "Answers of NBD servers that were none, by reason: each time the server was given up", |s| s.by_reason(|slot| &slot.answers_rejected)),
     counter("access_log_dropped", "", "Access log lines dropped because the log could not keep up", |s| one(s.node.sum(|slot| &slot.log_dropped))),
     counter("store_failures", "", "Commits that the store could not make", |s| one(s.store_failures)),
@@ -263,9 +263,13 @@ impl Scrape {
         let mut samples = Samples::new();
         for pool in &self.snapshot.pools {
             let resources = pool.replicas.resources.iter();
+            let stands_in = |copy: &CopyView| match pool.server(copy.server) {
+                Some(server) => copy.verdict_within(server.standing).stands_in,
+                None => false,
+            };
             let copies: Vec<bool> = resources
                 .flat_map(|resource| &resource.copies)
-                .map(|copy| copy.verdict.stands_in)
+                .map(stands_in)
                 .collect();
             for (word, stands_in) in [("yes", true), ("no", false)] {
                 let labels = vec![

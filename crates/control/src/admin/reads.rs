@@ -24,7 +24,7 @@ const WAIT_LOOK: Duration = Duration::from_millis(100);
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
-async fn ask(app: &App) -> Result<Arc<NodeStatus>, ApiError> {
+pub(super) async fn ask(app: &App) -> Result<Arc<NodeStatus>, ApiError> {
     app.inbox.status().await.ok_or_else(ApiError::stopping)
 }
 

@@ -28,6 +28,9 @@ use tokio::time::{sleep, timeout};
 
 /// How long fetching one manifest may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause after a manifest could not be fetched; each further one is twice as long, up to the time
+/// between two looks. Whoever starts a server and its web server does not wait for long.
+const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Manifests that are fetched at the same time: each may be 16 MiB long.
 const AT_ONCE_MAX: usize = 16;
 /// As much of an answer's head is read, in bytes.
@@ -114,13 +117,28 @@ async fn ask_on(name: ServerName, question: Question, places: Places, inbox: Inb
         places,
         last: None,
     };
+    let mut failures = 0_u32;
     loop {
+        let read = fetcher.fetch(&question.place).await;
+        failures = match read {
+            Ok(_) => 0,
+            Err(_) => failures.saturating_add(1),
+        };
         inbox.send(Message::ManifestRead {
             server: name.clone(),
             place: question.place.clone(),
-            read: fetcher.fetch(&question.place).await,
+            read,
         });
-        sleep(jittered(Duration::from_millis(question.every.0))).await;
+        let every = Duration::from_millis(question.every.0);
+        sleep(jittered(pause(failures, every))).await;
+    }
+}
+
+/// How long to wait for the next look, after so many failures in a row.
+fn pause(failures: u32, every: Duration) -> Duration {
+    match failures.checked_sub(1) {
+        None => every,
+        Some(before) => every.min(PAUSE_FIRST.saturating_mul(2_u32.saturating_pow(before))),
     }
 }
 

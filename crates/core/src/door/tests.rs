@@ -208,3 +208,40 @@ fn numbers_are_read_as_they_are_written() {
         assert_eq!(DoorId::from_text(wrong), None, "{wrong}");
     }
 }
+
+#[test]
+fn connections_pass_as_long_as_the_door_is_open() {
+    let (table, door) = table();
+    let key = keys(7).entry_text();
+    let pass = |key: &str, second| {
+        table
+            .pass(POOL, key.as_bytes(), CLIENT, at(second))
+            .map_err(Some)
+    };
+    let first = pass(&key, 1).unwrap();
+    let second = pass(&key, 2).unwrap();
+    assert_eq!((first.door().id(), door.connections()), (DoorId(7), 2));
+    drop(first);
+    assert_eq!(door.connections(), 1);
+    for (key, second, refusal) in [
+        (key.as_str(), 60, DoorRefusal::Over),
+        (&door.cookie_text(), 1, DoorRefusal::Unknown),
+        ("", 1, DoorRefusal::Unknown),
+    ] {
+        assert_eq!(pass(key, second).unwrap_err(), Some(refusal));
+    }
+    let other = table.pass(PoolKey(9), key.as_bytes(), CLIENT, at(1));
+    assert_eq!(other.unwrap_err(), DoorRefusal::OtherPool);
+    // Each new address is told of, and of too many only the first.
+    for last in 1..=100 {
+        let client = IpAddr::from([10, 0, 0, last]);
+        table.pass(POOL, key.as_bytes(), client, at(3)).unwrap();
+    }
+    let notes = table.take_notes();
+    let entered = notes.iter().filter(|note| note.what == "entered");
+    assert_eq!(entered.count(), ADDRESSES_MAX);
+    assert_eq!(door.connections(), 1);
+    drop(second);
+    table.close(DoorId(7));
+    assert_eq!(pass(&key, 4).unwrap_err(), Some(DoorRefusal::Over));
+}

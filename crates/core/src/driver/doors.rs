@@ -26,15 +26,23 @@ impl Planner<'_> {
     ) -> Result<Plan, Refusal> {
         let server = self.state.present(&name)?.key;
         let pool = self.state.present_pool(&name.pool)?;
-        if pool.config.protocol != Protocol::Http {
+        let protocol = pool.config.protocol;
+        if protocol == Protocol::Tcp {
             return Err(Refusal::invalid(format!(
-                "doors are for pools of protocol http: {name} has none, as a connection of another \
-                 kind cannot show a door's key; connect to the server itself"
+                "there are no doors to servers of tcp pools, such as {name}: a browser shows a door's \
+                 key in a cookie and an NBD client in the export's name, but a TCP connection has \
+                 nothing to carry it in; connect to the server itself"
             )));
         }
         if lasting < LASTING_MIN || lasting > LASTING_MAX {
             return Err(Refusal::invalid(format!(
                 "a door to {name} is open for 1m to 12h, not {lasting}"
+            )));
+        }
+        if as_admin && protocol != Protocol::Http {
+            return Err(Refusal::invalid(format!(
+                "--as-admin is for http pools: a client of {name} sends no fields; open the door \
+                 without it"
             )));
         }
         if as_admin && pool.config.door.admin_field.is_none() {

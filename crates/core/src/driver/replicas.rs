@@ -57,11 +57,28 @@ struct ServerCopies {
     copies: BTreeMap<String, Knowledge>,
     /// The readings that count, by resource.
     readings: BTreeMap<String, u64>,
+    /// Since when a copy has been read, and watched, without a break, by resource.
+    watches: BTreeMap<String, u64>,
 }
 
 impl ServerCopies {
     fn known(&self, resource: &str) -> &Knowledge {
         self.copies.get(resource).unwrap_or(&Knowledge::Unknown)
+    }
+
+    /// What has just become known of a copy that is read: a break is told as something else than that
+    /// it is being read or known, and from then on it is another watch.
+    fn watch_on(&mut self, resource: &str, knowledge: &Knowledge, last_reading: &mut u64) {
+        let is_watched = matches!(knowledge, Knowledge::Reading { .. } | Knowledge::Known(_));
+        match is_watched {
+            true => {
+                let watch = self.watches.entry(resource.to_owned());
+                watch.or_insert_with(|| next(last_reading));
+            }
+            false => {
+                self.watches.remove(resource);
+            }
+        }
     }
 }
 
@@ -104,6 +121,7 @@ impl ReplicaState {
             known.place = Some(place.clone());
             known.copies.retain(|name, _| stays(name));
             known.readings.retain(|name, _| stays(name));
+            known.watches.retain(|name, _| stays(name));
             let lacks_manifest = source == IdentitySource::Manifest && place.manifest.is_none();
             let bar = lacks_manifest.then_some("it has no manifest of its own");
             if let Some(why) = bar.or(place.bar) {
@@ -180,6 +198,7 @@ impl ReplicaState {
                         server: *server,
                         name: Arc::clone(name),
                         knowledge,
+                        watch: known(name).watches.get(&rule.name).copied(),
                         verdict,
                     })
                     .collect(),
@@ -342,6 +361,7 @@ impl State {
             return;
         };
         let resources = &pool.config.replicas.resources;
+        let is_read = pool.config.replicas.source == IdentitySource::Read;
         let Some(server) = pool.replicas.servers.get_mut(&name.server) else {
             return;
         };
@@ -357,6 +377,9 @@ impl State {
             // That reading gets on is shown, but no event.
             if before.label() != knowledge.label() || before.identity() != knowledge.identity() {
                 changes.push((resource.clone(), before.label(), knowledge.clone()));
+            }
+            if is_read {
+                server.watch_on(&resource, &knowledge, &mut self.last_reading);
             }
             server.copies.insert(resource, knowledge);
         }

@@ -36,6 +36,16 @@ impl ResourceView {
         (self.may_stand_in(server, known) == Ok(Proof::Known)).then_some(known)
     }
 
+    /// What a client is kept with that began on this server's copy while that was read, or before: by
+    /// now it is known, and it was under Ebbtide's eyes all the time (`watch`, as [`CopyView::watch`] was
+    /// then). So what was read is what the client is served, as long as nobody changes the bytes of a
+    /// running server. `size`: what the server showed the client.
+    pub fn to_keep_since(&self, server: ServerKey, watch: u64, size: u64) -> Option<&Identity> {
+        let is_same = self.copy(server)?.watch == Some(watch);
+        let identity = self.to_keep(server)?;
+        (is_same && identity.size == size).then_some(identity)
+    }
+
     /// Whether a server's copy is known not to be the one that a client began on.
     pub fn is_other_copy(&self, server: ServerKey, began_on: &Identity) -> bool {
         match self.may_stand_in(server, began_on) {

@@ -4,6 +4,8 @@ use super::identity::Identity;
 use super::reason::{CopyReason, Verdict};
 use super::{IdentitySource, Knowledge, Mode, ResourceConfig};
 use crate::name::ServerKey;
+use crate::standing::Standing;
+use crate::takeover::takes_over;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -60,8 +62,22 @@ pub struct CopyView {
     pub name: Arc<str>,
     /// What is known of it.
     pub knowledge: Knowledge,
+    /// Where Ebbtide reads it: since when it has it under its eyes without a break, as a number unlike
+    /// any other of this node. The server is the same process as long as this is the same.
+    pub watch: Option<u64>,
     /// What follows.
     pub verdict: Verdict,
+}
+
+impl CopyView {
+    /// What follows together with its server's standing: what is shown to people.
+    pub fn verdict_within(&self, standing: Standing) -> Verdict {
+        Verdict {
+            serves: self.verdict.serves && standing.admits_new,
+            stands_in: self.verdict.stands_in && takes_over(standing),
+            reason: self.verdict.reason.clone(),
+        }
+    }
 }
 
 /// How sure it is that a copy is the same.

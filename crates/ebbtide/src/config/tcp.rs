@@ -120,7 +120,10 @@ fn check_word(pool: &Section<'_, '_>, table: &str, name: &str, protocol: Protoco
         ("source", Protocol::Http) => {
             "users are known by a cookie: write \"cookie\", or `balance = \"source-hash\"` on the pool"
         }
-        ("door-only", Protocol::Tcp | Protocol::Nbd) => "doors are for `http` pools",
+        ("door-only", Protocol::Tcp) => "`tcp` pools have no doors",
+        ("door-only", Protocol::Nbd) => {
+            "write `mode = \"maintenance\"` in a resource that is for doors only"
+        }
         _ => return,
     };
     section.report(

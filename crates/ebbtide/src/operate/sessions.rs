@@ -53,6 +53,7 @@ pub(super) async fn list(client: &Client, list: SessionsList, json: bool) -> Don
     }
     print_sessions(&found);
     if !query.ended {
+        super::doors::tell_inside(client, query.pool.as_deref(), query.server.as_deref()).await?;
         let status = client.status().await?;
         let asked = |pool: &&api::PoolStatus| query.pool.as_ref().is_none_or(|of| *of == pool.name);
         let pools = status.pools.iter().filter(asked);

@@ -1,6 +1,7 @@
 //! NBD pools with programs that are not ours: nbdkit and qemu-nbd serve, nbdcopy, qemu-img, nbdinfo and
 //! fio read, and servers die, stop, and are drained meanwhile.
 
+mod doors;
 mod moves;
 
 use crate::harness::{Ebbtide, Events, LIMIT, Setup, text};
@@ -157,6 +158,11 @@ impl Farm {
 
     /// Starts it with these lines of the pool.
     pub fn start_with(&mut self, lines: &str) {
+        self.start_as(lines, "[pools.app.resources.disk]\n");
+    }
+
+    /// The same, with these resources.
+    fn start_as(&mut self, lines: &str, resources: &str) {
         let servers = NAMES.iter().map(|name| (*name).to_owned());
         self.ebbtide = Some(Ebbtide::start(&Setup {
             top: String::new(),
@@ -166,7 +172,7 @@ impl Farm {
                  timeouts = {{ response = \"1s\", connect = \"1s\" }}\n"
             ),
             servers: servers.zip(self.addresses.iter().copied()).collect(),
-            more: "[pools.app.resources.disk]\n".into(),
+            more: resources.into(),
         }));
     }
 
@@ -398,6 +404,19 @@ fn clients_of_qemu_and_libnbd_find_everything_in_order() {
     // Several connections of one client, which may be on different servers.
     servers[0].child.kill().unwrap();
     farm.ebbtide().wait_for_reason("web1", "down");
+    let listed = farm.ebbtide().cli(&["replicas", "app", "--json"]);
+    let copy = &listed.exits(0).json()["resources"][0]["copies"][0];
+    let why = "identical to one other copy, but the server is down: ";
+    assert!(text(&copy["text"]).starts_with(why), "{copy}");
+    assert!(text(&copy["text"]).contains("refused"), "{copy}");
+    assert_eq!(
+        (&copy["serves"], &copy["stands_in"]),
+        (&false.into(), &false.into())
+    );
+    assert_eq!(
+        (text(&copy["reason"]), text(&copy["standing"])),
+        ("identical".into(), "down".into())
+    );
     farm.printed("nbdcopy", &["--connections=4", &uri, path]);
     assert!(fs::read(&target).unwrap() == image);
     let errors = farm.printed(

@@ -5,7 +5,9 @@ use crate::nbd::{Copy, Farm, IMAGE_BYTES, NAMES, Server, image};
 use ebbtide_testkit::{Client, Request, until};
 use serde_json::Value;
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// How long reading all copies may take.
@@ -164,4 +166,34 @@ fn a_server_that_comes_back_with_another_copy_does_not_stand_in() {
     let ebbtide = farm.farm.ebbtide();
     ebbtide.cli(&["ready", "app/web2"]).exits(0);
     farm.wait_for(&["identical", "identical"]);
+}
+
+#[test]
+fn a_client_that_came_before_copies_were_known_outlives_its_server() {
+    let image = image();
+    let farm = Farm::prepare(&image, 2);
+    let mut farm = Paced::start(farm, "identity = \"read\"\nidentity_rate = \"1MB/s\"\n");
+    until("the first of the file serves", READ_LIMIT, || {
+        let copies = farm.copies();
+        (text(&copies[0]["reason"]) == "first-of-file").then_some(())
+    });
+    let mut client = Command::new("nbdcopy")
+        .args(["--connections=1", &farm.farm.uri(), "-"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("nbdcopy starts; `cargo xtask test` installs it");
+    let mut output = client.stdout.take().unwrap();
+    let mut copied = vec![0; 8 << 20];
+    output.read_exact(&mut copied).unwrap();
+    let reason = text(&farm.copies()[0]["reason"]);
+    assert_eq!(reason, "first-of-file", "it is still being read");
+    let ebbtide = farm.farm.ebbtide();
+    let file = fs::read_to_string(ebbtide.file()).unwrap();
+    fs::write(ebbtide.file(), file.replace("1MB/s", "1GB/s")).unwrap();
+    ebbtide.cli(&["reload"]).exits(0);
+    farm.wait_for(&["identical", "identical"]);
+    farm.kill(0);
+    output.read_to_end(&mut copied).unwrap();
+    assert!(client.wait().unwrap().success());
+    assert!(copied == image, "the same bytes");
 }

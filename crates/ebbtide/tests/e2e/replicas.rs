@@ -58,12 +58,17 @@ const SERVERS: [&str; 5] = ["web1", "web2", "web3", "web4", "web5"];
 
 impl Farm {
     fn prepare() -> Self {
+        Self::prepare_with("1s")
+    }
+
+    /// Manifests are looked at so often.
+    fn prepare_with(every: &str) -> Self {
         let scratch = Scratch::new();
         let manifests = scratch.join("manifests");
         fs::create_dir(&manifests).expect("a folder");
         let address = web(manifests);
         let mut setup = Setup::new(&[]).pool("health = false\n").with(&format!(
-            "manifest = \"http://{{host}}:{}/{{server}}.json\"\nmanifest_every = \"1s\"",
+            "manifest = \"http://{{host}}:{}/{{server}}.json\"\nmanifest_every = \"{every}\"",
             address.port()
         ));
         setup.more = "[pools.app.resources.disk]\nfile = \"images/disk.raw\"\n\
@@ -222,4 +227,18 @@ fn without_digests_a_copy_of_another_time_is_another_copy() {
         "serves stands_in identical",
         "- - unreachable",
     ]);
+}
+
+#[test]
+fn a_manifest_that_is_late_is_fetched_soon() {
+    let mut farm = Farm::prepare_with("1h");
+    farm.ebbtide.run(&mut farm.ebbtide.command());
+    farm.wait_for(["- - unreachable"; 5]);
+    for server in SERVERS {
+        farm.copy(server, b"the same", 0);
+    }
+    // After one, two, four seconds and so on.
+    until("they are known", Duration::from_secs(120), || {
+        (farm.copies() == ["serves stands_in identical"; 5]).then_some(())
+    });
 }

@@ -221,6 +221,8 @@ fn a_reload_and_a_lost_server_do_to_connections_what_they_must() {
     let mut servers = vec![sshd(&scratch, "web1", &key), sshd(&scratch, "web2", &key)];
     let both = [("web1", servers[0].address), ("web2", servers[1].address)];
     let ebbtide = Ebbtide::start(&setup(&both, ""));
+    let refused = ebbtide.cli(&["door", "app/web1"]).exits(2).err;
+    assert!(refused.contains("nothing to carry it in"), "{refused}");
     let mut client = ssh(&ebbtide, &key);
     client.say("one\n");
     client.hear("one");

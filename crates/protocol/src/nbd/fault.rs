@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ErrorNumber;
 use super::message::Refusal;
 
 /// Why a handshake came to nothing.
@@ -77,6 +78,63 @@ impl fmt::Display for HandshakeFault {
 }
 
 impl std::error::Error for HandshakeFault {}
+
+/// Why a request is answered with an error without asking any server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFault {
+    /// A command that does not exist, or block status without a context that was agreed on.
+    UnknownCommand,
+    /// A command or a flag that the client was not offered, or a flush of a part.
+    NotOffered,
+    /// It would change what is read-only.
+    ReadOnly,
+    /// Its data is longer than agreed on.
+    TooLong,
+    /// It does not begin and end at the border of a block.
+    Unaligned,
+    /// It goes beyond the end of the export.
+    PastEnd,
+    /// The same of a write.
+    WritePastEnd,
+}
+
+impl RequestFault {
+    /// The error that the client gets (section "Error values").
+    pub fn error(self) -> ErrorNumber {
+        match self {
+            RequestFault::ReadOnly => ErrorNumber::NotPermitted,
+            RequestFault::WritePastEnd => ErrorNumber::NoSpace,
+            _ => ErrorNumber::Invalid,
+        }
+    }
+
+    /// A stable label, for metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            RequestFault::UnknownCommand => "nbd-unknown-command",
+            RequestFault::NotOffered => "nbd-not-offered",
+            RequestFault::ReadOnly => "nbd-read-only",
+            RequestFault::TooLong => "nbd-too-long",
+            RequestFault::Unaligned => "nbd-unaligned",
+            RequestFault::PastEnd | RequestFault::WritePastEnd => "nbd-past-end",
+        }
+    }
+}
+
+impl fmt::Display for RequestFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RequestFault::UnknownCommand => "there is no such command here",
+            RequestFault::NotOffered => "it was not offered",
+            RequestFault::ReadOnly => "this export is read-only",
+            RequestFault::TooLong => "it is longer than was agreed on",
+            RequestFault::Unaligned => "it does not keep to the borders of blocks",
+            RequestFault::PastEnd | RequestFault::WritePastEnd => "it goes beyond the end",
+        })
+    }
+}
+
+impl std::error::Error for RequestFault {}
 
 /// Why a server's replies were refused. The connection to it ends: nobody can say what its next bytes
 /// are, or whether they are true.

@@ -23,7 +23,7 @@ mod server_handshake;
 pub use client_handshake::{ClientGoal, ClientHandshake, ClientStep, Negotiated};
 pub use error_number::ErrorNumber;
 pub use export::{BlockSizes, Export, PAYLOAD_BYTES_MAX, transmission_flag};
-pub use fault::{HandshakeFault, ReplyFault};
+pub use fault::{HandshakeFault, ReplyFault, RequestFault};
 pub use message::{HANDSHAKE_BYTES_MAX, NAME_BYTES_MAX, Refusal};
 pub use outstanding::Outstanding;
 pub use reply::{

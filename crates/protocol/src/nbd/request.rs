@@ -2,7 +2,7 @@
 
 use super::export::{Export, transmission_flag};
 use super::message::Fields;
-use super::{ErrorNumber, Negotiated};
+use super::{ErrorNumber, Negotiated, RequestFault};
 
 /// The length of a request without its payload, in bytes.
 pub const REQUEST_BYTES: usize = 28;
@@ -153,10 +153,10 @@ impl Request {
         self.offset.checked_add(u64::from(self.length))
     }
 
-    /// The error that it is answered with without asking any server, if what was agreed on with the
+    /// Why it is answered with an error without asking any server, if what was agreed on with the
     /// client has no room for it (sections "Request types", "Error values" and "Size constraints").
     /// `None` also for [`Command::Disconnect`], which has no reply.
-    pub fn refusal(&self, agreed: &Negotiated) -> Option<ErrorNumber> {
+    pub fn fault(&self, agreed: &Negotiated) -> Option<RequestFault> {
         let export = &agreed.export;
         let needs = match self.command {
             Command::Read | Command::Write => 0,
@@ -166,28 +166,35 @@ impl Request {
             Command::Cache => transmission_flag::SEND_CACHE,
             Command::WriteZeroes => transmission_flag::SEND_WRITE_ZEROES,
             Command::BlockStatus if agreed.allocation_context.is_some() => 0,
-            Command::BlockStatus | Command::Other(_) => return Some(ErrorNumber::Invalid),
+            Command::BlockStatus | Command::Other(_) => return Some(RequestFault::UnknownCommand),
         };
         if self.command.is_write() && export.has(transmission_flag::READ_ONLY) {
-            return Some(ErrorNumber::NotPermitted);
+            return Some(RequestFault::ReadOnly);
+        }
+        let is_whole_flush = self.command != Command::Flush || (self.offset, self.length) == (0, 0);
+        let is_offered = export.has(needs) && self.flags & !self.flags_allowed(export) == 0;
+        if !is_offered || !is_whole_flush {
+            return Some(RequestFault::NotOffered);
         }
         let has_payload = matches!(self.command, Command::Read | Command::Write);
-        if !export.has(needs)
-            || self.flags & !self.flags_allowed(export) != 0
-            || (self.command == Command::Flush && (self.offset, self.length) != (0, 0))
-            || (has_payload && self.length > export.payload_bytes_max())
-            || !export.is_aligned(self.offset)
-            || !export.is_aligned(u64::from(self.length))
-        {
-            return Some(ErrorNumber::Invalid);
+        if has_payload && self.length > export.payload_bytes_max() {
+            return Some(RequestFault::TooLong);
+        }
+        if !export.is_aligned(self.offset) || !export.is_aligned(u64::from(self.length)) {
+            return Some(RequestFault::Unaligned);
         }
         match self.end().is_some_and(|end| end <= export.size) {
             true => None,
             false if matches!(self.command, Command::Write | Command::WriteZeroes) => {
-                Some(ErrorNumber::NoSpace)
+                Some(RequestFault::WritePastEnd)
             }
-            false => Some(ErrorNumber::Invalid),
+            false => Some(RequestFault::PastEnd),
         }
+    }
+
+    /// The error of [`Request::fault`].
+    pub fn refusal(&self, agreed: &Negotiated) -> Option<ErrorNumber> {
+        self.fault(agreed).map(RequestFault::error)
     }
 
     fn flags_allowed(&self, export: &Export) -> u16 {

@@ -26,6 +26,8 @@ pub struct ServerHandshake {
     structured_replies: bool,
     /// The export for which the client chose [`ALLOCATION_CONTEXT`].
     allocation_of: Option<String>,
+    /// Why options were refused.
+    refused: Vec<&'static str>,
 }
 
 #[derive(Debug)]
@@ -104,6 +106,7 @@ impl ServerHandshake {
             no_zeroes: false,
             structured_replies: false,
             allocation_of: None,
+            refused: Vec::new(),
         }
     }
 
@@ -212,7 +215,7 @@ impl ServerHandshake {
             }
             _ => Refusal::Unsupported,
         };
-        write_reply(out, option, refusal.to_wire(), &[]);
+        self.refuse_option(option, refusal, out);
         self.state = State::Skipping(length);
         Ok(())
     }
@@ -256,9 +259,24 @@ impl ServerHandshake {
                 return Ok(Some(step));
             }
             Ok(None) => write_reply(out, option, reply::ACK, &[]),
-            Err(refusal) => write_reply(out, option, refusal.to_wire(), &[]),
+            Err(refusal) => self.refuse_option(option, refusal, out),
         }
         Ok(None)
+    }
+
+    fn refuse_option(&mut self, option: u32, refusal: Refusal, out: &mut Vec<u8>) {
+        self.refused.push(match refusal {
+            Refusal::Unsupported if option == option::STARTTLS => "nbd-tls",
+            Refusal::Unsupported => "nbd-unknown-option",
+            Refusal::TooBig => "nbd-option-too-long",
+            _ => "nbd-bad-option",
+        });
+        write_reply(out, option, refusal.to_wire(), &[]);
+    }
+
+    /// Why options were refused since the last call, as stable labels for metrics.
+    pub fn take_refused(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.refused)
     }
 
     /// `None` when no context that there is was asked for. Namespaces that are not known are ignored.

@@ -14,9 +14,9 @@ use crate::routing::Placed;
 use crate::timer::{Interrupt, Watch};
 use crate::view::Routes;
 use crate::worker::Worker;
-use ebbtide_core::{Attachment, Identity, Millis, PoolKey, ServerKey, Session, Stay};
+use ebbtide_core::{Attachment, DoorPass, Identity, Millis, PoolKey, ServerKey, Session, Stay};
 use ebbtide_protocol::nbd::{
-    Command, Negotiated, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request, write_error,
+    Command, Negotiated, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request, transmission_flag, write_error,
 };
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -42,6 +42,10 @@ pub(super) struct Seat {
     pub goal: Goal,
     /// What the server's copy was known by when the session began; `None`: nothing can stand in.
     pub began_on: Option<Identity>,
+    /// If that was not known yet: since when the copy is being read (`CopyView::watch`).
+    pub watch: Option<u64>,
+    /// The door that an operator has come through.
+    pub door: Option<DoorPass>,
     /// What was agreed on with it.
     pub first: Negotiated,
 }
@@ -61,6 +65,10 @@ pub(super) struct Carrier {
     pub(super) stay: Stay,
     pub(super) goal: Goal,
     pub(super) began_on: Option<Identity>,
+    /// As in [`Seat`].
+    pub(super) copy_watch: Option<u64>,
+    /// The door that an operator has come through; it counts its connections.
+    pub(super) door: Option<DoorPass>,
     pub(super) first: Negotiated,
     /// What was agreed on with the client.
     agreed: Negotiated,
@@ -119,6 +127,8 @@ impl Carrier {
             stay: seat.stay,
             goal: seat.goal,
             began_on: seat.began_on,
+            copy_watch: seat.watch,
+            door: seat.door,
             first: seat.first,
             wire: Some(Wire::new(
                 connected,
@@ -160,13 +170,7 @@ impl Carrier {
     /// Carries requests and answers until one side, or time, ends it.
     pub async fn run(&mut self, client: &mut TcpStream, watch: &mut Watch) -> End {
         watch.set(self.silence_max);
-        self.session.attach(Attachment {
-            resource: self.goal.resource.clone(),
-            began_on: self.began_on.clone(),
-        });
-        if self.began_on.is_some() {
-            watch.flight.enter(Phase::Replica, &self.session);
-        }
+        self.attach(watch);
         if let Some(wire) = &self.wire {
             wire.upstream.lane.slot().tunnels.add(1);
         }
@@ -178,6 +182,22 @@ impl Carrier {
             self.close(wire);
         }
         end
+    }
+
+    /// Says what the session uses, and whether it may go on elsewhere.
+    pub(super) fn attach(&self, watch: &Watch) {
+        self.session.attach(Attachment {
+            resource: self.goal.resource.clone(),
+            began_on: self.began_on.clone(),
+        });
+        if self.began_on.is_some() {
+            watch.flight.enter(Phase::Replica, &self.session);
+        }
+    }
+
+    /// Whether the client may write, as far as it was told.
+    pub(super) fn may_write(&self) -> bool {
+        !self.agreed.export.has(transmission_flag::READ_ONLY)
     }
 
     fn poll(
@@ -469,26 +489,23 @@ impl Carrier {
             self.is_over = true;
             return Ok(());
         }
+        self.session.count_request();
         let payload = request.payload_bytes();
         if payload > PAYLOAD_BYTES_MAX.max(self.agreed.export.payload_bytes_max()) {
             self.worker.slot().reject("nbd-payload-too-long");
             return Err(End::Broken);
         }
-        let refusal = request.refusal(&self.agreed);
+        let fault = request.fault(&self.agreed);
         self.upload = Upload {
             rest: payload,
-            is_refused: refusal.is_some(),
+            is_refused: fault.is_some(),
         };
-        if let Some(error) = refusal {
+        if let Some(fault) = fault {
+            self.worker.slot().reject(fault.reason());
             let structured = self.agreed.structured_replies;
-            let cookie = request.cookie;
-            write_error(
-                &mut self.refusals,
-                structured,
-                cookie,
-                error,
-                "refused by Ebbtide",
-            );
+            let (cookie, error) = (request.cookie, fault.error());
+            let why = format!("refused by Ebbtide: {fault}");
+            write_error(&mut self.refusals, structured, cookie, error, &why);
             return Ok(());
         }
         self.ledger.take(request);

@@ -3,13 +3,13 @@
 
 use super::carry::Seat;
 use super::join::{self, Connected, Goal, NotConnected};
-use super::{End, Life};
+use super::{End, Life, door};
 use crate::buffer::Outbox;
 use crate::flight::Phase;
 use crate::routing::{Asking, Placed, Refused};
 use crate::timer::{Interrupt, Watch};
 use crate::view::Routes;
-use ebbtide_core::{Identity, Millis, Mode, ResourceView, ServerKey};
+use ebbtide_core::{DoorPass, Identity, Millis, Mode, ResourceView, ServerKey};
 use ebbtide_protocol::nbd::{
     Export, Negotiated, Refusal, ServerHandshake, ServerStep, WantedBy, transmission_flag,
 };
@@ -40,12 +40,47 @@ pub(super) struct Ready {
     pub connected: Connected,
 }
 
+/// What is known of the copy that a session begins on: as in [`Seat`].
+struct Kept {
+    began_on: Option<Identity>,
+    watch: Option<u64>,
+}
+
 /// Why a client does not get what it asks for.
-enum Denied {
+pub(super) enum Denied {
     /// It is told so.
-    Told(Refusal, String),
+    Told {
+        refusal: Refusal,
+        why: String,
+        counts: Counts,
+    },
     /// Its time is over.
     Cut,
+}
+
+/// As what a refusal is counted, beside the connection that ends with it.
+#[derive(Clone, Copy)]
+pub(super) enum Counts {
+    /// As a session that was refused.
+    Session(Refused),
+    /// As a door that led nowhere.
+    Door,
+    /// As an export that there is not.
+    Export,
+    /// As nothing else.
+    No,
+}
+
+impl Denied {
+    pub(super) fn by_policy(why: impl Into<String>, counts: Counts) -> Self {
+        let refusal = Refusal::Policy;
+        let why = why.into();
+        Self::Told {
+            refusal,
+            why,
+            counts,
+        }
+    }
 }
 
 impl Life {
@@ -57,6 +92,9 @@ impl Life {
         let mut handshake = ServerHandshake::new(&mut out.bytes);
         loop {
             let step = handshake.advance(&input, &mut out.bytes);
+            for reason in handshake.take_refused() {
+                self.worker.slot().reject(reason);
+            }
             let (taken, step) = match step {
                 Ok(step) => step,
                 Err(fault) => {
@@ -104,7 +142,6 @@ impl Life {
         step: ServerStep,
         out: &mut Vec<u8>,
     ) -> Result<Option<Negotiated>, End> {
-        let structured_replies = handshake.structured_replies();
         let (export, by) = match step {
             ServerStep::NeedMore | ServerStep::Aborted => return Ok(None),
             ServerStep::List => {
@@ -114,12 +151,8 @@ impl Life {
             ServerStep::WantsContexts { export } => (export, None),
             ServerStep::Wants { export, by } => (export, Some(by)),
         };
-        let goal = Goal {
-            resource: self.resource_name(export),
-            structured_replies,
-            allocation: by.is_none(),
-        };
-        let denied = match self.take_seat(goal).await {
+        let (structured_replies, allocation) = (handshake.structured_replies(), by.is_none());
+        let denied = match self.seat_for(&export, structured_replies, allocation).await {
             Ok((export, has_allocation)) => {
                 return match by {
                     Some(_) => Ok(handshake.offer(out, &export)),
@@ -133,12 +166,36 @@ impl Life {
         };
         match denied {
             Denied::Cut => Err(End::Cut),
-            Denied::Told(refusal, why) => match handshake.refuse(out, refusal, &why) {
-                true => Ok(None),
-                // Whoever asks by `EXPORT_NAME` can be told of nothing.
-                false => Err(End::Refused),
+            Denied::Told {
+                refusal,
+                why,
+                counts,
+            } => {
+                // Who wants contexts asks for the export next, and is refused again.
+                if by.is_some() {
+                    self.count_denied(counts);
+                }
+                match handshake.refuse(out, refusal, &why) {
+                    true => Ok(None),
+                    // Whoever asks by `EXPORT_NAME` can be told of nothing.
+                    false => Err(End::Refused),
+                }
             }
             .inspect_err(|_| debug_assert_eq!(by, Some(WantedBy::ExportName))),
+        }
+    }
+
+    fn count_denied(&self, counts: Counts) {
+        let view = self.worker.view();
+        let Some(routes) = view.routes(self.pool) else {
+            return;
+        };
+        let slot = routes.pool.counters.slot(self.worker.index);
+        match counts {
+            Counts::Session(refused) => refused.count(slot),
+            Counts::Door => slot.doors_refused.add(1),
+            Counts::Export => self.worker.slot().reject("nbd-unknown-export"),
+            Counts::No => {}
         }
     }
 
@@ -159,36 +216,58 @@ impl Life {
             .collect()
     }
 
+    /// A seat for a client that asks for an export by this name, in which the key of a door may stand.
+    async fn seat_for(
+        &mut self,
+        export: &str,
+        structured_replies: bool,
+        allocation: bool,
+    ) -> Result<(Export, bool), Denied> {
+        let (name, key) = door::split(export);
+        let door = key.map(|key| self.pass(key)).transpose()?;
+        let goal = Goal {
+            resource: self.resource_name(name),
+            structured_replies,
+            allocation,
+        };
+        self.take_seat(goal, door).await
+    }
+
     /// The default export is the only one there is.
-    fn resource_name(&self, export: String) -> String {
+    fn resource_name(&self, name: &str) -> String {
         let view = self.worker.view();
         let resources = view
             .routes(self.pool)
             .map(|routes| routes.pool.replicas.resources.as_slice());
         match resources {
-            Some([only]) if export.is_empty() => only.rule.name.clone(),
-            _ => export,
+            Some([only]) if name.is_empty() => only.rule.name.clone(),
+            _ => name.to_owned(),
         }
     }
 
     /// A session on a server that is ready to be asked for a resource: how it is offered, and whether
     /// its block status is to be had.
-    async fn take_seat(&mut self, goal: Goal) -> Result<(Export, bool), Denied> {
+    async fn take_seat(
+        &mut self,
+        goal: Goal,
+        door: Option<DoorPass>,
+    ) -> Result<(Export, bool), Denied> {
+        let number = |door: &Option<DoorPass>| door.as_ref().map(|pass| pass.door().id());
         let fits = |ready: &Ready| {
             let has = &ready.seat.goal;
             (&has.resource, has.structured_replies) == (&goal.resource, goal.structured_replies)
                 && has.allocation >= goal.allocation
+                && number(&ready.seat.door) == number(&door)
         };
         if !self.ready.as_ref().is_some_and(fits) {
-            if let Some(ready) = self.ready.take() {
-                self.leave(
-                    &ready.seat.routes,
-                    &ready.seat.placed.session,
-                    End::Closed,
-                    0,
-                );
+            if let Some(Ready { seat, .. }) = self.ready.take() {
+                self.leave(&seat.routes, &seat.placed.session, End::Closed, 0);
+                self.watch.flight.enter_alone(Phase::Between);
             }
-            self.ready = Some(self.begin(goal).await?);
+            self.ready = Some(match door {
+                Some(pass) => self.begin_behind(pass, goal).await?,
+                None => self.begin(goal).await?,
+            });
         }
         let view = self.worker.view();
         let routes = view.routes(self.pool);
@@ -206,17 +285,16 @@ impl Life {
 
     /// Begins a session, on the first server that can be asked.
     async fn begin(&mut self, goal: Goal) -> Result<Ready, Denied> {
-        let (mut routes, mut placed, mut began_on) = self.place(&goal.resource, None)?;
+        let (mut routes, mut placed, mut kept) = self.place(&goal.resource, None)?;
         let mut failed: Vec<ServerKey> = Vec::new();
         loop {
-            let mut stay = placed.session.enter(self.worker.now().moment);
-            stay.become_tunnel();
+            let stay = placed.session.connect();
             self.watch.flight.enter(Phase::Tunnel, &placed.session);
             let lane = Rc::clone(&routes.lanes[placed.index]);
             self.tries += 1;
             let mut watch = Watch::new(Rc::clone(&self.watch.flight), Millis(0));
             let connected = join::connect(&self.worker, &routes, &lane, &goal, &mut watch).await;
-            let known = began_on.as_ref();
+            let known = kept.began_on.as_ref();
             let place = (self.pool, &*lane);
             match connected {
                 Ok(connected)
@@ -234,7 +312,9 @@ impl Life {
                         placed,
                         stay,
                         goal,
-                        began_on,
+                        began_on: kept.began_on,
+                        watch: kept.watch,
+                        door: None,
                         first,
                     };
                     return Ok(Ready { seat, connected });
@@ -248,14 +328,12 @@ impl Life {
             }
             failed.push(lane.key);
             let next = self.place(&goal.resource, Some((&placed, &failed)));
-            (routes, placed, began_on) = match next {
+            (routes, placed, kept) = match next {
                 Ok(next) => next,
                 Err(_) => {
                     self.leave(&routes, &placed.session, End::Unreachable, 0);
-                    return Err(Denied::Told(
-                        Refusal::Policy,
-                        format!("no server can serve `{}` at present", goal.resource),
-                    ));
+                    let why = format!("no server can serve `{}` at present", goal.resource);
+                    return Err(Denied::by_policy(why, Counts::No));
                 }
             };
             lane.slot().retries.add(1);
@@ -268,15 +346,16 @@ impl Life {
         &self,
         name: &str,
         failed: Option<(&Placed, &[ServerKey])>,
-    ) -> Result<(Rc<Routes>, Placed, Option<Identity>), Denied> {
+    ) -> Result<(Rc<Routes>, Placed, Kept), Denied> {
         let view = self.worker.view();
         let routes = Rc::clone(view.routes(self.pool).ok_or_else(gone)?);
         let Some(resource) = routes.pool.replicas.resource(name) else {
             return Err(unknown(name, &self.names()));
         };
         if resource.rule.mode == Mode::Maintenance {
-            let why = format!("`{name}` is in maintenance");
-            return Err(Denied::Told(Refusal::Policy, why));
+            let why = format!("`{name}` is in maintenance: for operators who come through doors");
+            let counts = Counts::Session(Refused::OperatorsOnly);
+            return Err(Denied::by_policy(why, counts));
         }
         let asking = Asking {
             worker: &self.worker,
@@ -293,7 +372,6 @@ impl Life {
             Some((placed, failed)) => asking.move_away(&placed.session, failed),
         };
         let placed = placed.map_err(|refused| {
-            refused.count(routes.pool.counters.slot(self.worker.index));
             let why = match refused {
                 Refused::OperatorsOnly => "for operators at present",
                 Refused::Closed => "closed at present",
@@ -302,22 +380,26 @@ impl Life {
                     "not to be had: no server with the right copy takes clients"
                 }
             };
-            Denied::Told(Refusal::Policy, format!("`{name}` is {why}"))
+            Denied::by_policy(format!("`{name}` is {why}"), Counts::Session(refused))
         })?;
         let server = placed.session.server;
-        let began_on = resource.to_keep(server).cloned();
-        Ok((Rc::clone(&routes), placed, began_on))
+        let kept = Kept {
+            began_on: resource.to_keep(server).cloned(),
+            watch: resource.copy(server).and_then(|copy| copy.watch),
+        };
+        Ok((Rc::clone(&routes), placed, kept))
     }
 }
 
-fn gone() -> Denied {
-    Denied::Told(
-        Refusal::ShuttingDown,
-        "there is no such pool any more".into(),
-    )
+pub(super) fn gone() -> Denied {
+    Denied::Told {
+        refusal: Refusal::ShuttingDown,
+        why: "there is no such pool any more".into(),
+        counts: Counts::No,
+    }
 }
 
-fn unknown(name: &str, names: &[String]) -> Denied {
+pub(super) fn unknown(name: &str, names: &[String]) -> Denied {
     /// More of them are no help.
     const SHOWN_MAX: usize = 10;
     let shown = names.iter().take(SHOWN_MAX);
@@ -327,11 +409,18 @@ fn unknown(name: &str, names: &[String]) -> Denied {
     } else {
         ""
     };
-    let why = match shown.is_empty() {
-        true => format!("there is no `{name}`"),
-        false => format!("there is no `{name}`; there is {}{more}", shown.join(", ")),
+    let shown = format!("{}{more}", shown.join(", "));
+    let why = match (name.is_empty(), shown.is_empty()) {
+        (true, true) => "there is no default export, and nothing is to be had at present".into(),
+        (true, false) => format!("there is no default export here: ask by name, for {shown}"),
+        (false, true) => format!("there is no `{name}`"),
+        (false, false) => format!("there is no `{name}`; there is {shown}"),
     };
-    Denied::Told(Refusal::Unknown, why)
+    Denied::Told {
+        refusal: Refusal::Unknown,
+        why,
+        counts: Counts::Export,
+    }
 }
 
 fn wait<T>(done: Result<std::io::Result<T>, Interrupt>) -> Result<T, End> {

@@ -9,7 +9,7 @@ use super::wire::{Loss, Wire};
 use crate::flight::{Move, Phase};
 use crate::timer::{Watch, duration};
 use crate::view::Routes;
-use ebbtide_core::{Fact, Identity, Millis, Outlook, ResourceView, ServerKey};
+use ebbtide_core::{Fact, Identity, Millis, Mode, Outlook, ResourceView, ServerKey};
 use ebbtide_protocol::nbd::{ErrorNumber, Request, write_error};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -38,7 +38,7 @@ impl Carrier {
     /// Looks at a new snapshot, and at what operators wish.
     pub(super) fn look(&mut self, watch: &mut Watch) -> Result<(), End> {
         if !self.can_move() {
-            return Ok(());
+            return self.look_from_place(watch);
         }
         let wish = watch.flight.take_wish();
         let view = self.worker.view();
@@ -70,6 +70,42 @@ impl Carrier {
             }
             Outlook::OtherCopy => self.lose(false, &Loss::OtherCopy)?,
             Outlook::End => return Err(End::Cut),
+        }
+        Ok(())
+    }
+
+    /// The same for a session that cannot move.
+    fn look_from_place(&mut self, watch: &Watch) -> Result<(), End> {
+        let view = self.worker.view();
+        if view.snapshot.generation == self.seen {
+            return Ok(());
+        }
+        self.seen = view.snapshot.generation;
+        let resource = view
+            .routes(self.pool)
+            .and_then(|routes| routes.pool.replicas.resource(&self.goal.resource));
+        let Some(resource) = resource else {
+            return Ok(());
+        };
+        let is_operators = self.door.is_some();
+        let may_stay = match resource.rule.mode {
+            // Others rely on its bytes.
+            Mode::Shared => !self.may_write(),
+            Mode::Maintenance => is_operators,
+            Mode::Private => true,
+        };
+        if !may_stay {
+            return Err(End::Cut);
+        }
+        if let Some(since) = self.copy_watch.filter(|_| !is_operators) {
+            let (server, size) = (self.session.server, self.first.export.size);
+            self.began_on = resource.to_keep_since(server, since, size).cloned();
+            if self.began_on.is_some() {
+                self.attach(watch);
+                // It may have had to move for a while.
+                self.seen = 0;
+                self.turn();
+            }
         }
         Ok(())
     }
@@ -240,9 +276,7 @@ impl Carrier {
         let Some(session) = self.worker.sessions.shift(&self.session, found.place, now) else {
             return Err(End::Cut);
         };
-        let mut stay = session.enter(session.last_activity());
-        stay.become_tunnel();
-        self.stay = stay;
+        self.stay = session.connect();
         self.session = session;
         watch.flight.enter(Phase::Replica, &self.session);
         let view = self.worker.view();

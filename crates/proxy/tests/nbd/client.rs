@@ -64,7 +64,12 @@ pub fn goal(name: &str, structured_replies: bool) -> ClientGoal {
 
 impl Client {
     pub fn connect(address: SocketAddr, structured_replies: bool) -> Self {
-        let (stream, step) = shake(address, goal("disk", structured_replies));
+        Self::to(address, "disk", structured_replies)
+    }
+
+    /// Uses the export of this name.
+    pub fn to(address: SocketAddr, name: &str, structured_replies: bool) -> Self {
+        let (stream, step) = shake(address, goal(name, structured_replies));
         let Ok(ClientStep::Ready(agreed)) = step else {
             panic!("not ready: {step:?}");
         };

@@ -1,7 +1,7 @@
 //! Servers and clients that do not keep to the rules, on real sockets: each is passed over or hung up
 //! on, counted, and disturbs nobody else.
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::common::{House, MAINTENANCE, PATIENCE, READY, free_address, until};
 use crate::model::{Act, Disk, FLAGS};
 use crate::{house, house_of, house_with, image, pair, place};
@@ -186,6 +186,19 @@ fn options_that_nobody_knows_are_refused_and_endless_ones_end_the_connection() {
         assert_eq!(reply[8..12], 0xdead_u32.to_be_bytes());
         assert_eq!(reply[12..16], 0x8000_0001_u32.to_be_bytes(), "ERR_UNSUP");
     }
+    assert_eq!(rejected(&house, "nbd-unknown-option"), 3);
+    // TLS, a list with data, and a block of options that is too long.
+    for (bytes, error, reason) in [
+        (option(5, 0, &[]), 1, "nbd-tls"),
+        (option(3, 1, b"x"), 3, "nbd-bad-option"),
+        (option(7, 40_000, &[7; 40_000]), 9, "nbd-option-too-long"),
+    ] {
+        stream.write_all(&bytes).unwrap();
+        let mut reply = [0; 20];
+        stream.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[12..16], (0x8000_0000_u32 + error).to_be_bytes());
+        assert_eq!(rejected(&house, reason), 1, "{reason}");
+    }
     // It can go on after that.
     stream.write_all(&option(3, 0, &[])).unwrap();
     let mut reply = [0; 20];
@@ -205,6 +218,34 @@ fn options_that_nobody_knows_are_refused_and_endless_ones_end_the_connection() {
     }
     assert!(onlooker.read_all() == image());
     assert_eq!(house.live().len(), 1);
+}
+
+#[test]
+fn requests_that_are_refused_are_counted_by_reason() {
+    let (one, two) = pair();
+    let house = house(&[&one, &two]);
+    let mut client = Client::connect(house.listen, true);
+    let size = image().len() as u64;
+    for (command, offset, length, reason) in [
+        (Command::Read, size - 1, 2, "nbd-past-end"),
+        (Command::Read, u64::MAX, 1, "nbd-past-end"),
+        (Command::Read, 0, u32::MAX, "nbd-too-long"),
+        (Command::Flush, 0, 0, "nbd-not-offered"),
+        (Command::Other(99), 0, 0, "nbd-unknown-command"),
+    ] {
+        let before = rejected(&house, reason);
+        client.ask(command, offset, length);
+        assert!(client.answer().unwrap().error.is_some(), "{command:?}");
+        assert_eq!(rejected(&house, reason), before + 1, "{command:?}");
+    }
+    client.ask_with(Command::Write, 0, 4, 0, b"1234");
+    assert!(client.answer().unwrap().error.is_some());
+    assert_eq!(rejected(&house, "nbd-read-only"), 1);
+    let (_, step) = client::shake(house.listen, client::goal("none", true));
+    assert!(step.is_err());
+    assert_eq!(rejected(&house, "nbd-unknown-export"), 1);
+    assert_eq!(one.asked().len() + two.asked().len(), 0);
+    assert!(client.read_all() == image());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod door;
 mod hostile;
 mod model;
 mod poison;
@@ -56,6 +57,7 @@ fn disk(mode: Mode, server: Option<&str>, copies: &[(Knowledge, bool)]) -> Arc<R
             server: ServerKey(index as u32),
             name: format!("web{}", index + 1).into(),
             knowledge: knowledge.clone(),
+            watch: None,
             verdict: Verdict {
                 serves: *serves,
                 stands_in: *serves,

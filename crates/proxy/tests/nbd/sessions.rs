@@ -48,7 +48,19 @@ fn a_drained_server_answers_what_it_was_asked_and_the_next_goes_elsewhere() {
     assert!(answer.bytes == image()[..100_000]);
     // Nothing was asked twice.
     assert_eq!((one.asked().len(), two.asked().len()), (2, 1));
-    assert_eq!(house.live()[0].id, id, "the same session");
+    let session = house.live()[0].clone();
+    assert_eq!(session.id, id, "the same session");
+    // What it has asked and been answered, wherever that was.
+    assert_eq!(
+        (session.requests(), session.open(), session.tunnels()),
+        (3, 1, 1)
+    );
+    let payload = 1000 + 4096 + 100_000;
+    assert!(
+        (payload..payload + 300).contains(&session.bytes()),
+        "{}",
+        session.bytes()
+    );
     let (changes, _) = house.sessions.take_changes();
     let moved = changes.iter().filter(|change| {
         change.kind == SessionChangeKind::Moved { from: ServerKey(0) } && change.id == id
@@ -410,4 +422,46 @@ fn a_session_that_was_ended_is_cut() {
     });
     assert!(client.is_closed());
     assert_eq!(house.stop(Millis(0)), 0);
+}
+
+/// What the two servers have, of which the first is watched so.
+fn reading(house: &mut House, watch: u64, copies: &[(Knowledge, bool)]) {
+    house.publish(|_, pool| {
+        let mut view = (*disk(Mode::Shared, None, copies)).clone();
+        view.resources[0].copies[0].watch = Some(watch);
+        pool.replicas = Arc::new(view);
+    });
+}
+
+#[test]
+fn who_began_while_copies_were_read_moves_once_they_are_known() {
+    // With another watch in between, what was read may be of another process.
+    for (watch, moves) in [(5, true), (6, false)] {
+        let (one, two) = pair();
+        let mut house = house(&[&one, &two]);
+        let unknown = Knowledge::Reading { percent: 7 };
+        let known = Knowledge::Known(identity(1));
+        reading(&mut house, 5, &[(unknown.clone(), true), (unknown, false)]);
+        let mut client = Client::connect(house.listen, true);
+        assert!(client.read(0, 1000) == image()[..1000]);
+        let can_move = || {
+            let attachment = house.live()[0].attachment().unwrap();
+            attachment.began_on.is_some()
+        };
+        assert!(!can_move(), "nothing is known");
+        // It is known while the server is being drained already.
+        house.publish(|_, pool| {
+            pool.servers[0].standing = DRAINING;
+        });
+        assert_eq!(place(&house), (0, 0));
+        reading(&mut house, watch, &[(known.clone(), true), (known, true)]);
+        if moves {
+            until("it has moved", || place(&house) == (1, 1));
+        }
+        assert!(client.read_all() == image());
+        assert_eq!(place(&house), (u32::from(moves), u32::from(moves)));
+        one.act(|_, _| Act::Break(9));
+        client.ask(Command::Read, 0, 1000);
+        assert_eq!(client.answer().is_some(), moves);
+    }
 }

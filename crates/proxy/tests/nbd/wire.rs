@@ -11,6 +11,7 @@ use ebbtide_protocol::nbd::{
     transmission_flag,
 };
 use std::io::Write;
+use std::sync::Arc;
 
 #[test]
 fn a_server_that_dies_anywhere_in_an_answer_is_replaced() {
@@ -337,6 +338,18 @@ fn clients_are_told_what_there_is_and_what_they_cannot_have() {
             .1
             .is_ok()
     );
+    // Of several none is.
+    house.publish(|_, pool| {
+        let mut view = (*pool.replicas).clone();
+        let mut other = view.resources[0].clone();
+        other.rule.name = "other".into();
+        view.resources.push(other);
+        pool.replicas = Arc::new(view);
+    });
+    let (refusal, message) = refused(&house, "");
+    assert_eq!(refusal, Some(Refusal::Unknown));
+    let expected = "there is no default export here: ask by name, for `disk`, `other`";
+    assert_eq!(message, expected);
     let known = Knowledge::Known(identity(1));
     let copies = [(known.clone(), false), (known.clone(), false)];
     house.publish(|_, pool| pool.replicas = disk(Mode::Maintenance, None, &copies));

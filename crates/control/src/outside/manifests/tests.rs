@@ -126,3 +126,12 @@ async fn a_file_is_read_when_it_has_changed() {
     assert!(error.contains("not a file"), "{error}");
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn what_could_not_be_fetched_is_tried_again_soon() {
+    let minute = Duration::from_secs(60);
+    let pauses = [0, 1, 2, 3, 6, 7, u32::MAX].map(|failures| pause(failures, minute).as_secs());
+    assert_eq!(pauses, [60, 1, 2, 4, 32, 60, 60]);
+    let short = Duration::from_millis(100);
+    assert_eq!([0, 1, 9].map(|failures| pause(failures, short)), [short; 3]);
+}

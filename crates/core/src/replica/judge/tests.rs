@@ -182,6 +182,7 @@ fn view(rule: &ResourceConfig, knowledge: &[Knowledge]) -> ResourceView {
             server: ServerKey(index as u32),
             name: NAMES[index].into(),
             knowledge: knowledge.clone(),
+            watch: None,
             verdict,
         });
     ResourceView {
