@@ -7,7 +7,7 @@ use ebbtide_core::{
     Identity, IdentitySource, Input, ListenerConfig, Millis, Mode, Moment, MoveOrder, Moved, Now,
     Output, PoolConfig, ProbeOutcome, Protocol, RequestId, ResourceConfig, Restored,
     RestoredServer, ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot,
-    UpgradeCheck, VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
+    Stay, UpgradeCheck, VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -24,6 +24,10 @@ pub struct World {
     health: bool,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
+    /// Makes the pool one of HTTP replicas.
+    replica: bool,
+    /// Answers that another server could go on with.
+    downloads: Vec<Stay>,
     upgrade: Option<UpgradeCheck>,
     minimum: u32,
     published: Arc<Snapshot>,
@@ -56,6 +60,8 @@ impl Default for World {
             names: Vec::new(),
             health: true,
             disks: Vec::new(),
+            replica: false,
+            downloads: Vec::new(),
             upgrade: None,
             minimum: 1,
             published: Arc::default(),
@@ -80,6 +86,11 @@ impl World {
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
+            ["download", id] => self.download(id),
+            ["downloaded"] => {
+                self.downloads.clear();
+                Vec::new()
+            }
             ["attach", id, resource, digest] => self.attach(id, resource, digest),
             ["moved", id, server, micros] => self.moved(id, server, micros),
             ["copy", server, resource, digest] => self.copy(server, resource, digest),
@@ -98,6 +109,7 @@ impl World {
                 Some(("workers", count)) => self.workers = count.parse().unwrap(),
                 Some(("minimum", count)) => self.minimum = count.parse().unwrap(),
                 Some(("health", "off")) => self.health = false,
+                Some(("replica", "on")) => self.replica = true,
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -120,6 +132,7 @@ impl World {
         if !self.health {
             pool.health = None;
         }
+        pool.http.replica = self.replica;
         if !self.disks.is_empty() {
             pool.protocol = Protocol::Nbd;
             pool.replicas.source = IdentitySource::Manifest;
@@ -425,6 +438,17 @@ impl World {
         Vec::new()
     }
 
+    /// The session has an answer under way that another server could go on with.
+    fn download(&mut self, id: &str) -> Vec<String> {
+        let Found::Live(found) = self.sessions.find(session(id)) else {
+            return vec!["not live".into()];
+        };
+        let mut stay = found.enter(self.now.moment);
+        stay.become_movable();
+        self.downloads.push(stay);
+        Vec::new()
+    }
+
     /// A worker has moved a session.
     fn moved(&mut self, id: &str, server: &str, micros: &str) -> Vec<String> {
         let Found::Live(found) = self.sessions.find(session(id)) else {
@@ -498,8 +522,7 @@ impl World {
             self.now.wall.0 += 100;
             self.sessions
                 .sweep(0..SessionTable::SHARDS, &self.published.clone(), self.now);
-            let (changes, _) = self.sessions.take_changes();
-            said.extend(self.step(Input::Sessions(changes)));
+            said.extend(self.tell_of_sessions());
             let ticked = self.step(Input::Tick);
             if !ticked.is_empty() {
                 let left = end.since(self.now.moment);
@@ -570,7 +593,22 @@ impl World {
             .collect()
     }
 
+    /// As the shell does: what has happened to sessions by now is told first.
     fn step(&mut self, input: Input) -> Vec<String> {
+        let mut said = self.tell_of_sessions();
+        said.extend(self.step_alone(input));
+        said
+    }
+
+    fn tell_of_sessions(&mut self) -> Vec<String> {
+        let (changes, _) = self.sessions.take_changes();
+        match changes.is_empty() {
+            true => Vec::new(),
+            false => self.step_alone(Input::Sessions(changes)),
+        }
+    }
+
+    fn step_alone(&mut self, input: Input) -> Vec<String> {
         let outputs = self.driver.step(self.now, input);
         outputs
             .into_iter()

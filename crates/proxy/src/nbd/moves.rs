@@ -240,7 +240,7 @@ impl Carrier {
         let Some(session) = self.worker.sessions.shift(&self.session, found.place, now) else {
             return Err(End::Cut);
         };
-        let mut stay = session.enter(session.last_activity());
+        let mut stay = session.go_on();
         stay.become_tunnel();
         self.stay = stay;
         self.session = session;
