@@ -480,3 +480,17 @@ async fn token(client: &Client, command: TokenCommand, json: bool) -> Done {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Millis, patience};
+
+    #[test]
+    fn a_wait_is_somewhat_longer_than_what_is_waited_for() {
+        let waits = [2, 60, 10 * 60, 30 * 60, 90 * 60, 24 * 3600].map(|seconds| {
+            let patience = patience(Millis::from_secs(seconds));
+            patience.to_string().replace(' ', "")
+        });
+        assert_eq!(waits, ["20s", "1m10s", "12m", "35m", "1h45m", "28h"]);
+    }
+}

@@ -52,7 +52,9 @@ pub fn wrapped(text: &str) -> String {
         return text.to_owned();
     }
     let columns = size_of(&stderr).0;
-    let lines = text.lines().flat_map(|line| Line::of(Style::Plain, line).wrap(columns, 0));
+    let lines = text
+        .lines()
+        .flat_map(|line| Line::of(Style::Plain, line).wrap(columns, 0));
     let lines: Vec<String> = lines.map(|line| line.render(false, usize::MAX)).collect();
     lines.join("\n")
 }
