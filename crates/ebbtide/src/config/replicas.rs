@@ -18,14 +18,14 @@ pub(super) fn replicas(
     protocol: Protocol,
     servers: &[ServerConfig],
 ) -> ReplicaSettings {
-    let names = [
+    let settings_of_resources = [
         "resources",
         "identity",
         "identity_rate",
         "manifest",
         "manifest_every",
     ];
-    let written = names.map(|name| Some((name, pool.span_of(name)?)));
+    let written = settings_of_resources.map(|name| Some((name, pool.span_of(name)?)));
     for (name, span) in written.into_iter().flatten() {
         if !WITH_RESOURCES.contains(&protocol) {
             pool.report(
@@ -37,13 +37,12 @@ pub(super) fn replicas(
         }
     }
     let manifest = pool.text("manifest");
-    let names_of_servers = pool.section("servers").named().into_iter();
-    let names_of_servers: Vec<String> = names_of_servers.map(|(name, _)| name).collect();
+    let names = names_of_servers(pool);
     let mut resources: Vec<ResourceConfig> = pool
         .section("resources")
         .named()
         .into_iter()
-        .map(|(name, resource)| self::resource(name, &resource, &names_of_servers))
+        .map(|(name, resource)| self::resource(name, &resource, &names))
         .collect();
     resources.sort_by(|one, other| one.name.cmp(&other.name));
     let settings = ReplicaSettings {
@@ -83,6 +82,12 @@ pub(super) fn replicas(
         check_manifests(pool, &settings, manifest.as_ref(), servers);
     }
     settings
+}
+
+/// Those of servers with mistakes too, which have been reported.
+fn names_of_servers(pool: &Section<'_, '_>) -> Vec<String> {
+    let named = pool.section("servers").named().into_iter();
+    named.map(|(name, _)| name).collect()
 }
 
 fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> IdentitySource {
