@@ -7,7 +7,7 @@ use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
 use crate::outside::Outside;
 use crate::store::{StoreErrorKind, StoreThread};
 use ebbtide_core::{
-    Actor, Command, Driver, Input, NodeStatus, Now, Output, Refusal, RefusalKind, RequestId,
+    Actor, Command, Driver, Fact, Input, NodeStatus, Now, Output, Refusal, RefusalKind, RequestId,
     ServerName, SessionTable, Snapshot,
 };
 use std::collections::BTreeMap;
@@ -139,6 +139,12 @@ impl Shell {
         self.sessions
             .sweep(self.sweep_next..end, &self.driver.snapshot(), now);
         self.sweep_next = if end == SessionTable::SHARDS { 0 } else { end };
+        self.tell_of_sessions();
+        self.step_at(clock(), Input::Tick);
+    }
+
+    /// Has the driver tell of sessions that have begun, moved and ended.
+    fn tell_of_sessions(&mut self) {
         let (mut changes, dropped) = self.sessions.take_changes();
         if dropped > 0 {
             tracing::warn!(
@@ -148,9 +154,8 @@ impl Shell {
         }
         if !changes.is_empty() {
             self.outside.log_out(&mut changes, &self.driver.snapshot());
-            self.step_at(now, Input::Sessions(changes));
+            self.step_at(clock(), Input::Sessions(changes));
         }
-        self.step_at(now, Input::Tick);
     }
 
     fn command(&mut self, actor: Actor, command: Command, reply: Reply) {
@@ -194,7 +199,12 @@ impl Shell {
         });
     }
 
+    /// Steps on. What has happened to sessions by now is told first: it may be why this comes.
     fn step(&mut self, input: Input) {
+        // Of these there may be as many as there are clients, and nothing is told of them.
+        if !matches!(input, Input::Fact(Fact::ConnectFailed { .. })) {
+            self.tell_of_sessions();
+        }
         self.step_at(clock(), input);
     }
 

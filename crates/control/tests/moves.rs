@@ -296,6 +296,7 @@ async fn a_drill_goes_on_without_whoever_asked_for_it() {
         told[1].starts_with("drill app/web1: a drill of app/web1 begins"),
         "{told:?}"
     );
+    let mut told = Vec::new();
     loop {
         let event = events.next().await.unwrap().unwrap();
         if let ebbtide_api::EventKind::DrillEnded {
@@ -308,7 +309,28 @@ async fn a_drill_goes_on_without_whoever_asked_for_it() {
             assert_eq!((passed, moved, longest_pause_us), (true, 1, Some(41_000)));
             break;
         }
+        told.push(event.text);
     }
+    // In the order in which they happened.
+    let last: Vec<&str> = told[told.len() - 2..].iter().map(String::as_str).collect();
+    assert_eq!(
+        last,
+        [
+            "session 0000000000000001 moved here from app/web1",
+            "standing drill -> ready"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_drill_without_sessions_proves_nothing_and_is_refused() {
+    let scratch = Scratch::new();
+    let node = node(&scratch, 2).await;
+    let client = node.client();
+    let (code, error) = refused(client.drill("app", "web1", &DrillRequest::default()).await);
+    assert_eq!((code, error.kind), (409, ErrorKind::Guarded));
+    assert!(error.message.contains("would test nothing"), "{error}");
+    assert!(audit(&client, 0).await.is_empty());
 }
 
 #[tokio::test]

@@ -392,6 +392,15 @@ impl PoolConfig {
     /// [name](crate::is_name).
     pub const DOOR_MARK: char = '@';
 
+    /// Whether sessions can go on elsewhere with what they have open, if other servers have the same.
+    pub fn moves_sessions(&self) -> bool {
+        match self.protocol {
+            Protocol::Nbd => true,
+            Protocol::Http => self.http.replica,
+            Protocol::Tcp => false,
+        }
+    }
+
     /// The name of the cookie of doors to the pool of this name.
     pub fn door_cookie(pool: &str) -> String {
         format!("{}{pool}", Self::DOOR_COOKIES)

@@ -72,7 +72,7 @@ pub use replica::{
     Mode, Modified, Outlook, Proof, Reading, ReplicaSettings, ReplicaView, ResourceConfig,
     ResourceView, Verdict, grouped,
 };
-pub use session::{EndReason, Session, SessionState, Stay};
+pub use session::{Crossing, EndReason, Session, SessionState, Stay};
 pub use snapshot::{
     Fact, Place, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets,
 };

@@ -29,6 +29,22 @@ impl Network {
         (prefix <= bits).then_some(Self { address, prefix })
     }
 
+    /// The same addresses, written by the first of them.
+    pub fn first(self) -> Self {
+        let host_bits = u32::from(bits_of(self.address) - self.prefix);
+        let address = match self.address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V4((v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V6((v6.to_bits() & mask).into())
+            }
+        };
+        Self { address, ..self }
+    }
+
     /// Whether `address` is one of them. An IPv4 address is the same when it is written as IPv6.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (own, other) = (self.address, address.to_canonical());

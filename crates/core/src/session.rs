@@ -114,6 +114,8 @@ pub struct Session {
     /// How often it has moved from one server to another.
     pub moves: u32,
     can_move: AtomicBool,
+    /// Answers under way that another server can go on with.
+    movable: AtomicU32,
     load: Arc<ServerLoad>,
     last_activity: AtomicI64,
     bytes: AtomicU64,
@@ -144,6 +146,7 @@ impl Session {
             client,
             moves: 0,
             can_move: AtomicBool::new(false),
+            movable: AtomicU32::new(0),
             load,
             last_activity: AtomicI64::new(now.0),
             bytes: AtomicU64::new(0),
@@ -188,19 +191,25 @@ impl Session {
         self.is_buried
     }
 
-    /// The same session on another server. What is open there is begun anew.
-    pub(crate) fn moved(&self, place: Place, heard: Moment) -> Self {
+    /// The same session on its way to another server, where it has this place.
+    pub fn cross(self: &Arc<Self>, place: Place) -> Crossing {
         let server = (self.pool, place.server, place.epoch);
-        let load = place.take();
+        let (load, heard) = (place.take(), self.last_activity());
         let new = Self::new(self.id, server, load, self.client, self.started, heard);
-        Self {
-            moves: self.moves.saturating_add(1),
-            can_move: AtomicBool::new(true),
-            bytes: AtomicU64::new(self.bytes()),
-            requests: AtomicU32::new(self.requests()),
-            who: Mutex::new(self.who().take()),
-            ..new
+        let moves = self.moves.saturating_add(1);
+        Crossing {
+            from: Arc::clone(self),
+            to: Arc::new(Self { moves, ..new }),
+            has_arrived: false,
         }
+    }
+
+    /// Takes over what is known of the session from what it was before it moved.
+    pub(crate) fn take_over(&self, old: &Self) {
+        self.can_move.store(old.can_move.load(Relaxed), Relaxed);
+        self.bytes.fetch_add(old.bytes(), Relaxed);
+        self.requests.fetch_add(old.requests(), Relaxed);
+        *self.who() = old.who().take();
     }
 
     /// It uses this from now on. If others can stand in for that, whoever serves it moves it when its
@@ -215,8 +224,9 @@ impl Session {
         self.who().as_ref()?.attachment.clone()
     }
 
+    /// Whether another server could go on with what it has open.
     pub(crate) fn can_move(&self) -> bool {
-        self.can_move.load(Relaxed)
+        self.can_move.load(Relaxed) || self.movable.load(Relaxed) > 0
     }
 
     /// Its user was heard from.
@@ -305,22 +315,25 @@ impl Session {
     pub fn enter(self: &Arc<Self>, now: Moment) -> Stay {
         self.touch(now);
         self.count_request();
+        self.go_on()
+    }
+
+    /// Goes on with a request or a tunnel that the session had open on another server.
+    pub fn go_on(self: &Arc<Self>) -> Stay {
         self.open.fetch_add(1, Relaxed);
         Stay {
             session: Arc::clone(self),
             is_tunnel: false,
+            is_movable: false,
         }
     }
 
     /// Begins the connection that this session is, as a tunnel. What is asked over it is counted one by
     /// one.
     pub fn connect(self: &Arc<Self>) -> Stay {
-        self.open.fetch_add(1, Relaxed);
-        self.tunnels.fetch_add(1, Relaxed);
-        Stay {
-            session: Arc::clone(self),
-            is_tunnel: true,
-        }
+        let mut stay = self.go_on();
+        stay.become_tunnel();
+        stay
     }
 
     /// Something was asked over its connection.
@@ -359,6 +372,31 @@ impl Session {
 pub struct Stay {
     session: Arc<Session>,
     is_tunnel: bool,
+    is_movable: bool,
+}
+
+/// A session on its way to another server. It has a place there, and is known there once it has arrived
+/// ([`SessionTable::arrive`](crate::SessionTable::arrive)). Dropping it before gives the place up.
+#[derive(Debug)]
+pub struct Crossing {
+    pub(crate) from: Arc<Session>,
+    pub(crate) to: Arc<Session>,
+    pub(crate) has_arrived: bool,
+}
+
+impl Crossing {
+    /// The session as it will be.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.to
+    }
+}
+
+impl Drop for Crossing {
+    fn drop(&mut self) {
+        if !self.has_arrived {
+            self.to.end(EndReason::ServerGone, self.to.last_activity());
+        }
+    }
 }
 
 impl Stay {
@@ -373,12 +411,22 @@ impl Stay {
             self.session.tunnels.fetch_add(1, Relaxed);
         }
     }
+
+    /// Another server could go on with what is open.
+    pub fn become_movable(&mut self) {
+        if !std::mem::replace(&mut self.is_movable, true) {
+            self.session.movable.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 impl Drop for Stay {
     fn drop(&mut self) {
         if self.is_tunnel {
             self.session.tunnels.fetch_sub(1, Relaxed);
+        }
+        if self.is_movable {
+            self.session.movable.fetch_sub(1, Relaxed);
         }
         self.session.open.fetch_sub(1, Relaxed);
     }

@@ -5,7 +5,7 @@
 //! An ended session stays as a tombstone until its token has expired too.
 
 use crate::name::{PoolKey, ServerKey, SessionId};
-use crate::session::{EndReason, Session, SessionState};
+use crate::session::{Crossing, EndReason, Session, SessionState};
 use crate::snapshot::{Place, ServerView, Snapshot};
 use crate::source::{self, Sources};
 use crate::time::{Millis, Moment, Now, WallTime};
@@ -221,16 +221,27 @@ impl SessionTable {
     /// Moves a live session to the server on which it has a place, under the same number: it is this
     /// new value from now on, and the old one has ended. `None` if it has ended meanwhile.
     pub fn shift(&self, session: &Arc<Session>, place: Place, now: Now) -> Option<Arc<Session>> {
-        let mut shard = self.shard(session.id);
-        let heard = session.last_activity();
-        if !session.end(EndReason::ServerGone, now.moment) {
-            return None;
+        let mut crossing = session.cross(place);
+        let has_arrived = self.arrive(&mut crossing, now);
+        has_arrived.then(|| Arc::clone(crossing.session()))
+    }
+
+    /// A session has come to another server: it is known there from now on, under the same number.
+    /// `false` if it has ended meanwhile, or has moved elsewhere.
+    pub fn arrive(&self, crossing: &mut Crossing, now: Now) -> bool {
+        let (old, new) = (&crossing.from, &crossing.to);
+        let mut shard = self.shard(old.id);
+        let heard = old.last_activity();
+        if !old.end(EndReason::ServerGone, now.moment) {
+            return false;
         }
-        let moved = Arc::new(session.moved(place, heard));
-        let from = session.server;
-        shard.sessions.insert(session.id, Arc::clone(&moved));
-        shard.record(&moved, SessionChangeKind::Moved { from }, now.wall);
-        Some(moved)
+        new.take_over(old);
+        new.touch(heard);
+        let from = old.server;
+        shard.sessions.insert(old.id, Arc::clone(new));
+        shard.record(new, SessionChangeKind::Moved { from }, now.wall);
+        crossing.has_arrived = true;
+        true
     }
 
     /// Ends the session `id`, if it is live: then returns it.

@@ -4,6 +4,7 @@
 use crate::config::Protocol;
 use crate::name::{ServerKey, SessionId};
 use crate::replica::{CopyReason, Identity, Mode, Proof, ResourceView};
+use crate::session::Session;
 use crate::snapshot::{PoolView, ServerView};
 use crate::standing::{Reason, Standing};
 use std::collections::BTreeSet;
@@ -32,6 +33,8 @@ pub enum Bound {
     Rule(String, &'static str),
     /// Of the copy that it began on too little is known: its size alone, or it is still being read.
     Unknown(String),
+    /// It is a user's stay on a server, and has no download that another one could go on with.
+    NoDownload,
 }
 
 impl fmt::Display for Bound {
@@ -48,20 +51,56 @@ impl fmt::Display for Bound {
                 f,
                 "too little is known so far of the copy of {name} that it began on"
             ),
+            Self::NoDownload => {
+                f.write_str("it has no download at present that another server could go on with")
+            }
         }
     }
 }
 
-/// Whether a session that uses this may go on elsewhere: then the resource, and what the copy there
-/// must be identical to.
-pub(crate) fn resource_of<'a>(
+/// What another server must have to take a session over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Needs<'a> {
+    /// A copy of this resource that is identical to the one known by this.
+    Copy(&'a ResourceView, &'a Identity),
+    /// The same file: its answer will tell.
+    ByAnswer,
+}
+
+impl Needs<'_> {
+    /// Whether a server may take the session over.
+    pub fn met_by(self, server: &ServerView) -> Result<(), NotTaken> {
+        match self {
+            Self::Copy(resource, began_on) => may_take_over(server, resource, began_on),
+            Self::ByAnswer => has_place(server),
+        }
+    }
+}
+
+/// Whether a session that uses this may go on elsewhere, and what is needed for that.
+pub(crate) fn needs_of<'a>(
+    pool: &'a PoolView,
+    session: &Session,
+    attachment: Option<&'a Attachment>,
+) -> Result<Needs<'a>, Bound> {
+    match pool.config.protocol {
+        Protocol::Nbd => {
+            let (resource, began_on) = resource_of(pool, attachment)?;
+            Ok(Needs::Copy(resource, began_on))
+        }
+        Protocol::Http if pool.config.http.replica => match session.can_move() {
+            true => Ok(Needs::ByAnswer),
+            false => Err(Bound::NoDownload),
+        },
+        protocol => Err(Bound::Protocol(protocol.label())),
+    }
+}
+
+/// The resource that a session of an NBD pool uses, and what a copy of it must be identical to.
+fn resource_of<'a>(
     pool: &'a PoolView,
     attachment: Option<&'a Attachment>,
 ) -> Result<(&'a ResourceView, &'a Identity), Bound> {
-    let protocol = pool.config.protocol;
-    if protocol != Protocol::Nbd {
-        return Err(Bound::Protocol(protocol.label()));
-    }
     let attachment = attachment.ok_or(Bound::NotAttached)?;
     let name = || attachment.resource.clone();
     let resource = pool.replicas.resource(&attachment.resource);
@@ -122,6 +161,11 @@ pub fn may_take_over(
         Ok(Proof::ByAnswer) => return Err(NotTaken::Copy(CopyReason::ByAnswer)),
         Err(reason) => return Err(NotTaken::Copy(reason)),
     }
+    has_place(server)
+}
+
+/// Whether a server may have one more session that has to go on elsewhere.
+pub(crate) fn has_place(server: &ServerView) -> Result<(), NotTaken> {
     if !takes_over(server.standing) {
         return Err(NotTaken::Standing(server.standing.reason));
     }

@@ -58,7 +58,7 @@ pub enum Command {
 Example:
   ebbtide run -c /etc/ebbtide/ebbtide.toml
 
-SIGHUP reads the file again (as `ebbtide reload` does); SIGTERM and Ctrl-C let requests finish
+SIGHUP reads the file again (as `ebbtide reload` does); SIGTERM and Ctrl-C let requests finish \
 within `stop_grace`, a second one stops at once.")]
     Run {
         /// The configuration file
@@ -103,39 +103,43 @@ Examples:
     /// Hold a server, end what is left at a deadline, then put it into maintenance
     #[command(after_help = "\
 Examples:
-  ebbtide drain app/web2 --within 30m --message 'Maintenance at 18:00, please log in again then'
+  ebbtide drain app/web2 --within 30m --message 'Please log in again at 18:00'
   ebbtide wait app/web2 --for drained --timeout 35m
 
 On a server that is being drained already, this sets the new deadline.")]
     Drain(Drain),
-    /// Empty a server for maintenance: disks move to other servers at once, the other users are told
+    /// Empty a server for maintenance: disks and downloads move at once, other users are told
     #[command(after_help = "\
 Example:
   ebbtide stop disks/s1 --within 10m --message 'Maintenance: please finish'
 
-A stop is a drain, so it ends in maintenance by itself, goes on over a restart, and `ebbtide ready` ends
-it. It waits, for half a minute at most, until the sessions of NBD pools that another server can take
-over have left, and says how many did, what the longest pause was, and who is left. That some are is no
-error.")]
+A stop is a drain, so it ends in maintenance by itself, goes on over a restart, and `ebbtide ready` ends \
+it. It waits, for half a minute at most, until the sessions have left that another server can go on with \
+(of NBD pools, and downloads of HTTP replicas), and says how many did, what the longest pause was, and \
+who is left. That some are is no error.")]
     Stop(Stop),
-    /// Move a session of an NBD pool to another server whose copy is the same
+    /// Move a session to another server whose copy is the same: a disk, or a download under way
     #[command(after_help = "\
 Examples:
   ebbtide move 00c0ffee00c0ffee
   ebbtide move 00c0ffee00c0ffee --to disks/s2
 
-It waits until the session is served there, for ten seconds at most: then it exits with 3.")]
+Sessions of NBD pools move, and those of HTTP pools with `replica = true` while they have a download \
+under way. It waits until the session is served there, for ten seconds at most: then it exits with 3.")]
     Move(Move),
-    /// Test the failover of a server of an NBD pool: its sessions go on elsewhere, and it is put back
+    /// Test the failover of a server: its disks and downloads go on elsewhere, and it is put back
     #[command(after_help = "\
 Examples:
   ebbtide drill disks/s1          sessions move in order
-  ebbtide drill disks/s1 --cut    their connections to the server are cut, as if it had died
+  ebbtide drill disks/s1 --cut    their connections to the server are cut
 
-Meanwhile the server takes no new sessions. Those that no other server can take over are left alone.
-Exits with 0 if every one that can be was served elsewhere in time, with 3 if not, and with 4 if a drill
-would find nothing out or harm somebody: the server is not ready, or nobody else could take over. The
-server is put back by the node, so also if this command is ended.")]
+Meanwhile the server takes no new sessions. Those that no other server can take over are left alone. \
+The server is put back by the node, so also if this command is ended.
+
+Exits with 0 if every session that can move was served elsewhere in time, and with 3 if not. It exits \
+with 4 if nothing was tested, or somebody would be harmed: no session that can move is on the server, it \
+is not ready, or nobody else could take over; and with 2 in a pool whose sessions never move (`tcp`, and \
+`http` without `replica = true`).")]
     Drill(Drill),
     /// Take a server out at once; users who are on it lose their session
     #[command(after_help = "\
@@ -190,9 +194,9 @@ Examples:
     /// Close a whole pool at a deadline: users are told, nobody new comes in, everyone is out on time
     #[command(after_help = "\
 Examples:
-  ebbtide close app --within 15m --for 2h --message 'Upgrade tonight. Please save your work.'
-  ebbtide close app --at \"$(date +%FT22:00%:z)\" --block-new at-deadline     today at ten
-  ebbtide close app --within 30m          while it is closing: a new deadline, users see it at once
+  ebbtide close app --within 15m --for 2h --message 'Please save your work.'
+  ebbtide close app --at \"$(date +%FT22:00%:z)\"    today at ten
+  ebbtide close app --within 30m          while it is closing: a new deadline
   ebbtide close app --message 'Longer'    while it is closing or closed: new words
 
 `ebbtide open app` ends the countdown, or opens the pool again.")]
@@ -217,14 +221,14 @@ Examples:
     #[command(args_conflicts_with_subcommands = true)]
     #[command(after_help = "\
 Examples:
-  ebbtide door app/web2                   prints an address that works once, in your browser
+  ebbtide door app/web2        prints an address that works once, in your browser
   ebbtide door app/web2 --for 2h --as-admin
-  ebbtide door disks/s1                   prints addresses for an NBD client: nbd://HOST:PORT/win10@KEY
+  ebbtide door disks/s1        prints addresses for an NBD client
   ebbtide door list
   ebbtide door close 00c0ffee00c0ffee
 
-A door leads past a closed pool, a hold or maintenance. It ends by time, when you leave or close it,
-and when Ebbtide is started again. It counts nowhere as a user's session. Of an HTTP pool its address
+A door leads past a closed pool, a hold or maintenance. It ends by time, when you leave or close it, \
+and when Ebbtide is started again. It counts nowhere as a user's session. Of an HTTP pool its address \
 works once, of an NBD pool as long as it is open.")]
     Door {
         #[command(subcommand)]
@@ -244,7 +248,7 @@ Examples:
   ebbtide manifest /srv/images
   ebbtide manifest /srv/images -o /var/www/manifest.json
 
-Run it on each server after its files have changed. Files that are as they were in the manifest before
+Run it on each server after its files have changed. Files that are as they were in the manifest before \
 are not read again. It needs no running node. Exits with 1 if a file had to be left out.")]
     Manifest(ManifestArgs),
     /// On a server: tell balancers how busy it is, or put it on hold from its own console
@@ -348,6 +352,15 @@ pub struct Pool {
     pub pool: String,
 }
 
+/// What users are told.
+#[derive(Clone, Debug, Args)]
+pub struct Words {
+    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
+    /// away what they were told before
+    #[arg(long)]
+    pub message: Option<String>,
+}
+
 /// How a server is drained.
 #[derive(Clone, Debug, Args)]
 pub struct Drain {
@@ -356,10 +369,8 @@ pub struct Drain {
     /// Time from now to the deadline, such as 30m or 1h30m, up to seven days
     #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
     pub within: Millis,
-    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
-    /// away what they were told before
-    #[arg(long)]
-    pub message: Option<String>,
+    #[command(flatten)]
+    pub words: Words,
     #[command(flatten)]
     pub force: Force,
     #[command(flatten)]
@@ -375,10 +386,8 @@ pub struct Stop {
     #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true,
         default_value = "10m")]
     pub within: Millis,
-    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
-    /// away what they were told before
-    #[arg(long)]
-    pub message: Option<String>,
+    #[command(flatten)]
+    pub words: Words,
     #[command(flatten)]
     pub force: Force,
     #[command(flatten)]
@@ -427,10 +436,8 @@ pub struct Close {
     /// YYYY-MM-DDThh:mm+01:00, with seconds if you like
     #[arg(long, value_name = "WHEN", value_parser = timestamp)]
     pub at: Option<Timestamp>,
-    /// What users are told: plain text, up to 1,000 characters, several lines if you like. '' takes
-    /// away what they were told before
-    #[arg(long)]
-    pub message: Option<String>,
+    #[command(flatten)]
+    pub words: Words,
     /// How long the pool will probably be closed, such as 2h; users are told when it ends
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     pub lasting: Option<Millis>,
@@ -548,7 +555,7 @@ Examples:
   ebbtide sessions end --user bob --reason 'left the company'
   ebbtide sessions end --of app/web2 --idle
 
-Exits with 1 if none of them is live. If only some of those that are named by their numbers are, it
+Exits with 1 if none of them is live. If only some of those that are named by their numbers are, it \
 ends these, names the others, and exits with 1, too.")]
     End {
         /// Their numbers, sixteen hexadecimal digits, as `ebbtide sessions` shows them

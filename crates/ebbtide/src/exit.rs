@@ -1,6 +1,7 @@
 //! How the program ends.
 
 use crate::config::LoadError;
+use crate::screen;
 use ebbtide_api::{ClientError, ErrorBody, ErrorDetail, ErrorKind};
 use std::process::ExitCode;
 
@@ -76,7 +77,7 @@ impl Failure {
                 None => crate::output::json(&ErrorBody { error: self.detail }),
             }
         } else {
-            let plain = || format!("ebbtide: {}", self.detail.message);
+            let plain = || screen::wrapped(&format!("ebbtide: {}", self.detail.message));
             eprintln!("{}", self.shown.unwrap_or_else(plain));
         }
         self.exit

@@ -3,7 +3,7 @@
 use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
-use ebbtide::{agent, config, demo, documents, logging, manifest, node, operate, output};
+use ebbtide::{agent, config, demo, documents, logging, manifest, node, operate, output, screen};
 use ebbtide_core::count;
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,7 +27,13 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     // clap's own words for this name commands that are not for people.
     let no_command = error.kind() == clap::error::ErrorKind::MissingSubcommand;
     if !json && !no_command {
-        error.exit();
+        let text = error.render().to_string();
+        let shown = screen::wrapped(&text);
+        if shown.trim_end() == text.trim_end() {
+            error.exit();
+        }
+        eprintln!("{shown}");
+        return Exit::Usage.into();
     }
     let text = match no_command {
         true => "no command is given; `ebbtide --help` shows which there are".to_owned(),

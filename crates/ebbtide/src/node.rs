@@ -125,7 +125,7 @@ impl Node {
 
 fn report_cut(cut: usize) {
     if cut > 0 {
-        tracing::warn!("requests or tunnels still open after the grace, and so cut: {cut}");
+        tracing::warn!("connections still in use after the grace, and so cut: {cut}");
     }
 }
 

@@ -92,7 +92,7 @@ async fn close(client: &Client, asked: Close, json: bool) -> Done {
     let body = api::CloseRequest {
         within_ms: asked.within.map(|within| within.0),
         at: asked.at,
-        message: asked.message,
+        message: asked.words.message,
         lasting_ms: asked.lasting.map(|lasting| lasting.0),
         block_new: asked.block_new.map(|block| match block {
             BlockNew::Now => api::BlockNew::Now,
@@ -184,7 +184,7 @@ async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
     let name = &asked.server.server;
     let body = &api::DrainRequest {
         within_ms: asked.within.0,
-        message: asked.message,
+        message: asked.words.message,
         force: asked.force.force,
         reason: asked.why.reason,
     };
@@ -216,12 +216,23 @@ async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
 
 /// How to wait for the end of a drain.
 fn print_wait(name: &ServerName, within_ms: u64, global: &Global) {
-    let patience = Millis(within_ms.saturating_add(5 * 60_000)).to_string();
-    let patience = patience.replace(' ', "");
+    let patience = patience(Millis(within_ms)).to_string().replace(' ', "");
     output::line(format!(
         "wait for it: ebbtide wait {name} --for drained --timeout {patience}{}",
         target::admin_argument(global)
     ));
+}
+
+/// How long to wait for the end of a drain: somewhat longer than it takes, in a number that people would
+/// write.
+fn patience(within: Millis) -> Millis {
+    let more = within.0.saturating_add((within.0 / 6).max(10_000));
+    let step = match more {
+        0..120_000 => 10_000,
+        120_000..7_200_000 => 60_000,
+        _ => 3_600_000,
+    };
+    Millis(more.div_ceil(step).saturating_mul(step))
 }
 
 /// Waits, also over a restart of the node: drains go on after it, so this does too.
@@ -487,5 +498,19 @@ async fn token(client: &Client, command: TokenCommand, json: bool) -> Done {
         TokenCommand::Remove { name, why } => {
             changed(client.delete_token(&name, &reason_query(why)).await, json)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Millis, patience};
+
+    #[test]
+    fn a_wait_is_somewhat_longer_than_what_is_waited_for() {
+        let waits = [2, 60, 10 * 60, 30 * 60, 90 * 60, 24 * 3600].map(|seconds| {
+            let patience = patience(Millis::from_secs(seconds));
+            patience.to_string().replace(' ', "")
+        });
+        assert_eq!(waits, ["20s", "1m10s", "12m", "35m", "1h45m", "28h"]);
     }
 }

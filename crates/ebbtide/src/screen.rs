@@ -2,7 +2,9 @@
 //! when it is over.
 
 use crate::output::write;
-use crate::view::{Line, coloured, on_terminal};
+use crate::view::{Line, Style, coloured, on_terminal};
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
@@ -43,9 +45,27 @@ pub fn width() -> usize {
     if on_terminal() { size().0 } else { usize::MAX }
 }
 
+/// A text for standard error: on a terminal, what is wider than that is broken between words.
+pub fn wrapped(text: &str) -> String {
+    let stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        return text.to_owned();
+    }
+    let columns = size_of(&stderr).0;
+    let lines = text
+        .lines()
+        .flat_map(|line| Line::of(Style::Plain, line).wrap(columns, 0));
+    let lines: Vec<String> = lines.map(|line| line.render(false, usize::MAX)).collect();
+    lines.join("\n")
+}
+
 /// Columns and rows of the terminal.
 fn size() -> (usize, usize) {
-    match rustix::termios::tcgetwinsize(std::io::stdout()) {
+    size_of(&std::io::stdout())
+}
+
+fn size_of(terminal: &impl AsFd) -> (usize, usize) {
+    match rustix::termios::tcgetwinsize(terminal) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => {
             (usize::from(size.ws_col), usize::from(size.ws_row))
         }

@@ -215,7 +215,7 @@ fn of_two_nodes_none_is_chosen_and_a_hint_leads_to_the_one_that_was() {
     assert!(ran.err.contains(&socket.display().to_string()), "{ran:?}");
     let drain = ["drain", "app/web1", "--within", "1m", "--admin", &own];
     let ran = node.cli(&drain).exits(0);
-    let hint = format!("--for drained --timeout 6m --admin {own}");
+    let hint = format!("--for drained --timeout 1m10s --admin {own}");
     assert!(ran.out.contains(&hint), "{ran:?}");
 }
 
@@ -292,7 +292,7 @@ fn waiting_exits_0_when_it_has_come_and_3_when_the_time_is_up() {
     assert!(ran.out.contains("sessions: 0"), "{ran:?}");
     assert!(
         ran.out
-            .contains("ebbtide wait app/web1 --for drained --timeout 1h35m"),
+            .contains("ebbtide wait app/web1 --for drained --timeout 1h45m"),
         "{ran:?}"
     );
     node.cli(&["wait", "app/web1", "--for", "drained", "--timeout", "10s"])

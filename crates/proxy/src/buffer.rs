@@ -31,7 +31,8 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    fn new() -> Self {
+    /// An empty one.
+    pub fn new() -> Self {
         Self {
             data: vec![0; BUFFER_BYTES],
             held: (0, 0),

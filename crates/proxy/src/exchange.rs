@@ -27,7 +27,7 @@ use crate::buffer::Scratch;
 use crate::connection::{Connection, Next};
 use crate::door;
 use crate::flight::Phase;
-use crate::forward::{Failure, Forward, UploadState};
+use crate::forward::{Failure, Forward, Meter, UploadState};
 use crate::pages::{self, Envelope, Format, Page, field};
 use crate::relay::Half;
 use crate::reserved::{self, Reserved, path_of};
@@ -35,7 +35,7 @@ use crate::routing::{Asking, Placed, Refused, Whose};
 use crate::upstream::{Lane, NoConnection, Upstream, Wish, share};
 use crate::view::{Routes, View};
 use crate::who;
-use ebbtide_core::{EndReason, Now, PoolConfig, SecondTry, ServerKey, ServerSlot, Stay};
+use ebbtide_core::{Crossing, EndReason, Now, PoolConfig, SecondTry, ServerKey, ServerSlot, Stay};
 use ebbtide_protocol::http1::{Forwarding, Framing, Version, forwarded_for, write_request};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -90,10 +90,10 @@ struct Exchange<'a> {
     /// The address is a secret: its query is not logged.
     hides_query: bool,
     stay: Option<Stay>,
+    /// A place on the server that goes on with an answer, although the answer's session is over.
+    place_alone: Option<Crossing>,
     /// A server's answer has gone down, and the session's token with it.
     answered: bool,
-    /// The session is one for the rest of an answer, and its user has a token of another.
-    stands_in: bool,
     /// The client has sent all of its body, and we have read it.
     body_read: bool,
     /// The page that the user is given while a notice stands.
@@ -195,8 +195,8 @@ impl<'a> Exchange<'a> {
             through: None,
             hides_query: false,
             stay: None,
+            place_alone: None,
             answered: false,
-            stands_in: false,
             page: page::Rewriting::default(),
             report: Report {
                 status: 0,
@@ -455,6 +455,10 @@ impl<'a> Exchange<'a> {
         Forward {
             client: &mut self.connection.stream,
             server: &mut upstream.stream,
+            meter: Meter {
+                server: upstream.lane.slot(),
+                session: self.stay.as_ref().map(|stay| &**stay.session()),
+            },
             watch: &mut self.connection.watch,
             scratch: self.scratch,
             http: &self.routes.pool.config.http,
@@ -538,7 +542,7 @@ impl<'a> Exchange<'a> {
     fn finish(&mut self) {
         let now = self.connection.worker.now();
         if let Some(stay) = self.stay.take() {
-            stay.session().touch(now.moment);
+            self.now_on(stay.session()).touch(now.moment);
         }
         self.end_unknown(now);
         if self.connection.worker.logs() {
@@ -549,14 +553,10 @@ impl<'a> Exchange<'a> {
 
     /// A session whose user was never given its token can have no other request: it is over.
     fn end_unknown(&self, now: Now) {
-        let reason = match (self.stands_in, self.answered) {
-            (true, _) => EndReason::Disconnected,
-            (false, false) => EndReason::ServerGone,
-            (false, true) => return,
-        };
-        if let Some(placed) = self.placed.as_ref().filter(|placed| placed.is_new) {
+        let is_new = |placed: &&Placed| placed.is_new && !self.answered;
+        if let Some(placed) = self.placed.as_ref().filter(is_new) {
             let sessions = &self.connection.worker.sessions;
-            sessions.end(&placed.session, reason, now);
+            sessions.end(&placed.session, EndReason::ServerGone, now);
         }
     }
 

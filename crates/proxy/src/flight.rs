@@ -40,6 +40,8 @@ pub(crate) struct Flight {
     cut: Cell<bool>,
     /// Its server is down, and others are not.
     stranded: Cell<bool>,
+    /// What is in flight is an answer that another server can go on with.
+    movable: Cell<bool>,
     /// An operator wants it on another server.
     wish: Cell<Option<Move>>,
     /// When it is cut, if it goes on until then.
@@ -108,11 +110,17 @@ impl Flight {
         let is_meant = session.as_ref().is_some_and(|session| {
             session.server == order.from && order.sessions.contains(&session.id)
         });
-        if is_meant && self.phase.get() == Phase::Replica {
+        if is_meant && (self.movable.get() || self.phase.get() == Phase::Replica) {
             let MoveOrder { to, cut, .. } = *order;
             self.wish.set(Some(Move { to, cut }));
             self.wake();
         }
+    }
+
+    /// Notes whether another server could go on with the answer that is in flight.
+    pub fn let_move(&self, movable: bool) {
+        self.movable.set(movable);
+        self.wish.take();
     }
 
     /// Takes up the wish for another server, if there is one.
@@ -191,7 +199,7 @@ impl Flight {
     /// Ends what its server may not serve any more: after a deadline nothing goes on, a raised epoch
     /// ends tunnels. A tunnel ends at once; an exchange may finish within the pool's `end_grace`, as
     /// what was accepted before a deadline is answered if that can be. Returns when it must have.
-    fn leave_misplaced(&self, snapshot: &Snapshot) -> Option<Instant> {
+    pub fn leave_misplaced(&self, snapshot: &Snapshot) -> Option<Instant> {
         let is_own_judge = matches!(self.phase.get(), Phase::Events | Phase::Replica);
         if is_own_judge || self.is_behind_door() {
             self.wake();
@@ -275,6 +283,7 @@ impl Flights {
             door: RefCell::default(),
             cut: Cell::new(false),
             stranded: Cell::new(false),
+            movable: Cell::new(false),
             wish: Cell::new(None),
             ends: Cell::new(None),
             waker: RefCell::default(),

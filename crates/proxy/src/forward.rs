@@ -1,9 +1,10 @@
 //! One attempt at an exchange with a server: the request goes up while the answer comes down.
 
 use crate::buffer::Scratch;
+use crate::flight::Move;
 use crate::relay::{Broken, Half};
 use crate::timer::{Interrupt, Watch};
-use ebbtide_core::{HttpSettings, Millis};
+use ebbtide_core::{HttpSettings, Millis, ServerSlot, Session};
 use ebbtide_protocol::http1::{
     Limits, Parsed, Reject, ResponseHead, Version, parse_response, write_interim,
 };
@@ -54,6 +55,27 @@ pub(crate) enum BodyFailure {
     ClientGone,
     /// The session, or its server, is over.
     Cut,
+    /// An operator wants it from another server.
+    Wanted(Move),
+}
+
+/// Where the bytes of an exchange are counted while they pass.
+pub(crate) struct Meter<'a> {
+    pub server: &'a ServerSlot,
+    pub session: Option<&'a Session>,
+}
+
+impl Meter<'_> {
+    /// Counts what has passed since the last time.
+    pub fn count(&self, upload: &mut Half, download: Option<&mut Half>) {
+        let up = upload.uncounted();
+        let down = download.map_or(0, Half::uncounted);
+        self.server.bytes_up.add(up);
+        self.server.bytes_down.add(down);
+        if let Some(session) = self.session {
+            session.add_bytes(up + down);
+        }
+    }
 }
 
 /// The two connections of an exchange, and what lies between them.
@@ -61,6 +83,7 @@ pub(crate) struct Forward<'a> {
     pub client: &'a mut TcpStream,
     pub server: &'a mut TcpStream,
     pub watch: &'a mut Watch,
+    pub meter: Meter<'a>,
     pub scratch: &'a mut Scratch,
     pub http: &'a HttpSettings,
     pub limits: Limits,
@@ -238,6 +261,7 @@ impl Forward<'_> {
             Poll::Pending => {
                 if std::mem::take(&mut self.upload.moved) && had_body {
                     self.watch.set(self.http.body_timeout);
+                    self.meter.count(self.upload, None);
                 }
             }
         }
@@ -274,14 +298,23 @@ impl Forward<'_> {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(BodyFailure::Server)),
                 Poll::Pending => {}
             }
+            if can_resume && let Some(wish) = self.watch.flight.take_wish() {
+                return Poll::Ready(Err(BodyFailure::Wanted(wish)));
+            }
             let in_haste = can_resume && download.starved && self.watch.flight.is_stranded();
-            if std::mem::take(&mut download.moved) || waited != Some(in_haste) {
+            let has_moved = std::mem::take(&mut download.moved);
+            let is_first = waited.is_none();
+            if has_moved || waited != Some(in_haste) {
                 waited = Some(in_haste);
                 let limit = self.http.body_timeout;
-                self.watch.set(match in_haste {
+                let now = self.watch.set(match in_haste {
                     true => limit.min(PATIENCE_WHEN_DOWN),
                     false => limit,
                 });
+                if has_moved || is_first {
+                    download.heard = Some(now);
+                    self.meter.count(self.upload, Some(&mut *download));
+                }
             }
             match self.watch.poll(context) {
                 None => Poll::Pending,

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Chunks are gathered up to this many bytes before they are written.
 const CHUNKS_BYTES: usize = 16 * 1024;
@@ -42,6 +43,10 @@ pub(crate) struct Half {
     insertion: Option<Box<Insertion>>,
     /// Content bytes that have been written, or are about to be.
     pub bytes: u64,
+    /// How many of these have been counted.
+    counted: u64,
+    /// When something moved last, as far as that was looked at.
+    pub heard: Option<Instant>,
     /// Any byte at all has been written.
     pub begun: bool,
     /// Any byte of the body has been taken out of the buffer.
@@ -67,6 +72,8 @@ impl Half {
             malformed: None,
             insertion: None,
             bytes: 0,
+            counted: 0,
+            heard: None,
             begun: false,
             touched: false,
             moved: false,
@@ -93,6 +100,11 @@ impl Half {
     pub fn lend_pipe(&self, pipes: &Rc<Pipes>, buffer: &mut Buffer) {
         let missing = self.left().saturating_sub(buffer.filled().len() as u64);
         buffer.pipe = buffer.pipe.take().or_else(|| pipes.lend(missing));
+    }
+
+    /// Content bytes that have not been counted; now they have.
+    pub fn uncounted(&mut self) -> u64 {
+        self.bytes - std::mem::replace(&mut self.counted, self.bytes)
     }
 
     /// Content bytes that have not been written, where their number is known.

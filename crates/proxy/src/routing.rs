@@ -283,6 +283,9 @@ impl Asking<'_> {
                 return None;
             }
         };
+        if let Some(bound) = self.follow(&token) {
+            return Some(bound);
+        }
         let index = self.routes.index_of_tag(token.server);
         let server = index.map(|index| &self.routes.pool.servers[index]);
         let (Some(index), Some(server)) = (index, server.filter(|s| s.epoch == token.epoch)) else {
@@ -293,6 +296,28 @@ impl Asking<'_> {
             session: self.known(&token, server)?,
             index,
             renewed_s: token.renewed_s,
+        })
+    }
+
+    /// The session of a valid token that has moved since the token was made, with a download: its user
+    /// is where it is, and needs a new token.
+    fn follow(&self, token: &Token) -> Option<Bound> {
+        if !self.routes.pool.config.http.replica {
+            return None;
+        }
+        let Found::Live(session) = self.worker.sessions.find(SessionId(token.session)) else {
+            return None;
+        };
+        let index = self.routes.index_of(session.server)?;
+        let server = &self.routes.pool.servers[index];
+        let is_elsewhere =
+            self.routes.lanes[index].tag != token.server || server.epoch != token.epoch;
+        let has_moved = session.moves > 0 && is_elsewhere;
+        let is_there = session.pool == self.routes.pool.key && session.epoch == server.epoch;
+        (has_moved && is_there && self.is_live(&session)).then_some(Bound {
+            session,
+            index,
+            renewed_s: 0,
         })
     }
 

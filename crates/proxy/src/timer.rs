@@ -25,11 +25,13 @@ impl Timer {
         }
     }
 
-    fn set(&mut self, span: Millis) {
-        self.target = Instant::now() + duration(span);
+    fn set(&mut self, span: Millis) -> Instant {
+        let now = Instant::now();
+        self.target = now + duration(span);
         if self.sleep.deadline() > self.target || self.sleep.is_elapsed() {
             self.sleep.as_mut().reset(self.target);
         }
+        now
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> bool {
@@ -72,9 +74,9 @@ impl Watch {
         }
     }
 
-    /// The timer runs out after `span` from now.
-    pub fn set(&mut self, span: Millis) {
-        self.timer.set(span);
+    /// The timer runs out after `span` from now; returns that.
+    pub fn set(&mut self, span: Millis) -> Instant {
+        self.timer.set(span)
     }
 
     /// Whether to stop waiting; if not, the task is woken when that changes.

@@ -165,17 +165,26 @@ impl Worker {
         self.view.replace(Rc::clone(&next));
         self.lanes.borrow_mut().keep_only(next.kept_lanes());
         self.listen(&next, listeners);
-        if let Some(end) = self.flights.leave_misplaced(&snapshot) {
-            // At the time itself: a tick may be too late for what must not outlive a second.
-            let worker = Rc::clone(self);
-            tokio::task::spawn_local(async move {
-                sleep_until(end).await;
-                worker.flights.cut_ended();
-            });
-        }
+        self.cut_at(self.flights.leave_misplaced(&snapshot));
         self.tell(Fact::Acknowledged {
             worker: self.index,
             generation,
+        });
+    }
+
+    /// Sees to what has just come to another server: by now its time may be over there as well.
+    pub fn look_after(self: &Rc<Self>, flight: &Flight) {
+        self.cut_at(flight.leave_misplaced(&self.view().snapshot));
+    }
+
+    /// Cuts what is over by then, at the time itself: a tick may be too late for what must not outlive a
+    /// second.
+    fn cut_at(self: &Rc<Self>, end: Option<Instant>) {
+        let Some(end) = end else { return };
+        let worker = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            sleep_until(end).await;
+            worker.flights.cut_ended();
         });
     }
 

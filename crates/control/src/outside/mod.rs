@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 pub(crate) use tally::{BytesRead, Tally};
 use tokio::sync::{mpsc, watch};
+pub use upgrade::UPGRADE_EVERY;
 pub(crate) use webhook::Hooks;
 pub use webhook::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
 

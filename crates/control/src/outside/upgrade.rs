@@ -20,7 +20,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 /// How often and how patiently servers without health checks are asked.
-const EVERY: Millis = Millis::from_secs(2);
+pub const UPGRADE_EVERY: Millis = Millis::from_secs(2);
 const TIMEOUT: Millis = Millis::from_secs(5);
 /// Servers that are asked at the same time: each page may be 64 KiB long.
 const AT_ONCE_MAX: usize = 64;
@@ -82,7 +82,7 @@ fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
             let question = Question {
                 address: server.address,
                 check: check.clone(),
-                every: health.as_ref().map_or(EVERY, |health| health.every),
+                every: health.as_ref().map_or(UPGRADE_EVERY, |health| health.every),
                 timeout: health.as_ref().map_or(TIMEOUT, |health| health.timeout),
             };
             questions.insert(ServerName::new(name.as_str(), &*server.name), question);

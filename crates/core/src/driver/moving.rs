@@ -1,7 +1,7 @@
 //! Moving sessions by command: what is refused, and which sessions of a server can leave it.
 
 use crate::command::{Refusal, RefusalKind, SESSIONS_TOLD_MAX};
-use crate::config::Protocol;
+use crate::config::{PoolConfig, Protocol};
 use crate::driver::change::{Change, Plan, ServerEdit};
 use crate::driver::commands::Planner;
 use crate::driver::pursuit::{Goal, Pursuit};
@@ -13,7 +13,7 @@ use crate::session::Session;
 use crate::snapshot::PoolView;
 use crate::standing::Reason;
 use crate::table::Found;
-use crate::takeover::{Bound, NotTaken, may_take_over, resource_of};
+use crate::takeover::{Bound, NotTaken, needs_of};
 use crate::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,15 +49,22 @@ impl State {
         let Some((server, pool)) = server.zip(pool) else {
             return leaving;
         };
-        if pool.config.protocol != Protocol::Nbd {
+        let is_nbd = pool.config.protocol == Protocol::Nbd;
+        if !pool.config.moves_sessions() {
             // None of them can leave, and there may be a million.
             leaving.staying = server.load.sessions();
             return leaving;
         }
-        let is_here = |session: &Session| session.server == server.key;
+        let is_here =
+            |session: &Session| session.server == server.key && (is_nbd || session.can_move());
         let sessions = self
             .sessions
             .list(&self.snapshot, None, usize::MAX, is_here);
+        if !is_nbd {
+            // Those that have no download stay where they are, and there may be a million.
+            let resting = server.load.sessions();
+            leaving.staying = resting.saturating_sub(sessions.len() as u32);
+        }
         let mut rooms = rooms(pool);
         for session in sessions {
             let why = match self.takes_one(pool, &session, &mut rooms) {
@@ -122,13 +129,12 @@ impl State {
         rooms: &mut BTreeMap<ServerKey, u32>,
     ) -> Result<(), Stays> {
         let attachment = session.attachment();
-        let (resource, began_on) =
-            resource_of(pool, attachment.as_deref()).map_err(Stays::Bound)?;
+        let needs = needs_of(pool, session, attachment.as_deref()).map_err(Stays::Bound)?;
         let others = pool.servers.iter();
         for server in others.filter(|server| server.key != session.server) {
             let room = rooms.get_mut(&server.key).filter(|room| **room > 0);
             if let Some(room) = room
-                && may_take_over(server, resource, began_on).is_ok()
+                && needs.met_by(server).is_ok()
             {
                 *room -= 1;
                 return Ok(());
@@ -140,13 +146,13 @@ impl State {
     /// Why no other server takes a session over that could leave.
     fn nobody(&self, pool: &PoolView, session: &Session) -> String {
         let attachment = session.attachment();
-        let Ok((resource, began_on)) = resource_of(pool, attachment.as_deref()) else {
+        let Ok(needs) = needs_of(pool, session, attachment.as_deref()) else {
             return String::new();
         };
         let others = pool.servers.iter();
         let others = others.filter(|server| server.key != session.server);
         let told = others.map(|server| {
-            let why = match may_take_over(server, resource, began_on) {
+            let why = match needs.met_by(server) {
                 Ok(()) => "has no room for all of them".to_owned(),
                 Err(not) => not.to_string(),
             };
@@ -197,15 +203,14 @@ impl Planner<'_> {
             return Err(Refusal::not_found(text));
         };
         let attachment = session.attachment();
-        let bound = resource_of(pool, attachment.as_deref());
-        let (resource, began_on) = bound.map_err(|bound| bound_to(id, &from, &bound))?;
+        let needs = needs_of(pool, &session, attachment.as_deref());
+        let needs = needs.map_err(|bound| bound_to(id, &from, &bound))?;
         let key = match &to {
             Some(to) => {
                 let key = self.target(id, &from, to)?;
                 let server = pool.server(key);
-                let taken = server.map_or(Err(NotTaken::Standing(Reason::Starting)), |server| {
-                    may_take_over(server, resource, began_on)
-                });
+                let starting = Err(NotTaken::Standing(Reason::Starting));
+                let taken = server.map_or(starting, |server| needs.met_by(server));
                 taken.map_err(|not| not_taken(id, to, &not))?;
                 Some(key)
             }
@@ -269,8 +274,11 @@ impl Planner<'_> {
         force: bool,
     ) -> Result<Plan, Refusal> {
         let mut plan = self.drain("stop", name.clone(), within, message, force)?;
+        let config = &self.state.present_pool(&name.pool)?.config;
         plan.pursuit = Some(Pursuit {
-            goal: Goal::Stop,
+            goal: Goal::Stop {
+                by_order: config.protocol != Protocol::Nbd && config.moves_sessions(),
+            },
             from: self.state.with_sessions(&name)?.key,
             server: name,
             until: self.now.moment.plus(STOP_WITHIN.min(within)),
@@ -287,18 +295,16 @@ impl Planner<'_> {
             )));
         }
         let config = &self.state.present_pool(&name.pool)?.config;
-        let protocol = config.protocol;
-        if protocol != Protocol::Nbd {
-            return Err(Refusal::invalid(format!(
-                "{name} has no sessions that another server could take over: pool {} is of protocol \
-                 {}; drills are for pools of protocol nbd",
-                name.pool,
-                protocol.label()
-            )));
+        if !config.moves_sessions() {
+            return Err(no_drill(&name, config));
         }
         self.guard_drill(&name)?;
         // Whoever is cut off gets the server back long before the search for another one is given up.
-        let patience = Millis(config.nbd.stand_in.0 / 2);
+        let patience = match config.protocol {
+            Protocol::Nbd => Millis(config.nbd.stand_in.0 / 2),
+            // A download that nobody goes on with returns by itself.
+            Protocol::Http | Protocol::Tcp => DRILL_MAX,
+        };
         let within = if cut { within.min(patience) } else { within };
         let how = if cut { "are cut off" } else { "move" };
         let text = format!("a drill of {name} begins: its sessions {how}, within {within}");
@@ -359,6 +365,10 @@ impl Planner<'_> {
             return Err(refused(text, guard));
         }
         let leaving = self.state.leaving(name);
+        if leaving.movable.is_empty() && leaving.stranded == 0 {
+            let text = nothing_to_drill(name, leaving.staying);
+            return Err(refused(text, guard(leaving.staying)));
+        }
         if leaving.movable.is_empty() && leaving.stranded > 0 {
             let first = leaving.why.iter().map(|(_, why)| why.as_str()).next();
             let text = format!(
@@ -373,10 +383,39 @@ impl Planner<'_> {
     }
 }
 
+/// The refusal of a drill in a pool whose sessions stay where they are.
+fn no_drill(name: &ServerName, config: &PoolConfig) -> Refusal {
+    Refusal::invalid(format!(
+        "{name} has no sessions that another server could take over: pool {} is of protocol {}{}; \
+         drills are for pools of protocol nbd, and for those of http with `replica = true`",
+        config.name,
+        config.protocol.label(),
+        match config.protocol {
+            Protocol::Http => ", and not one of replicas",
+            Protocol::Tcp | Protocol::Nbd => "",
+        }
+    ))
+}
+
+/// What is told where a drill has nobody to move.
+fn nothing_to_drill(name: &ServerName, staying: u32) -> String {
+    let has = match staying {
+        0 => "no session".to_owned(),
+        _ => format!(
+            "{} that cannot move and none that can",
+            count(staying, "session")
+        ),
+    };
+    format!("{name} has {has}, so a drill would test nothing; run it while clients use the server")
+}
+
 /// The refusal to move a session that cannot leave its server.
 fn bound_to(id: SessionId, from: &ServerName, bound: &Bound) -> Refusal {
     let instead = match bound {
         Bound::NotAttached => "try again in a moment".to_owned(),
+        Bound::NoDownload => {
+            format!("to empty {from}, users are told and get time: ebbtide stop {from}")
+        }
         Bound::Unknown(_) => format!(
             "its client finds a copy that is known when it connects anew; see `ebbtide replicas {}`",
             from.pool

@@ -12,6 +12,7 @@ use crate::driver::moving::{Leaving, MOVE_WITHIN};
 use crate::driver::state::State;
 use crate::driver::{Driver, Output, Waiting};
 use crate::event::{EventKind, count};
+use crate::guard::GuardRefusal;
 use crate::intent::Intent;
 use crate::name::{ServerKey, ServerName, SessionId};
 use crate::record::{AuditEntry, Write};
@@ -44,8 +45,8 @@ pub(super) enum Goal {
         id: SessionId,
         to: Option<ServerKey>,
     },
-    /// A drain without those that can leave.
-    Stop,
+    /// A drain without those that can leave; `by_order`: they leave when they are told.
+    Stop { by_order: bool },
     /// A failover test.
     Drill { cut: bool },
 }
@@ -87,7 +88,7 @@ impl Driver {
         let sessions = match pursuit.goal {
             Goal::Move { id, .. } => BTreeSet::from([id]),
             // Workers move them as soon as they see the snapshot.
-            Goal::Stop => self.state.leaving(&pursuit.server).movable,
+            Goal::Stop { .. } => self.state.leaving(&pursuit.server).movable,
             Goal::Drill { .. } => BTreeSet::new(),
         };
         self.pursuits.push(Chase {
@@ -137,10 +138,15 @@ impl Driver {
     fn end(&mut self, mut chase: Chase, end: End, now: Now) {
         chase.note_those_left();
         chase.report.stayed += chase.sessions.len() as u32;
-        chase.report.complete = end == End::Done;
         let (id, goal) = (chase.waiting.id, chase.pursuit.goal);
-        if let Goal::Drill { .. } = goal {
+        let is_drill = matches!(goal, Goal::Drill { .. });
+        let is_void = is_drill && end == End::Done && chase.report.moved == 0;
+        chase.report.complete = end == End::Done && !is_void;
+        if is_drill {
             self.end_drill(&mut chase, end, now);
+        }
+        if is_void {
+            return self.refuse(id, chase.proved_nothing());
         }
         if end == End::Unacknowledged {
             let mut refusal = chase.waiting.overdue();
@@ -154,7 +160,7 @@ impl Driver {
                 Ok(text) => text,
                 Err(refusal) => return self.refuse(id, refusal),
             },
-            Goal::Stop => self.stop_ended(&chase, now),
+            Goal::Stop { .. } => self.stop_ended(&chase, now),
             Goal::Drill { .. } => chase.waiting.answer.text.clone(),
         };
         let report = chase.report;
@@ -196,7 +202,7 @@ impl Driver {
                 moved.to
             ))),
             None if chase.report.ended > 0 => Err(Refusal::not_found(format!(
-                "session {id} ended before it was moved"
+                "session {id}, or its download, ended before it was moved"
             ))),
             None => {
                 let whom =
@@ -362,7 +368,8 @@ impl Chase {
         let is_first = self.again <= self.waiting.since;
         self.again = now.moment.plus(ORDER_EVERY);
         let (to, cut) = match self.pursuit.goal {
-            Goal::Stop => return,
+            Goal::Stop { by_order: false } => return,
+            Goal::Stop { by_order: true } => (None, false),
             Goal::Drill { cut: true } if !is_first => return,
             Goal::Drill { cut } => (None, cut),
             Goal::Move { to, .. } => (to, false),
@@ -377,10 +384,30 @@ impl Chase {
         }
     }
 
+    /// What is answered to a drill that had nobody to move.
+    fn proved_nothing(&self) -> Refusal {
+        let server = self.pursuit.server.clone();
+        Refusal {
+            text: self.waiting.answer.text.clone(),
+            kind: RefusalKind::Guarded(GuardRefusal {
+                server,
+                resource: None,
+                others: Vec::new(),
+                would_leave: Vec::new(),
+                minimum: 0,
+                sessions: self.report.stayed,
+            }),
+        }
+    }
+
     fn let_go_of_ended(&mut self, state: &State) {
         let before = self.sessions.len();
-        let is_live = |id: &SessionId| matches!(state.sessions.find(*id), Found::Live(_));
-        self.sessions.retain(is_live);
+        let from = self.pursuit.from;
+        self.sessions.retain(|id| match state.sessions.find(*id) {
+            // One that is still here may have ended what it could have left with.
+            Found::Live(session) => session.server != from || session.can_move(),
+            Found::Ended | Found::Unknown => false,
+        });
         self.report.ended += (before - self.sessions.len()) as u32;
     }
 
@@ -398,10 +425,12 @@ impl Chase {
             stayed += &format!("; {} left alone", count(alone, "session"));
         }
         let head = match end {
-            End::Done if report.moved + report.ended == 0 => {
-                return format!(
-                    "drill of {name}: it had no session that can move, so nothing was tested{stayed}"
-                );
+            End::Done if report.moved == 0 => {
+                let ended = match report.ended {
+                    0 => "it had no session that can move".to_owned(),
+                    ended => format!("{} ended before it moved", count(ended, "session")),
+                };
+                return format!("drill of {name}: {ended}, so nothing was tested{stayed}");
             }
             End::Done => format!("drill of {name} passed"),
             End::TimedOut => format!("drill of {name} failed: its time is up"),

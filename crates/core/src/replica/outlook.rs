@@ -11,7 +11,7 @@ use crate::name::ServerKey;
 use crate::session::Session;
 use crate::snapshot::{Place, PoolView, ServerView};
 use crate::standing::Reason;
-use crate::takeover::may_take_over;
+use crate::takeover::Needs;
 
 /// What a snapshot means for such a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +103,29 @@ impl PoolView {
         dice: u64,
     ) -> Option<(&ServerView, Place)> {
         let resource = self.replicas.resource(resource)?;
+        let needs = Needs::Copy(resource, began_on);
+        self.take_place_of(needs, (tried, only), dice)
+    }
+
+    /// The same where the server's answer will tell which copy it has.
+    pub fn take_place_by_answer(
+        &self,
+        (tried, only): (&[ServerKey], Option<&[ServerKey]>),
+        dice: u64,
+    ) -> Option<(&ServerView, Place)> {
+        self.take_place_of(Needs::ByAnswer, (tried, only), dice)
+    }
+
+    fn take_place_of(
+        &self,
+        needs: Needs<'_>,
+        (tried, only): (&[ServerKey], Option<&[ServerKey]>),
+        dice: u64,
+    ) -> Option<(&ServerView, Place)> {
         let may = |server: &ServerView| {
             !tried.contains(&server.key)
                 && only.is_none_or(|only| only.contains(&server.key))
-                && may_take_over(server, resource, began_on).is_ok()
+                && needs.met_by(server).is_ok()
         };
         // Another worker may take the last place between the look and the attempt: the next round
         // finds out.

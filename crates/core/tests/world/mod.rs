@@ -30,6 +30,10 @@ pub struct World {
     disks: Vec<String>,
     /// Those of them that are in maintenance.
     withdrawn: Vec<String>,
+    /// Makes the pool one of HTTP replicas.
+    replica: bool,
+    /// Answers that another server could go on with.
+    downloads: Vec<Stay>,
     upgrade: Option<UpgradeCheck>,
     minimum: u32,
     published: Arc<Snapshot>,
@@ -65,6 +69,8 @@ impl Default for World {
             stays: BTreeMap::new(),
             disks: Vec::new(),
             withdrawn: Vec::new(),
+            replica: false,
+            downloads: Vec::new(),
             upgrade: None,
             minimum: 1,
             published: Arc::default(),
@@ -93,6 +99,11 @@ impl World {
             ["disconnect", id] => self.disconnect(id),
             ["list"] => self.list(),
             ["withdraw", resource] => self.withdraw(resource),
+            ["download", id] => self.download(id),
+            ["downloaded"] => {
+                self.downloads.clear();
+                Vec::new()
+            }
             ["attach", id, resource, digest] => self.attach(id, resource, digest),
             ["moved", id, server, micros] => self.moved(id, server, micros),
             ["copy", server, resource, digest] => self.copy(server, resource, digest),
@@ -116,6 +127,7 @@ impl World {
                 Some(("minimum", count)) => self.minimum = count.parse().unwrap(),
                 Some(("health", "off")) => self.health = false,
                 Some(("protocol", "tcp")) => self.tcp = true,
+                Some(("replica", "on")) => self.replica = true,
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -141,6 +153,7 @@ impl World {
         if self.tcp {
             pool.protocol = Protocol::Tcp;
         }
+        pool.http.replica = self.replica;
         if !self.disks.is_empty() {
             pool.protocol = Protocol::Nbd;
             pool.replicas.source = IdentitySource::Manifest;
@@ -487,6 +500,17 @@ impl World {
         Vec::new()
     }
 
+    /// The session has an answer under way that another server could go on with.
+    fn download(&mut self, id: &str) -> Vec<String> {
+        let Found::Live(found) = self.sessions.find(session(id)) else {
+            return vec!["not live".into()];
+        };
+        let mut stay = found.enter(self.now.moment);
+        stay.become_movable();
+        self.downloads.push(stay);
+        Vec::new()
+    }
+
     /// A worker has moved a session.
     fn moved(&mut self, id: &str, server: &str, micros: &str) -> Vec<String> {
         let Found::Live(found) = self.sessions.find(session(id)) else {
@@ -560,8 +584,7 @@ impl World {
             self.now.wall.0 += 100;
             self.sessions
                 .sweep(0..SessionTable::SHARDS, &self.published.clone(), self.now);
-            let (changes, _) = self.sessions.take_changes();
-            said.extend(self.step(Input::Sessions(changes)));
+            said.extend(self.tell_of_sessions());
             let ticked = self.step(Input::Tick);
             if !ticked.is_empty() {
                 let left = end.since(self.now.moment);
@@ -632,7 +655,22 @@ impl World {
             .collect()
     }
 
+    /// As the shell does: what has happened to sessions by now is told first.
     fn step(&mut self, input: Input) -> Vec<String> {
+        let mut said = self.tell_of_sessions();
+        said.extend(self.step_alone(input));
+        said
+    }
+
+    fn tell_of_sessions(&mut self) -> Vec<String> {
+        let (changes, _) = self.sessions.take_changes();
+        match changes.is_empty() {
+            true => Vec::new(),
+            false => self.step_alone(Input::Sessions(changes)),
+        }
+    }
+
+    fn step_alone(&mut self, input: Input) -> Vec<String> {
         let outputs = self.driver.step(self.now, input);
         outputs
             .into_iter()

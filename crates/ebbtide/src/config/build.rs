@@ -108,7 +108,7 @@ fn listeners(
     for (name, listener) in section.named() {
         let bind = listener.address("bind");
         let pool = listener.text("pool");
-        if let Some(pool) = &pool {
+        if let Some(pool) = pool.as_ref().filter(|_| !root.misspells("pools")) {
             check_pool(&listener, pool, pools);
         }
         let (Some((bind, read)), Some(pool)) = (bind, pool) else {
@@ -187,8 +187,9 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
         let servers = servers(&pool);
         let minimum = pool.count("minimum");
         if let Some(minimum) = minimum.as_ref().filter(|read| read.written) {
-            check_minimum(&pool, minimum, servers.len());
+            check_minimum(&pool, minimum, pool.section("servers").named().len());
         }
+        let health = (!pool.is_off("health")).then(|| health(&pool.section("health"), protocol));
         let user = user(&pool.section("user"), &own_cookies);
         let config = PoolConfig {
             protocol,
@@ -197,13 +198,13 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             balance: balance(value(pool.word("balance"))),
             sticky,
             minimum: number(minimum),
-            health: (!pool.is_off("health")).then(|| health(&pool.section("health"), protocol)),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),
             upgrade: pool
                 .writes("upgrade")
-                .then(|| upgrade(&pool.section("upgrade"))),
+                .then(|| upgrade(&pool.section("upgrade"), health.as_ref())),
+            health,
             gate: gate(&pool),
             door: door(&pool.section("door"), user.as_ref()),
             user,
@@ -234,9 +235,17 @@ fn protocol(pool: &Section<'_, '_>) -> Protocol {
         "nbd" => Protocol::Nbd,
         _ => Protocol::Http,
     };
-    check_protocol(pool, protocol);
-    check_redirect(pool);
+    if !is_mistaken(pool) {
+        check_protocol(pool, protocol);
+        check_redirect(pool);
+    }
     protocol
+}
+
+/// Whether a protocol is written that is none: that has been reported, and says nothing of the others.
+pub(super) fn is_mistaken(pool: &Section<'_, '_>) -> bool {
+    let read = pool.word("protocol");
+    pool.writes("protocol") && read.is_none_or(|read| !read.written)
 }
 
 fn check_minimum(pool: &Section<'_, '_>, minimum: &Read<u64>, servers: usize) {

@@ -2,17 +2,32 @@
 
 use super::build::{maybe, number, value};
 use super::read::{Read, Section};
-use ebbtide_control::{Secret, Template, Webhook, WebhookUrl};
-use ebbtide_core::UpgradeCheck;
+use ebbtide_control::{Secret, Template, UPGRADE_EVERY, Webhook, WebhookUrl};
+use ebbtide_core::{HealthSettings, Millis, UpgradeCheck};
 use std::path::Path;
 
 /// When a closed pool counts as upgraded.
-pub(super) fn upgrade(upgrade: &Section<'_, '_>) -> UpgradeCheck {
+pub(super) fn upgrade(upgrade: &Section<'_, '_>, health: Option<&HealthSettings>) -> UpgradeCheck {
+    let probes: u32 = number(upgrade.count("probes"));
+    let every = health.map_or(UPGRADE_EVERY, |health| health.every);
+    let needed = Millis(every.0 * u64::from(probes));
+    let within = upgrade.duration("within");
+    if let Some(read) = within.as_ref().filter(|read| read.value < needed) {
+        upgrade.report(
+            &read.span,
+            format!("{}.within: too short for `probes`", upgrade.shown()),
+            "the pool would never open by itself",
+            Some(format!(
+                "{probes} answers in a row, one every {every}, take that long: write at least \
+                 \"{needed}\", or fewer `probes`"
+            )),
+        );
+    }
     UpgradeCheck {
         path: value(upgrade.text("path")),
         expect: maybe(upgrade.text("expect")),
-        probes: number(upgrade.count("probes")),
-        within: value(upgrade.duration("within")),
+        probes,
+        within: value(within),
     }
 }
 

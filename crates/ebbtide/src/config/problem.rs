@@ -1,13 +1,14 @@
 //! What is wrong with a file, shown at its line and column.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use ebbtide_core::count;
 use serde::Serialize;
 use std::fmt;
 use std::io::IsTerminal;
 use std::ops::Range;
 
-/// More than these are counted, not shown: whoever mends twenty reads the next ones afterwards.
-const SHOWN_MAX: usize = 20;
+/// More than these are counted, not shown: a file that is something else altogether.
+const SHOWN_MAX: usize = 200;
 /// Lines of the file that are handed to the renderer on each side, so that a mistake in a huge
 /// file costs no more than one in a small file.
 const LINES_AROUND: usize = 1;
@@ -96,7 +97,10 @@ impl ConfigErrors {
             .collect();
         let hidden = self.problems.len().saturating_sub(SHOWN_MAX);
         if hidden > 0 {
-            text.push(format!("… and {hidden} more"));
+            text.push(format!(
+                "… and {}, not shown",
+                count(hidden, "more mistake")
+            ));
         }
         text.join("\n\n")
     }

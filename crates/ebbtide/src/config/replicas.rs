@@ -1,13 +1,13 @@
 //! Resources and the identities of their copies, as the file says it.
 
-use super::build::{maybe, value};
+use super::build::{is_mistaken, maybe, value};
 use super::read::{Read, Section};
 use super::value::nearest;
 use ebbtide_control::ManifestSource;
 use ebbtide_core::{
-    Digest, IdentitySource, Mode, Protocol, ReplicaSettings, ResourceConfig, ServerConfig,
+    Digest, IdentitySource, Mode, Protocol, ReplicaSettings, ResourceConfig, ServerConfig, count,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Protocols whose pools may have resources.
 const WITH_RESOURCES: &[Protocol] = &[Protocol::Http, Protocol::Nbd];
@@ -18,14 +18,14 @@ pub(super) fn replicas(
     protocol: Protocol,
     servers: &[ServerConfig],
 ) -> ReplicaSettings {
-    let names = [
+    let settings_of_resources = [
         "resources",
         "identity",
         "identity_rate",
         "manifest",
         "manifest_every",
     ];
-    let written = names.map(|name| Some((name, pool.span_of(name)?)));
+    let written = settings_of_resources.map(|name| Some((name, pool.span_of(name)?)));
     for (name, span) in written.into_iter().flatten() {
         if !WITH_RESOURCES.contains(&protocol) {
             pool.report(
@@ -37,11 +37,12 @@ pub(super) fn replicas(
         }
     }
     let manifest = pool.text("manifest");
+    let names = names_of_servers(pool);
     let mut resources: Vec<ResourceConfig> = pool
         .section("resources")
         .named()
         .into_iter()
-        .map(|(name, resource)| self::resource(name, &resource, servers))
+        .map(|(name, resource)| self::resource(name, &resource, &names))
         .collect();
     resources.sort_by(|one, other| one.name.cmp(&other.name));
     let settings = ReplicaSettings {
@@ -74,10 +75,19 @@ pub(super) fn replicas(
     // What one server serves alone is compared with nothing.
     let mut resources = settings.resources.iter();
     let is_any_compared = resources.any(ResourceConfig::is_compared);
-    if protocol != Protocol::Nbd || manifest.is_some() || is_any_compared {
+    let is_compared = protocol != Protocol::Nbd || manifest.is_some() || is_any_compared;
+    if settings.source == IdentitySource::Read {
+        check_unread(pool, manifest.as_ref());
+    } else if is_compared {
         check_manifests(pool, &settings, manifest.as_ref(), servers);
     }
     settings
+}
+
+/// Those of servers with mistakes too, which have been reported.
+fn names_of_servers(pool: &Section<'_, '_>) -> Vec<String> {
+    let named = pool.section("servers").named().into_iter();
+    named.map(|(name, _)| name).collect()
 }
 
 fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> IdentitySource {
@@ -101,7 +111,7 @@ fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> Ide
         IdentitySource::Read => Protocol::Nbd,
         IdentitySource::Headers => Protocol::Http,
     };
-    if protocol != of {
+    if protocol != of && !is_mistaken(pool) {
         pool.report(
             &read.span,
             format!(
@@ -119,7 +129,7 @@ fn source(pool: &Section<'_, '_>, protocol: Protocol, has_manifest: bool) -> Ide
     source
 }
 
-fn resource(name: String, resource: &Section<'_, '_>, servers: &[ServerConfig]) -> ResourceConfig {
+fn resource(name: String, resource: &Section<'_, '_>, servers: &[String]) -> ResourceConfig {
     let mode = match value(resource.word("mode")) {
         "private" => Mode::Private,
         "maintenance" => Mode::Maintenance,
@@ -141,8 +151,12 @@ fn resource(name: String, resource: &Section<'_, '_>, servers: &[ServerConfig]) 
     let server = resource.text("server");
     let is_alone = mode == Mode::Private || (mode == Mode::Shared && !balance);
     check_server(resource, is_alone, server.as_ref(), servers);
+    let file = resource.text("file");
+    if let Some(read) = &file {
+        check_file(resource, read);
+    }
     ResourceConfig {
-        file: maybe(resource.text("file")).unwrap_or_else(|| name.clone()),
+        file: maybe(file).unwrap_or_else(|| name.clone()),
         mode,
         balance,
         server: maybe(server),
@@ -151,15 +165,32 @@ fn resource(name: String, resource: &Section<'_, '_>, servers: &[ServerConfig]) 
     }
 }
 
+/// Manifests name files by the way to them from the directory that was read, and in one way only.
+fn check_file(resource: &Section<'_, '_>, file: &Read<String>) {
+    let mut parts = file.value.split('/');
+    if parts.any(|part| matches!(part, "" | "." | "..")) {
+        resource.report(
+            &file.span,
+            format!("{}.file: no manifest names a file so", resource.shown()),
+            "not the way to a file",
+            Some(
+                "write the way to it from the directory that `ebbtide manifest` reads, such as \
+                 \"images/win10.raw\": not from `/` on, and without `.` and `..`"
+                    .into(),
+            ),
+        );
+    }
+}
+
 /// A resource with one server names it, and any other names none.
 fn check_server(
     resource: &Section<'_, '_>,
     is_alone: bool,
     server: Option<&Read<String>>,
-    servers: &[ServerConfig],
+    servers: &[String],
 ) {
     let shown = resource.shown();
-    let names = || servers.iter().map(|server| server.name.as_str());
+    let names = || servers.iter().map(String::as_str);
     match server {
         None if is_alone => resource.report(
             &resource.span,
@@ -212,6 +243,26 @@ fn digest(resource: &Section<'_, '_>, is_alone: bool) -> Option<Digest> {
     digest
 }
 
+/// Manifests are of no use where Ebbtide reads the copies itself.
+fn check_unread(pool: &Section<'_, '_>, manifest: Option<&Read<String>>) {
+    let report = |section: &Section<'_, '_>, read: &Read<String>| {
+        section.report(
+            &read.span,
+            format!("{}.manifest: nobody reads it", section.shown()),
+            "would not be looked at",
+            Some("leave it out, or leave `identity = \"read\"` out".into()),
+        );
+    };
+    if let Some(read) = manifest {
+        report(pool, read);
+    }
+    for (_, server) in pool.section("servers").named() {
+        if let Some(read) = server.text("manifest") {
+            report(&server, &read);
+        }
+    }
+}
+
 /// Every server needs a manifest of its own where identities come from manifests: one that two
 /// servers share would prove nothing of either.
 fn check_manifests(
@@ -227,37 +278,32 @@ fn check_manifests(
         .filter(|(name, _)| servers.iter().any(|server| server.name == *name))
         .map(|(name, server)| (name, server.text("manifest")))
         .collect();
+    let mut without: Vec<&str> = Vec::new();
+    // What the pool says for all of its servers is one mistake.
+    let mut told = BTreeSet::new();
     for server in servers {
         let own = own.get(&server.name).and_then(Option::as_ref);
         let span = own.or(manifest).map_or(&pool.span, |read| &read.span);
+        let mut is_new = |kind: &'static str| own.is_some() || told.insert(kind);
         let Some(place) = settings.manifest_of(server) else {
-            if settings.source == IdentitySource::Manifest && !settings.resources.is_empty() {
-                pool.report(
-                    span,
-                    format!(
-                        "`{}.servers.{}` has no `manifest`",
-                        pool.shown(),
-                        server.name
-                    ),
-                    "needs `manifest`",
-                    Some(
-                        "write `manifest = \"http://{host}:8099/manifest.json\"`; `nbd` pools can \
-                         do without: `identity = \"read\"`"
-                            .into(),
-                    ),
-                );
-            }
+            without.push(&server.name);
             continue;
         };
         if let Err(why) = ManifestSource::parse(&place) {
+            if !is_new("no place") {
+                continue;
+            }
             pool.report(
                 span,
                 format!("{}: the manifest of `{}` {why}", pool.shown(), server.name),
                 "not the place of a manifest",
                 Some("write \"http://{host}:8099/manifest.json\" or \"/srv/{server}.json\"".into()),
             );
+            continue;
         }
-        if let Some(other) = places.insert(place, server.name.clone()) {
+        if let Some(other) = places.insert(place, server.name.clone())
+            && is_new("shared")
+        {
             pool.report(
                 span,
                 format!(
@@ -270,4 +316,31 @@ fn check_manifests(
             );
         }
     }
+    if settings.source == IdentitySource::Manifest && !settings.resources.is_empty() {
+        check_without(pool, &without);
+    }
+}
+
+/// Reports the servers that have no manifest.
+fn check_without(pool: &Section<'_, '_>, without: &[&str]) {
+    let Some((first, others)) = without.split_first() else {
+        return;
+    };
+    let others = match others.len() {
+        0 => String::new(),
+        others => format!(", nor have {} more", count(others, "server")),
+    };
+    pool.report(
+        &pool.span,
+        format!(
+            "`{}.servers.{first}` has no `manifest`{others}",
+            pool.shown()
+        ),
+        "needs `manifest`",
+        Some(
+            "write `manifest = \"http://{host}:8099/manifest.json\"`; `nbd` pools can do without: \
+             `identity = \"read\"`"
+                .into(),
+        ),
+    );
 }

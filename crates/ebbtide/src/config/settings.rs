@@ -304,8 +304,9 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.sticky.idle_end",
         seconds(10, 30 * DAY),
         Default::Else("never"),
-        "After how long without a sign of life from its user a session ends, even if a WebSocket of \
-         it is still open: so that a browser left alone does not look active for ever.",
+        "After how long without a sign of life from its user a session ends, even if a WebSocket or \
+         a connection of it is still open: so that a browser left alone does not look active for \
+         ever. One longer than `reuse` concerns only these: other sessions have ended by then.",
     ),
     setting(
         "pools.*.sticky.cookie",
@@ -503,7 +504,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "pools.*.health.path",
         Kind::UrlPath,
-        Default::Else("none"),
+        Default::Else("`/` where `kind` is `http`"),
         "The page to ask for.",
     ),
     setting(

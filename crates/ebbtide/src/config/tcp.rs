@@ -102,6 +102,21 @@ pub(super) fn check_protocol(pool: &Section<'_, '_>, protocol: Protocol) {
             }
         }
     }
+    let notice = pool.section("notice");
+    let reminders = notice
+        .span_of("reminders")
+        .filter(|_| protocol == Protocol::Tcp);
+    if let Some(span) = reminders.filter(|_| !notice.writes("form")) {
+        notice.report(
+            &span,
+            format!(
+                "{}.reminders: users of this pool are told nothing",
+                notice.shown()
+            ),
+            "nobody would be reminded",
+            Some("add `form = \"telnet\"`, or leave it out".into()),
+        );
+    }
     check_word(pool, "sticky", "by", protocol);
     if protocol.is_connection() {
         check_word(pool, "", "balance", protocol);

@@ -444,11 +444,17 @@ fn listed_words(
             format!("expected some of: {}", words.join(", ")),
         ));
     }
-    let read = array.iter().map(|item| {
+    let mut read: Vec<String> = Vec::new();
+    for item in array {
         let word = text(item.get_ref(), "a word in quotes")?;
-        one_of(word, words, &[]).map(|_| word.to_owned())
-    });
-    read.collect()
+        one_of(word, words, &[])?;
+        if read.iter().any(|other| other == word) {
+            let what = format!("`{word}` is listed twice");
+            return Err(Mistake::new(what, "leave one of them out"));
+        }
+        read.push(word.to_owned());
+    }
+    Ok(read)
 }
 
 /// A regular expression that can be compiled within the crate's own bounds.
@@ -480,13 +486,21 @@ fn networks(value: &DeValue<'_>) -> Result<Vec<Network>, Mistake> {
     })?;
     let network = |item: &toml::Spanned<DeValue<'_>>| {
         let written = text(item.get_ref(), "an address in quotes")?;
-        Network::parse(written).ok_or_else(|| {
+        let network = Network::parse(written).ok_or_else(|| {
             let what = format!(
                 "`{}` is neither an address nor a network",
                 written.escape_debug()
             );
             Mistake::new(what, example)
-        })
+        })?;
+        let (meant, (address, _)) = (network.first(), written.split_once('/').unwrap_or_default());
+        match meant == network {
+            true => Ok(network),
+            false => Err(Mistake::new(
+                format!("`{written}` is an address within a network"),
+                format!("write \"{meant}\" for the network, or \"{address}\" for the address"),
+            )),
+        }
     };
     array.iter().map(network).collect()
 }

@@ -25,7 +25,7 @@ pub(super) async fn stop(client: &Client, asked: Stop, global: &Global) -> Done 
     let name = asked.server.server;
     let body = api::StopRequest {
         within_ms: Some(asked.within.0),
-        message: asked.message,
+        message: asked.words.message,
         force: asked.force.force,
         reason: asked.why.reason,
     };

@@ -1,7 +1,7 @@
 //! Large files from nginx, fetched with curl, while their servers are killed, drained and returned; and
 //! pools that lead curl to the servers themselves.
 
-use crate::harness::{Ebbtide, LIMIT, Setup};
+use crate::harness::{Ebbtide, Events, LIMIT, Setup, text};
 use ebbtide_testkit::{Model, Scratch, free_address, pattern, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
@@ -283,9 +283,73 @@ fn a_download_goes_on_elsewhere_when_its_servers_time_is_over() {
     assert_eq!(code, Some(0));
     assert!(got == content, "{} bytes, or others", got.len());
     assert_eq!(resumed(&ebbtide, 1), 2);
-    until("its session there is over", LIMIT, || {
-        (ebbtide.sessions("web1") == 0).then_some(())
-    });
+    // All of it was one session, which went along.
+    assert_eq!(the_session(&ebbtide)["moves"], 2);
+}
+
+/// The only session there is.
+fn the_session(ebbtide: &Ebbtide) -> serde_json::Value {
+    let listed = ebbtide.cli(&["sessions", "app", "--json"]).json();
+    let [session] = listed["sessions"].as_array().unwrap().as_slice() else {
+        panic!("one session: {listed}");
+    };
+    session.clone()
+}
+
+#[test]
+fn a_download_moves_by_command_and_its_session_is_told_of() {
+    let content = content(48);
+    let servers = [0; 2].map(|_| Nginx::start(&content, 1_640_995_200));
+    let ebbtide = before(&servers.each_ref());
+    // Nothing would be tested.
+    let ran = ebbtide.cli(&["drill", "app/web1", "--json"]).exits(4);
+    let said = ran.json()["error"]["message"].to_string();
+    assert!(said.contains("would test nothing"), "{said}");
+
+    ebbtide.cli(&["hold", "app/web2"]).exits(0);
+    let events = Events::follow(&ebbtide);
+    let mut download = Download::start(&ebbtide, "file");
+    download.go_on(MEGABYTE);
+    ebbtide.cli(&["ready", "app/web2"]).exits(0);
+    let before = the_session(&ebbtide);
+    let id = text(&before["id"]);
+    assert!(before["bytes"].as_u64() > Some(0), "{before}");
+
+    let moved = ebbtide
+        .cli(&["move", &id, "--to", "app/web2", "--json"])
+        .exits(0)
+        .json();
+    assert_eq!(moved["sessions"][0]["to"], "app/web2");
+    let fields = [("session", id.as_str()), ("from", "app/web1")];
+    events.wait_for("app/web2", "session-moved", &fields);
+    download.go_on(MEGABYTE);
+    for arguments in [
+        &["drill", "app/web2", "--json"][..],
+        &["drill", "app/web1", "--cut", "--json"],
+        &["stop", "app/web2", "--json"],
+    ] {
+        let report = ebbtide.cli(arguments).exits(0).json();
+        assert_eq!(
+            (&report["moved"], &report["complete"]),
+            (&1.into(), &true.into()),
+            "{arguments:?}: {report}"
+        );
+        assert!(report["longest_pause_us"].is_number(), "{report}");
+        download.go_on(MEGABYTE);
+    }
+    let (code, got) = download.finish();
+    assert_eq!(code, Some(0));
+    assert!(got == content, "{} bytes, or others", got.len());
+    let after = the_session(&ebbtide);
+    assert_eq!(
+        (&after["id"], &after["started"], &after["server"]),
+        (&before["id"], &before["started"], &"web1".into())
+    );
+    assert_eq!(
+        (&after["moves"], &after["requests"]),
+        (&4.into(), &1.into())
+    );
+    assert_eq!(after["bytes"], content.len());
 }
 
 #[test]

@@ -27,16 +27,17 @@ impl Exchange<'_> {
         let copy = self.note_copy();
         let (framing, mut download) = self.write_answer_head(close);
         let can_resume = copy.is_some();
+        if let Some(stay) = self.stay.as_mut().filter(|_| can_resume) {
+            stay.become_movable();
+        }
         let passed = self.pass_on(&mut upstream, &mut download, attempts, can_resume);
         let passed = passed.await;
         self.count_page(&download);
         let ended = match passed {
             Ok(()) => Ok(upstream),
             Err(failure) if self.routes.pool.config.http.replica => {
-                // A server whose time is over has nothing more to do with it.
-                drop(upstream);
                 // In a box, as few answers break off.
-                Box::pin(self.resume(failure, copy, &download)).await
+                Box::pin(self.resume(failure, copy, (upstream, download))).await
             }
             Err(failure) => Err(failure),
         };
@@ -62,7 +63,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Passes a body on, and counts what has got through. Another server `can_resume` it, or not.
+    /// Passes a body on. Another server `can_resume` it, or not.
     pub(super) async fn pass_on(
         &mut self,
         upstream: &mut Upstream,
@@ -77,20 +78,20 @@ impl Exchange<'_> {
             false => UploadState::Going,
         };
         download.lend_pipe(&self.connection.worker.pipes, &mut self.scratch.outbound);
+        let flight = Rc::clone(&self.connection.watch.flight);
+        flight.let_move(can_resume);
+        let passed_before = download.bytes;
         let mut forward = self.forward(upstream, upload, state);
         let outcome = forward.relay_answer(download, can_resume).await;
+        forward.meter.count(forward.upload, Some(&mut *download));
         self.body_read = forward.state == UploadState::Done;
-        self.report.bytes += download.bytes;
+        flight.let_move(false);
+        self.report.bytes += download.bytes - passed_before;
         let slot = self.slot();
-        slot.bytes_up.add(upload.bytes);
-        slot.bytes_down.add(download.bytes);
-        if let Some(stay) = &self.stay {
-            stay.session().add_bytes(upload.bytes + download.bytes);
-        }
         match outcome {
             Err(BodyFailure::Server) => slot.broken.add(1),
             Err(BodyFailure::Timeout) => slot.timeouts.add(1),
-            Ok(()) | Err(BodyFailure::ClientGone | BodyFailure::Cut) => {}
+            Ok(()) | Err(BodyFailure::ClientGone | BodyFailure::Cut | BodyFailure::Wanted(_)) => {}
         }
         outcome
     }

@@ -1,24 +1,29 @@
-//! What is left of an answer whose server was lost, or has to be left: it comes from another server
-//! that has the very same copy, and the client sees a pause at most.
+//! What is left of an answer whose server was lost, or is to be left: it comes from another server that
+//! has the very same copy, and the client sees a pause at most.
 //!
-//! Only what a session may begin on is asked, and the rest of the answer is a session there of its own
-//! while it lasts: so it is counted and shown where it is served, and ends with that server's time.
+//! Only what takes sessions is asked. The answer's session goes along, under its number: so it is counted
+//! and shown where it is served, and leaves that server too when its time ends. Where to it went by itself
+//! or by an operator's wish, its user follows it with the next request.
 
-use super::{Attempts, Exchange, SERVERS_MAX, asking};
-use crate::flight::Phase;
+use super::{Attempts, Exchange, SERVERS_MAX};
+use crate::buffer::Buffer;
+use crate::flight::{Move, Phase};
 use crate::forward::{BodyFailure, Failure, UploadState};
 use crate::inject;
 use crate::relay::Half;
 use crate::reserved::path_of;
 use crate::resume::{Copy, Misfit, forget_conditions};
-use crate::routing::Placed;
 use crate::timer::duration;
 use crate::upstream::Upstream;
-use ebbtide_core::{Millis, Mode, Reason, ReplicaSettings, ServerKey, ServerView};
+use ebbtide_core::{
+    Balance, Crossing, EndReason, Fact, Found, Millis, Mode, Moved, Reason, ReplicaSettings,
+    ServerKey, ServerView, Session,
+};
 use ebbtide_protocol::http1::{Framing, Version};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Servers that are asked for the rest of one answer in a row. A request that kills whatever serves it
 /// is not carried through the pool.
@@ -29,11 +34,17 @@ const PROGRESS_BYTES: u64 = 1024 * 1024;
 /// Between two looks whether a server is back.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a server has to answer that an operator wants to go on with an answer: the present one waits
+/// meanwhile.
+const MOVE_WITHIN: Duration = Duration::from_secs(2);
+
 /// What is left of an answer.
 struct Rest {
     copy: Box<Copy>,
     /// Bytes that the client's socket has taken.
     sent: u64,
+    /// How many that were when the present server began.
+    sent_by_others: u64,
     /// How many that were when the row began.
     sent_before: u64,
     /// Servers that were asked in this row.
@@ -42,28 +53,51 @@ struct Rest {
     failed: Vec<ServerKey>,
     /// Servers that have another copy, or none.
     misfits: Vec<ServerKey>,
+    /// It has no server at present.
+    pause: Option<Pause>,
+    /// The server that it was cut off from for a test has been asked to go on itself.
+    has_returned: bool,
+}
+
+/// A pause that is not over.
+struct Pause {
+    since: Instant,
+    /// The server that it came from until then.
+    from: ServerKey,
+    /// That was lost; otherwise it was to be left.
+    is_failure: bool,
 }
 
 impl Rest {
-    fn of(copy: Box<Copy>, sent: u64) -> Self {
+    fn of(copy: Box<Copy>) -> Self {
         Self {
             copy,
-            sent,
-            sent_before: sent,
+            sent: 0,
+            sent_by_others: 0,
+            sent_before: 0,
             asked: 0,
             failed: Vec::new(),
             misfits: Vec::new(),
+            pause: None,
+            has_returned: false,
         }
     }
 
-    /// So many bytes more have got through.
-    fn advance(&mut self, bytes: u64) {
-        self.sent += bytes;
+    /// So much of it has got through.
+    fn note(&mut self, download: &Half) {
+        self.sent = self.sent_by_others + download.bytes;
         if self.sent - self.sent_before >= PROGRESS_BYTES {
             self.sent_before = self.sent;
             self.asked = 0;
             self.failed.clear();
         }
+    }
+
+    /// What another server has begun to send.
+    fn begin(&mut self) -> Half {
+        self.sent_by_others = self.sent;
+        let missing = Framing::Length(self.copy.missing(self.sent));
+        Half::new(missing, missing)
     }
 }
 
@@ -72,6 +106,23 @@ enum Miss {
     Misfit(Misfit),
     /// Nobody will.
     End(BodyFailure),
+}
+
+/// A session on a server that is asked for the rest of its answer.
+enum Target {
+    /// It moves there if that goes on.
+    New(Crossing),
+    /// It is there already: another of its answers has moved it.
+    Known(Arc<Session>),
+}
+
+impl Target {
+    fn session(&self) -> &Arc<Session> {
+        match self {
+            Self::New(crossing) => crossing.session(),
+            Self::Known(session) => session,
+        }
+    }
 }
 
 impl Exchange<'_> {
@@ -98,33 +149,92 @@ impl Exchange<'_> {
         &mut self,
         mut failure: BodyFailure,
         copy: Option<Box<Copy>>,
-        download: &Half,
+        (mut upstream, mut download): (Upstream, Half),
     ) -> Result<Upstream, BodyFailure> {
-        if !is_servers(failure, download) || self.is_cut_for_good() {
+        if !is_servers(failure, &download) || self.is_cut_for_good() {
             return Err(failure);
         }
         let Some(copy) = copy else {
             self.count_misfit(Misfit::Unidentified);
             return Err(failure);
         };
-        let mut rest = Rest::of(copy, download.bytes);
+        let mut rest = Rest::of(copy);
         loop {
-            let mut upstream = self.find_replica(&mut rest, failure).await?;
-            self.report.resumed += 1;
-            self.connection.pool_slot(&self.routes).resumed.add(1);
-            let missing = Framing::Length(rest.copy.missing(rest.sent));
-            let mut download = Half::new(missing, missing);
+            rest.note(&download);
+            (upstream, download) = match failure {
+                BodyFailure::Wanted(Move { cut: false, to }) => {
+                    self.change_over(&mut rest, to, (upstream, download)).await
+                }
+                _ => {
+                    // A server whose time is over has nothing more to do with it.
+                    drop(upstream);
+                    rest.pause = Some(self.pause(failure, &download));
+                    rest.has_returned = false;
+                    let upstream = self.find_replica(&mut rest, failure).await?;
+                    (upstream, rest.begin())
+                }
+            };
             let mut attempts = Attempts::default();
             let passed = self.pass_on(&mut upstream, &mut download, &mut attempts, true);
             let Err(next) = passed.await else {
                 return Ok(upstream);
             };
-            if !is_servers(next, &download) {
+            if !is_servers(next, &download) || self.is_cut_for_good() {
                 return Err(next);
             }
             failure = next;
-            rest.advance(download.bytes);
         }
+    }
+
+    fn pause(&self, failure: BodyFailure, download: &Half) -> Pause {
+        let silent_since = download.heard.filter(|_| failure == BodyFailure::Timeout);
+        Pause {
+            since: silent_since.unwrap_or_else(Instant::now),
+            from: self.lane().key,
+            is_failure: failure != BodyFailure::Cut,
+        }
+    }
+
+    /// Has another server go on, as an operator wants it. If none does, the present one goes on as if
+    /// nothing had been.
+    async fn change_over(
+        &mut self,
+        rest: &mut Rest,
+        to: Option<ServerKey>,
+        present: (Upstream, Half),
+    ) -> (Upstream, Half) {
+        let (view, routes) = (Rc::clone(&self.view), Rc::clone(&self.routes));
+        let index = self.index();
+        let from = self.lane().key;
+        rest.pause = Some(Pause {
+            since: Instant::now(),
+            from,
+            is_failure: false,
+        });
+        let Some(target) = self.set_out(&[&[from], rest.misfits.as_slice()].concat(), to) else {
+            return present;
+        };
+        let body = std::mem::replace(&mut self.scratch.outbound, Buffer::new());
+        let head = std::mem::take(&mut self.scratch.response);
+        let asked = timeout(MOVE_WITHIN, self.ask_for_rest(rest)).await;
+        match asked.unwrap_or(Err(Miss::Misfit(Misfit::Unreachable))) {
+            Ok(upstream) => {
+                self.arrive(target, rest);
+                if let Some(placed) = &self.placed {
+                    let flight = &self.connection.watch.flight;
+                    flight.enter(Phase::Exchange, &placed.session);
+                    self.connection.worker.look_after(flight);
+                }
+                return (upstream, rest.begin());
+            }
+            Err(Miss::Misfit(misfit)) => self.tell_misfit(misfit),
+            // Whatever it is will come up again.
+            Err(Miss::End(_)) => {}
+        }
+        (self.scratch.outbound, self.scratch.response) = (body, head);
+        (self.view, self.routes) = (view, routes);
+        self.put_at(index);
+        present
     }
 
     /// A server that goes on with the answer: its connection, with the body's first byte next.
@@ -135,6 +245,7 @@ impl Exchange<'_> {
     ) -> Result<Upstream, BodyFailure> {
         let body_timeout = self.routes.pool.config.http.body_timeout;
         let patience = Instant::now() + duration(body_timeout);
+        let mut has_asked = false;
         loop {
             // What has come and was not passed on counts as not sent: it is asked for again.
             self.scratch.outbound.clear();
@@ -149,24 +260,34 @@ impl Exchange<'_> {
                 self.count_misfit(Misfit::TooOften);
                 return Err(failure);
             }
-            if !self.stand_in(&[rest.failed.as_slice(), &rest.misfits].concat()) {
+            let Some(target) = self.next_target(rest, failure) else {
                 let may_wait = failure != BodyFailure::Cut && Instant::now() < patience;
                 if may_wait && self.wait_for_return(rest).await {
                     continue;
                 }
-                self.count_misfit(Misfit::NoServer);
-                return Err(failure);
-            }
-            match self.ask_for_rest(rest).await {
-                Ok(upstream) => return Ok(upstream),
-                Err(Miss::Misfit(misfit)) => {
-                    let server = &self.lane().name;
-                    tracing::debug!("{server} cannot go on with an answer: {misfit:?}");
-                    self.count_misfit(misfit);
+                if !has_asked {
+                    self.count_misfit(Misfit::NoServer);
                 }
+                return Err(failure);
+            };
+            has_asked = true;
+            let flight = Rc::clone(&self.connection.watch.flight);
+            flight.enter(Phase::Exchange, target.session());
+            let miss = match self.ask_for_rest(rest).await {
+                Ok(upstream) => {
+                    self.arrive(target, rest);
+                    return Ok(upstream);
+                }
+                Err(miss) => miss,
+            };
+            if let Some(placed) = &self.placed {
+                flight.enter(Phase::Exchange, &placed.session);
+            }
+            match miss {
+                Miss::Misfit(misfit) => self.tell_misfit(misfit),
                 // The loop's next turn finds out whether that is so.
-                Err(Miss::End(BodyFailure::Cut)) => {}
-                Err(Miss::End(end)) => return Err(end),
+                Miss::End(BodyFailure::Cut) => {}
+                Miss::End(end) => return Err(end),
             }
         }
     }
@@ -242,36 +363,112 @@ impl Exchange<'_> {
         self.put_request(&extra);
     }
 
-    /// Begins a session for the rest of the answer, by the newest snapshot; `false` if nobody admits
-    /// one. The session that the user has a token of stays where it is.
-    fn stand_in(&mut self, failed: &[ServerKey]) -> bool {
-        let view = self.connection.worker.view();
-        let Some(routes) = view.routes(self.connection.pool).map(Rc::clone) else {
-            return false;
-        };
-        let now = self.connection.worker.now();
-        let from = self.placed.as_ref().map(|placed| placed.session.server);
-        let asking = asking((self.connection, self.client), &routes, &view, now);
-        let Ok((session, index)) = asking.begin(failed, from) else {
-            return false;
-        };
-        if let Some(stay) = self.stay.take() {
-            stay.session().touch(now.moment);
+    /// Whom to ask for the rest. A server that was only cut off for a test is there all the time: if
+    /// nobody else goes on, it does.
+    fn next_target(&mut self, rest: &mut Rest, failure: BodyFailure) -> Option<Target> {
+        let tried = [rest.failed.as_slice(), &rest.misfits].concat();
+        let target = self.set_out(&tried, None);
+        let is_test = matches!(failure, BodyFailure::Wanted(_));
+        if target.is_some() || !is_test || std::mem::replace(&mut rest.has_returned, true) {
+            return target;
         }
-        self.end_unknown(now);
-        self.stay = Some(session.enter(now.moment));
-        let flight = &self.connection.watch.flight;
-        flight.enter(Phase::Exchange, &session);
-        self.placed = Some(Placed {
-            session,
-            index,
-            is_new: true,
-            renew: false,
-            moved: false,
-        });
-        self.stands_in = true;
+        let own = self.now_on(&self.placed.as_ref()?.session).server;
+        self.set_out(&[], Some(own))
+    }
+
+    /// A place for the answer's session by the newest snapshot, on the server that is asked next; `None`
+    /// if no server takes it.
+    fn set_out(&mut self, tried: &[ServerKey], only: Option<ServerKey>) -> Option<Target> {
+        let worker = &self.connection.worker;
+        let view = worker.view();
+        let routes = Rc::clone(view.routes(self.connection.pool)?);
+        let pool = &routes.pool;
+        let session = self.now_on(&self.placed.as_ref()?.session);
+        let is_wanted =
+            |key: ServerKey| !tried.contains(&key) && only.is_none_or(|only| only == key);
+        let serves = |server: &&ServerView| {
+            server.epoch == session.epoch && server.standing.serves_own && is_wanted(server.key)
+        };
+        let is_live = session.ended().is_none();
+        let present = pool.server(session.server).filter(serves);
+        let (target, server) = match present.filter(|_| is_live) {
+            Some(server) => (Target::Known(session), server.key),
+            None if pool.config.balance == Balance::DoorOnly => return None,
+            None => {
+                let only = only.as_slice();
+                let only = (!only.is_empty()).then_some(only);
+                let (server, place) = pool.take_place_by_answer((tried, only), worker.roll())?;
+                (Target::New(session.cross(place)), server.key)
+            }
+        };
+        let index = routes.index_of(server)?;
         (self.view, self.routes) = (view, routes);
-        true
+        self.put_at(index);
+        Some(target)
+    }
+
+    fn put_at(&mut self, index: usize) {
+        if let Some(placed) = &mut self.placed {
+            placed.index = index;
+        }
+    }
+
+    /// The server that was asked goes on: the session is there now.
+    fn arrive(&mut self, target: Target, rest: &mut Rest) {
+        let worker = Rc::clone(&self.connection.worker);
+        let session = Arc::clone(target.session());
+        let slot = self.connection.pool_slot(&self.routes);
+        slot.resumed.add(1);
+        self.place_alone = None;
+        if let Target::New(mut crossing) = target {
+            match worker.sessions.arrive(&mut crossing, worker.now()) {
+                true => slot.sessions_moved.add(1),
+                // The session has ended, as one that its user has left; the answer has not.
+                false => self.place_alone = Some(crossing),
+            }
+        }
+        if let Some(pause) = rest.pause.take() {
+            let span = pause.since.elapsed();
+            match pause.is_failure {
+                true => &slot.pauses_failure,
+                false => &slot.pauses_move,
+            }
+            .record(span);
+            let (from, to) = (pause.from, session.server);
+            if from != to {
+                self.report.moved = true;
+                worker.tell(Fact::Moved(Moved {
+                    session: session.id,
+                    from,
+                    to,
+                    pause: span,
+                }));
+            }
+        }
+        self.report.resumed += 1;
+        let mut stay = session.go_on();
+        stay.become_movable();
+        self.stay = Some(stay);
+        if let Some(placed) = &mut self.placed {
+            placed.session = session;
+        }
+    }
+
+    /// The session as it is now, if it has moved since.
+    pub(super) fn now_on(&self, session: &Arc<Session>) -> Arc<Session> {
+        let sessions = &self.connection.worker.sessions;
+        if session.ended() == Some(EndReason::ServerGone)
+            && let Found::Live(now) = sessions.find(session.id)
+        {
+            return now;
+        }
+        Arc::clone(session)
+    }
+
+    fn tell_misfit(&self, misfit: Misfit) {
+        let server = &self.lane().name;
+        tracing::debug!("{server} cannot go on with an answer: {misfit:?}");
+        self.count_misfit(misfit);
     }
 
     /// Whether the client's connection was cut, and not only for its server's time being over.
@@ -324,7 +521,7 @@ fn is_alone(replicas: &ReplicaSettings, target: &[u8]) -> bool {
 /// every server.
 fn is_servers(failure: BodyFailure, download: &Half) -> bool {
     match failure {
-        BodyFailure::Server | BodyFailure::Cut => true,
+        BodyFailure::Server | BodyFailure::Cut | BodyFailure::Wanted(_) => true,
         BodyFailure::Timeout => download.starved,
         BodyFailure::ClientGone => false,
     }

@@ -15,6 +15,8 @@ use crate::timer::duration;
 /// What one user has been told, and has yet to be told.
 pub(super) struct Telnet {
     stream: Stream,
+    /// The server has sent something: who sees our words first would take them for the service's.
+    has_begun: bool,
     /// What is said, or was said last.
     told: Option<(Arc<Notice>, Option<Millis>)>,
     /// What was told before that.
@@ -29,6 +31,7 @@ impl Telnet {
     pub fn new() -> Self {
         Self {
             stream: Stream::new(),
+            has_begun: false,
             told: None,
             before: None,
             unsaid: None,
@@ -63,7 +66,8 @@ impl Telnet {
 
     /// Appends what is due to `out`, if a line starts here.
     pub fn speak(&mut self, out: &mut Vec<u8>) {
-        if self.stream.place() == Place::LineStart
+        if self.has_begun
+            && self.stream.place() == Place::LineStart
             && let Some(now) = self.unsaid.take()
         {
             write_notice(out, &words(self.before.as_ref(), self.told.as_ref(), now));
@@ -72,6 +76,11 @@ impl Telnet {
 
     /// Appends what the server has sent to `out`, with what is due where a line starts in it.
     pub fn weave(&mut self, sent: &[u8], out: &mut Vec<u8>) {
+        let first = usize::from(!self.has_begun).min(sent.len());
+        let (first, sent) = sent.split_at(first);
+        self.has_begun |= !first.is_empty();
+        out.extend_from_slice(first);
+        self.stream.pass(first);
         let start = match self.unsaid {
             Some(_) => self.stream.to_line_start(sent),
             None => None,
@@ -87,7 +96,8 @@ impl Telnet {
     /// Appends that the session has ended. Nothing follows, so it may be within a line too, such as
     /// after a prompt.
     pub fn say_end(&mut self, out: &mut Vec<u8>) {
-        if matches!(self.stream.place(), Place::LineStart | Place::InLine) {
+        let place = self.stream.place();
+        if self.has_begun && matches!(place, Place::LineStart | Place::InLine) {
             write_notice(out, "*** Your session has ended.");
         }
     }
@@ -195,6 +205,19 @@ mod tests {
             end, b"\r\n*** Your session has ended.\r\n",
             "after a prompt, too"
         );
+    }
+
+    #[tokio::test]
+    async fn nothing_is_said_before_the_server_has_begun() {
+        let mut telnet = Telnet::new();
+        let due = notice(120_000, None);
+        assert_eq!(say(&mut telnet, due.clone(), 0, &[""]), "");
+        let mut end = Vec::new();
+        telnet.say_end(&mut end);
+        assert_eq!(end, b"");
+        let said = say(&mut telnet, due, 0, &["Hello\r\nlogin: "]);
+        assert!(said.starts_with("Hello\r\n\r\n*** Your session"), "{said}");
+        assert!(said.ends_with("Save your work.\r\nlogin: "), "{said}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ async fn answer(page: &'static [u8], expect: Option<&str>) -> VersionAnswer {
             probes: 1,
             within: Millis::from_secs(60),
         },
-        every: EVERY,
+        every: UPGRADE_EVERY,
         timeout: Millis::from_secs(60),
     };
     let expect = expect.map(|expect| Regex::new(expect).unwrap());

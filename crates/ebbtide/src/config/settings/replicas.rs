@@ -24,8 +24,9 @@ pub(super) const SETTINGS: &[Setting] = &[
         Kind::Text,
         Default::Else("none"),
         "Where each server's manifest is, as `ebbtide manifest` writes it: an `http://` address or \
-         the path of a file. `{host}` in it stands for the host of the server's `address`, \
-         `{server}` for the server's name.",
+         the path of a file (if it does not begin with `/`, from the directory in which Ebbtide was \
+         started). `{host}` in it stands for the host of the server's `address`, `{server}` for the \
+         server's name.",
     ),
     setting(
         "pools.*.manifest_every",
@@ -64,7 +65,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         "pools.*.resources.*.file",
         Kind::Text,
         Default::Else("the resource's name"),
-        "Its name in manifests: the path of its file within the directory.",
+        "Its name in manifests: the way to its file from the directory that `ebbtide manifest` reads, \
+         such as `images/win10.raw`; not from `/` on, and without `.` and `..`.",
     ),
     setting(
         "pools.*.resources.*.digest",

@@ -110,7 +110,12 @@ pub const SECTIONS: &[Section] = &[
     section(
         "pools.*.servers.*",
         Short::Setting("address"),
-        "One server: its address, or a table when more is to be said.",
+        "One server: its address, or a table when more is to be said.\n\nNo setting makes a server the \
+         *last resort*: when every server of the pool that operators want in traffic is down, health \
+         tells nothing about where users are better off. Then their sessions stay where they are, and \
+         the server that was well most recently goes on admitting new ones (`last-resort` in `ebbtide \
+         status`), so that users see the service's own error. It counts for nothing in `minimum`, and \
+         the pool's own health page does not say `ACTIVE` for it.",
     ),
     section(
         "pools.*.resources",

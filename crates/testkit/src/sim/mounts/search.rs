@@ -168,7 +168,7 @@ impl World {
         let Some(session) = shifted else {
             return Err(Ending::Cut);
         };
-        mount.stay = session.enter(session.last_activity());
+        mount.stay = session.go_on();
         mount.stay.become_tunnel();
         self.tell(|| format!("session {} moves to {server}", session.id));
         self.judge.moved(&session, server, was_lost, at);

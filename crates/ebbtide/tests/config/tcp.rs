@@ -1,34 +1,7 @@
 //! The configuration file: TCP pools, and proxies in front.
 
-use ebbtide::config::{Loaded, parse};
+use crate::helpers::{SMALL, errors, good, in_pool};
 use ebbtide_core::{Cut, Millis, Protocol, SendProxy, TcpSettings};
-
-const SMALL: &str = r#"
-[listeners.web]
-bind = "127.0.0.1:8080"
-pool = "app"
-
-[pools.app.servers]
-web1 = "10.0.0.11:8080"
-"#;
-
-fn good(text: &str) -> Loaded {
-    parse("ebbtide.toml", text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
-fn errors(text: &str) -> String {
-    parse("ebbtide.toml", text.as_bytes())
-        .expect_err("the file has a mistake")
-        .to_string()
-}
-
-/// `SMALL` with these lines of a pool before its servers.
-fn in_pool(lines: &str) -> String {
-    SMALL.replace(
-        "[pools.app.servers]",
-        &format!("[pools.app]\n{lines}\n[pools.app.servers]"),
-    )
-}
 
 #[test]
 fn a_tcp_pool_is_read() {

@@ -1,51 +1,14 @@
 //! The configuration file: webhooks, and checks of an upgrade.
 
-use ebbtide::config::{Loaded, parse};
+use crate::helpers::{SMALL, errors, errors_in_pool, good, in_pool, shows};
 use ebbtide_control::{Template, Webhook, WebhookUrl};
 use ebbtide_core::{Millis, UpgradeCheck};
-
-const SMALL: &str = r#"
-[listeners.web]
-bind = "127.0.0.1:8080"
-pool = "app"
-
-[pools.app.servers]
-web1 = "10.0.0.11:8080"
-"#;
-
-fn good(text: &str) -> Loaded {
-    parse("ebbtide.toml", text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
-fn errors(text: &str) -> String {
-    parse("ebbtide.toml", text.as_bytes())
-        .expect_err("the file has a mistake")
-        .to_string()
-}
-
-/// The errors of `SMALL` with these lines of a pool before its servers.
-fn errors_in_pool(lines: &str) -> String {
-    errors(&SMALL.replace(
-        "[pools.app.servers]",
-        &format!("[pools.app]\n{lines}\n[pools.app.servers]"),
-    ))
-}
-
-#[track_caller]
-fn shows(errors: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(errors.contains(part), "{part:?} is not in:\n{errors}");
-    }
-}
 
 #[test]
 fn webhooks_and_version_pages_are_read() {
     let upgrade =
         "upgrade = { path = \"/version\", expect = \"v2\\\\..*\", probes = 5, within = \"30m\" }";
-    let text = SMALL.replace(
-        "[pools.app.servers]",
-        &format!("[pools.app]\n{upgrade}\n[pools.app.servers]"),
-    );
+    let text = in_pool(upgrade);
     let hooks = r#"
         [webhooks.ops]
         url = "https://hooks.example.com/a?b=c"

@@ -1,7 +1,9 @@
 //! The configuration file: NBD pools.
 
-use ebbtide::config::{Loaded, parse};
+use crate::helpers::{errors, good};
 use ebbtide_core::{IdentitySource, Millis, Mode, NbdSettings, Protocol};
+
+const MANIFEST: &str = "manifest = \"http://{host}:8099/manifest.json\"\n";
 
 const SMALL: &str = r#"
 [listeners.disks]
@@ -19,16 +21,6 @@ manifest = "http://{host}:8099/manifest.json"
 s1 = "10.0.0.41:10809"
 s2 = "10.0.0.42:10809"
 "#;
-
-fn good(text: &str) -> Loaded {
-    parse("ebbtide.toml", text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}"))
-}
-
-fn errors(text: &str) -> String {
-    parse("ebbtide.toml", text.as_bytes())
-        .expect_err("the file has a mistake")
-        .to_string()
-}
 
 fn with(lines: &str) -> String {
     SMALL.replace("# more", lines)
@@ -87,7 +79,7 @@ fn what_is_of_other_protocols_is_refused() {
 
 #[test]
 fn its_resources_need_manifests_unless_one_server_has_them() {
-    let without = SMALL.replace("manifest = \"http://{host}:8099/manifest.json\"\n", "");
+    let without = SMALL.replace(MANIFEST, "");
     assert!(errors(&without).contains("has no `manifest`"));
     let private = without.replace(
         "[pools.disks.resources.win10]",
@@ -104,7 +96,8 @@ fn its_resources_need_manifests_unless_one_server_has_them() {
 #[test]
 fn copies_are_read_as_fast_as_the_file_says() {
     let rate = |lines: &str| {
-        let pool = good(&with(lines)).config.pools[0].clone();
+        let without = with(lines).replace(MANIFEST, "");
+        let pool = good(&without).config.pools[0].clone();
         pool.replicas.read_bytes_per_second
     };
     let read = |rate: &str| format!("identity = \"read\"\nidentity_rate = {rate}");

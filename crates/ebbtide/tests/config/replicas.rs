@@ -1,5 +1,6 @@
 //! What the configuration file says of resources, and what each mistake in it gets.
 
+use crate::helpers::good;
 use ebbtide::config::parse;
 use ebbtide_core::{Digest, IdentitySource, Millis, Mode, ReplicaSettings, ResourceConfig};
 
@@ -13,8 +14,7 @@ fn file(pool: &str, more: &str) -> String {
 }
 
 fn read(pool: &str, more: &str) -> (ReplicaSettings, Vec<Option<String>>) {
-    let loaded = parse("ebbtide.toml", file(pool, more).as_bytes());
-    let loaded = loaded.unwrap_or_else(|errors| panic!("{errors}"));
+    let loaded = good(&file(pool, more));
     let pool = &loaded.config.pools[0];
     let servers = pool.servers.iter();
     let places = servers.map(|server| pool.replicas.manifest_of(server));

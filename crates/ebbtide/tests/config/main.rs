@@ -1,0 +1,9 @@
+//! The configuration file: what it becomes, and what each mistake in it gets.
+
+mod helpers;
+mod mistakes;
+mod nbd;
+mod outside;
+mod replicas;
+mod settings;
+mod tcp;
