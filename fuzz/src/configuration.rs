@@ -19,7 +19,7 @@ pub fn configuration(input: &[u8]) {
     let shown = errors.to_string();
     let lines: Vec<&str> = text.split('\n').collect();
     let places: Vec<(usize, usize)> = shown.lines().filter_map(place).collect();
-    assert_eq!(places.len(), errors.count().min(20), "places in:\n{shown}");
+    assert_eq!(places.len(), errors.count().min(200), "places in:\n{shown}");
     for (line, column) in places {
         let found = lines.get(line.wrapping_sub(1));
         // The end of a file that ends in a line feed is shown after that line feed.
