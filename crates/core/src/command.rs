@@ -252,7 +252,7 @@ pub enum RefusalKind {
     /// The command makes no sense in the present state, or its values are out of bounds.
     Invalid,
     /// A guard holds it back; `--force` would do it.
-    Guarded(GuardRefusal),
+    Guarded(Box<GuardRefusal>),
     /// The store could not take it.
     Store,
     /// A worker did not acknowledge it in time; it is stored and will be in force.

@@ -492,7 +492,7 @@ impl Refusal {
     pub(super) fn guarded(refusal: GuardRefusal) -> Self {
         Self {
             text: refusal.to_string(),
-            kind: RefusalKind::Guarded(refusal),
+            kind: RefusalKind::Guarded(Box::new(refusal)),
         }
     }
 }

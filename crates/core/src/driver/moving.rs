@@ -329,7 +329,7 @@ impl Planner<'_> {
         let reason = judged.next().map(|(_, standing)| standing.reason);
         let reason = reason.unwrap_or(Reason::Starting);
         let refused = |text: String, guard: GuardRefusal| Refusal {
-            kind: RefusalKind::Guarded(guard),
+            kind: RefusalKind::Guarded(Box::new(guard)),
             text,
         };
         let guard = |sessions| GuardRefusal {
@@ -362,7 +362,7 @@ impl Planner<'_> {
                 guard.why_not(),
                 guard.what_helps()
             );
-            return Err(refused(text, guard));
+            return Err(refused(text, *guard));
         }
         let leaving = self.state.leaving(name);
         if leaving.movable.is_empty() && leaving.stranded == 0 {

@@ -389,14 +389,14 @@ impl Chase {
         let server = self.pursuit.server.clone();
         Refusal {
             text: self.waiting.answer.text.clone(),
-            kind: RefusalKind::Guarded(GuardRefusal {
+            kind: RefusalKind::Guarded(Box::new(GuardRefusal {
                 server,
                 resource: None,
-                others: Vec::new(),
                 would_leave: Vec::new(),
+                others: Vec::new(),
                 minimum: 0,
                 sessions: self.report.stayed,
-            }),
+            })),
         }
     }
 

@@ -216,7 +216,7 @@ impl World {
         let Some((placed, name)) = next else {
             let session = before.id;
             self.tell(|| format!("session {session} finds no server"));
-            return self.end_line(line, EndReason::ServerGone, Ending::Unreachable);
+            return self.end_line(*line, EndReason::ServerGone, Ending::Unreachable);
         };
         let next = self.seat(line.worker, line.user, placed, name);
         let now = self.now();
@@ -240,11 +240,11 @@ impl World {
     fn leave_line(&mut self, number: u64, reason: EndReason, ending: Ending) {
         let line = self.node.as_mut().and_then(|n| n.lines.remove(&number));
         if let Some(line) = line {
-            self.end_line(line, reason, ending);
+            self.end_line(*line, reason, ending);
         }
     }
 
-    fn end_line(&mut self, line: Box<Line>, reason: EndReason, ending: Ending) {
+    fn end_line(&mut self, line: Line, reason: EndReason, ending: Ending) {
         let now = self.now();
         let session = Arc::clone(line.session());
         session.touch(now.moment);

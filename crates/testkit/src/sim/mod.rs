@@ -15,6 +15,7 @@ mod judge;
 mod lines;
 mod mounts;
 mod number;
+mod orders;
 mod plan;
 mod queue;
 mod shrink;

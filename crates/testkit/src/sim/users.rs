@@ -112,7 +112,7 @@ impl World {
         token: Option<&Token>,
     ) -> (Option<Placed>, Option<SessionId>) {
         let address = IpAddr::from([192, 0, 2, client as u8]);
-        let (now, at) = (self.now(), self.at);
+        let now = self.now();
         let number = pool_number(&pool.config.name);
         let mut numbers = [0; 4].map(|_: u64| self.roll());
         let mut next = 0;
@@ -140,9 +140,7 @@ impl World {
             return (None, None);
         };
         if placed.begun {
-            let (begun, moved) = (&placed.session, placed.moved);
-            self.judge
-                .begun(begun, name(&placed), moved, generation, at);
+            self.tell_begun(&placed, number, generation);
         }
         let refuses = |name: ServerNumber, world: &Self| {
             matches!(world.being(name), Being::Dead | Being::SaysGood)
@@ -169,11 +167,17 @@ impl World {
         };
         let second = asking.move_away(&placed.session, &[placed.server.key], rotation);
         if let Some(second) = &second {
-            self.judge
-                .begun(&second.session, name(second), second.moved, generation, at);
+            self.tell_begun(second, number, generation);
         }
         let second = second.filter(|second| !refuses(name(second), self));
         (second, Some(placed.session.id))
+    }
+
+    /// A session begins on a server of the pool with this number, in the snapshot of this generation.
+    fn tell_begun(&mut self, placed: &Placed, pool: usize, generation: u64) {
+        let (session, moved) = (&placed.session, placed.moved);
+        let name = ServerNumber::in_pool(pool, &placed.server.name);
+        self.judge.begun(session, name, moved, generation, self.at);
     }
 
     fn token(&mut self, client: usize, pool: usize, shows: Shows) -> Option<Token> {

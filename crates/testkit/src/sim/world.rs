@@ -10,15 +10,14 @@ use super::lines::{Line, LineStep};
 use super::mounts::{Mount, MountStep};
 use super::number::{ByServer, ServerNumber};
 use super::plan::{
-    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name, pool_number,
+    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_number,
 };
 use super::queue::Queue;
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
-    Actor, Close, Command, Config, Driver, EventKind, Fact, Input, ManifestCopies, Millis, Moment,
-    Now, Output, ProbeOutcome, RequestId, ServerChange, ServerConfig, SessionTable, Snapshot,
-    WallTime, Write,
+    Actor, Config, Driver, EventKind, Fact, Input, ManifestCopies, Moment, Now, Output,
+    ProbeOutcome, RequestId, SessionTable, Snapshot, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +51,7 @@ pub(super) struct World {
     pub node: Option<Node>,
     pub life: u32,
     pub judge: Judge,
-    last_request: u64,
+    pub last_request: u64,
     last_exchange: u64,
     pub last_line: u64,
     pub told: Option<Vec<String>>,
@@ -708,90 +707,5 @@ impl World {
         };
         self.tell(|| format!("request {}", id.0));
         self.step(Input::Command { id, actor, command });
-    }
-
-    /// What an operator tells the users: something else each time.
-    fn words(&self) -> String {
-        format!("words {}", self.last_request + 1)
-    }
-
-    fn command(&mut self, order: Order) -> Option<Command> {
-        Some(match order {
-            Order::Ready(server) => Command::Ready {
-                server: server.name(),
-            },
-            Order::Hold(server, force) => Command::Hold {
-                server: server.name(),
-                force,
-            },
-            Order::Drain(server, within, force) => Command::Drain {
-                server: server.name(),
-                within: Millis(within.unsigned_abs()),
-                message: (within % 2 == 0).then(|| self.words()),
-                force,
-            },
-            Order::Maintenance(server, force) => Command::Maintenance {
-                server: server.name(),
-                force,
-            },
-            Order::Forget(server) => Command::Forget {
-                server: server.name(),
-            },
-            Order::EndSession { client, pool } => {
-                let id = self.clients[client].tokens[pool].last()?.session;
-                Command::EndSessions { ids: vec![id] }
-            }
-            Order::EndConnection(nth) => Command::EndSessions {
-                ids: vec![self.open_session(nth)?],
-            },
-            Order::Set(server, weight, max) => Command::SetServer {
-                server: server.name(),
-                change: ServerChange {
-                    weight: Some(weight),
-                    max_sessions: Some(max),
-                    ..ServerChange::default()
-                },
-            },
-            Order::Add(added) => {
-                let number = added.as_added().unwrap_or(0);
-                let port = 9050 + 100 * added.pool() + number;
-                let address = ([127, 0, 0, 1], port as u16).into();
-                Command::AddServer {
-                    pool: pool_name(added.pool()).into(),
-                    server: ServerConfig::new(added.server(), address),
-                }
-            }
-            Order::Remove(server, force) => Command::RemoveServer {
-                server: server.name(),
-                force,
-            },
-            Order::Rotate => {
-                let secret = [self.roll().to_le_bytes(); 4].concat();
-                let secret = secret.try_into().ok()?;
-                Command::RotateTokenSecret { secret }
-            }
-            Order::Reload(file) => Command::Reload {
-                config: file.config(&self.setup),
-                beside: Vec::new(),
-            },
-            Order::Close(pool, closes) => {
-                let span = |ms: i64| Millis(ms.unsigned_abs());
-                Command::Close {
-                    pool: pool_name(pool).into(),
-                    close: Close {
-                        within: closes.within_ms.map(span),
-                        message: closes.says.then(|| self.words()),
-                        lasting: closes.lasting_ms.map(span),
-                        block_new: closes.block_new,
-                        until_upgraded: closes.until_upgraded,
-                    },
-                }
-            }
-            Order::Open(pool) => Command::Open {
-                pool: pool_name(pool).into(),
-            },
-            Order::OpenDoor(opens) => self.open_door(opens),
-            Order::CloseDoor(door) => self.close_door(door)?,
-        })
     }
 }
