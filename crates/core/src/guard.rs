@@ -46,7 +46,7 @@ impl fmt::Display for TakesNone {
         match self {
             Self::Standing(reason) => f.write_str(reason.label()),
             Self::Full { max_sessions } => {
-                write!(f, "full, it has its {}", count(max_sessions, "session"))
+                write!(f, "full, it may have {}", count(max_sessions, "session"))
             }
             Self::Copy(reason) => write!(f, "its copy serves nobody new: {reason}"),
         }

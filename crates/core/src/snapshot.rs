@@ -309,6 +309,15 @@ pub enum Fact {
         /// The size that it shows, in bytes.
         size: u64,
     },
+    /// Somebody writes to a server's copy.
+    CopyWritten {
+        /// The server's pool.
+        pool: PoolKey,
+        /// The server.
+        server: ServerKey,
+        /// Of which resource.
+        resource: String,
+    },
     /// A session goes on with another server, or with its own again.
     Moved(Moved),
 }

@@ -305,6 +305,38 @@ fn a_server_that_shows_another_size_is_not_believed_until_its_manifest_is_read_a
     assert_eq!(world.stand(), ["+identical", "+identical"]);
 }
 
+#[test]
+fn a_copy_that_was_written_is_not_known_until_there_is_another_manifest() {
+    let mut world = World::new(pool(&["s1", "s2"], &["disk"]));
+    let written = |world: &mut World| {
+        let (pool, server) = (world.driver.snapshot().pools[0].key, world.key("s1"));
+        let resource = "disk".into();
+        world.step(Input::Fact(Fact::CopyWritten {
+            pool,
+            server,
+            resource,
+        }));
+    };
+    world.has("s1", "disk", copy(1, 5));
+    world.has("s2", "disk", copy(1, 5));
+    written(&mut world);
+    assert_eq!(world.stand(), ["-unreachable", "+alone"]);
+    world.has("s1", "disk", copy(1, 5));
+    assert_eq!(world.stand(), ["-unreachable", "+alone"], "the old one");
+    written(&mut world);
+    world.has("s1", "disk", copy(2, 6));
+    world.has("s2", "disk", copy(2, 6));
+    assert_eq!(world.stand(), ["+identical", "+identical"]);
+    // What was written before anything was known of it is not what the next manifest says.
+    let mut world = World::new(pool(&["s1", "s2"], &["disk"]));
+    written(&mut world);
+    world.has("s2", "disk", copy(1, 5));
+    world.has("s1", "disk", copy(1, 5));
+    assert_eq!(world.stand(), ["-unreachable", "+alone"]);
+    world.has("s1", "disk", copy(1, 7));
+    assert_eq!(world.stand(), ["+identical", "+identical"]);
+}
+
 /// A pool whose copies Ebbtide reads itself.
 fn pool_to_read(servers: &[&str]) -> PoolConfig {
     let mut pool = pool(servers, &["disk"]);

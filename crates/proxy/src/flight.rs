@@ -2,8 +2,8 @@
 
 use crate::timer::duration;
 use ebbtide_core::{
-    Door, EndReason, Moment, MoveOrder, Notice, PoolIntent, Protocol, Reason, ServerKey, Session,
-    Snapshot,
+    Door, EndReason, Moment, MoveOrder, Notice, PoolIntent, PoolView, Protocol, Reason, ServerKey,
+    Session, Snapshot,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -209,11 +209,11 @@ impl Flight {
         let session = session.as_ref()?;
         let pool = snapshot.pool(session.pool)?;
         let Some(server) = pool.server_of(session) else {
-            // What is open on a server that left the pool goes on, as long as the pool does.
-            if matches!(pool.intent, PoolIntent::Closed(_)) && self.phase.get() == Phase::Tunnel {
-                self.cut();
+            // What is open on a server that is gone goes on, as long as the pool does.
+            if matches!(pool.intent, PoolIntent::Closed(_)) {
+                self.end_open(pool);
             }
-            return None;
+            return self.ends.get();
         };
         let is_forgotten = server.epoch != session.epoch;
         let time_is_over = server.standing.ends_work()
@@ -223,17 +223,14 @@ impl Flight {
         // server that is down.
         let is_stranded = pool.config.protocol.is_connection() && !server.standing.serves_own;
         match self.phase.get() {
-            Phase::Tunnel if time_is_over || is_forgotten || is_stranded => self.cut(),
+            Phase::Tunnel | Phase::Exchange if time_is_over => self.end_open(pool),
+            Phase::Tunnel if is_forgotten || is_stranded => self.cut(),
             Phase::Tunnel => {
                 self.note(server.notice.as_ref());
                 if pool.config.protocol == Protocol::Nbd {
                     // It looks at its resource.
                     self.wake();
                 }
-            }
-            Phase::Exchange if time_is_over && self.ends.get().is_none() => {
-                self.ends
-                    .set(Some(Instant::now() + duration(pool.config.gate.end_grace)));
             }
             Phase::Exchange => {
                 let is_down = server.standing.reason == Reason::Down;
@@ -246,6 +243,19 @@ impl Flight {
             _ => {}
         }
         self.ends.get()
+    }
+
+    /// The time of what is open is over: a tunnel ends at once, an exchange may finish within the pool's
+    /// grace.
+    fn end_open(&self, pool: &PoolView) {
+        match self.phase.get() {
+            Phase::Tunnel => self.cut(),
+            Phase::Exchange if self.ends.get().is_none() => {
+                let grace = duration(pool.config.gate.end_grace);
+                self.ends.set(Some(Instant::now() + grace));
+            }
+            _ => {}
+        }
     }
 
     /// Wakes a stream of events whose session has ended, so that it tells so.

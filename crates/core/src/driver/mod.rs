@@ -287,6 +287,15 @@ impl Driver {
                 state.copy_contradicted(pool, server, resource, size, now, outputs);
                 state.publish(now, outputs);
             }
+            Fact::CopyWritten {
+                pool,
+                server,
+                resource,
+            } => {
+                let (state, outputs) = (&mut self.state, &mut self.outputs);
+                state.copy_written(pool, server, resource, now, outputs);
+                state.publish(now, outputs);
+            }
             Fact::Moved(moved) => self.moved(&moved),
         }
     }

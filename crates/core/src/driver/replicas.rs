@@ -59,11 +59,33 @@ struct ServerCopies {
     readings: BTreeMap<String, u64>,
     /// Since when a copy has been read, and watched, without a break, by resource.
     watches: BTreeMap<String, u64>,
+    /// Resources that were written since their manifest was: what the manifest says of them, if that is
+    /// known.
+    written: BTreeMap<String, Option<Identity>>,
 }
+
+/// Why a copy that was written is not known.
+const WRITTEN: &str = "it was written through Ebbtide, and its manifest is still the one of before";
 
 impl ServerCopies {
     fn known(&self, resource: &str) -> &Knowledge {
         self.copies.get(resource).unwrap_or(&Knowledge::Unknown)
+    }
+
+    /// What a manifest says of a copy: of one that was written, nothing as long as it says the same.
+    fn told(&mut self, resource: &str, identity: Identity) -> Knowledge {
+        match self.written.get(resource) {
+            None => {}
+            Some(Some(before)) if *before != identity => {
+                self.written.remove(resource);
+            }
+            Some(_) => {
+                self.written.insert(resource.to_owned(), Some(identity));
+                let why = WRITTEN.to_owned();
+                return Knowledge::Unreachable { why };
+            }
+        }
+        Knowledge::Known(identity)
     }
 
     /// What has just become known of a copy that is read: a break is told as something else than that
@@ -122,6 +144,7 @@ impl ReplicaState {
             known.copies.retain(|name, _| stays(name));
             known.readings.retain(|name, _| stays(name));
             known.watches.retain(|name, _| stays(name));
+            known.written.retain(|name, _| stays(name));
             let lacks_manifest = source == IdentitySource::Manifest && place.manifest.is_none();
             let bar = lacks_manifest.then_some("it has no manifest of its own");
             if let Some(why) = bar.or(place.bar) {
@@ -290,10 +313,14 @@ impl State {
         let news: Vec<(String, Knowledge)> = match read {
             Ok(copies) => {
                 server.read = Some(now.moment);
-                copies
-                    .into_iter()
-                    .map(|(name, copy)| (name, copy.map_or(Knowledge::Absent, Knowledge::Known)))
-                    .collect()
+                let mut told = |(name, copy): (String, Option<Identity>)| {
+                    let knowledge = match copy {
+                        Some(identity) => server.told(&name, identity),
+                        None => Knowledge::Absent,
+                    };
+                    (name, knowledge)
+                };
+                copies.into_iter().map(&mut told).collect()
             }
             Err(why) => resources
                 .filter(|name| !is_fresh || *server.known(name) == Knowledge::Unknown)
@@ -347,6 +374,41 @@ impl State {
             let knowledge = Knowledge::Contradicted { known, size };
             self.learn(&name, vec![(resource, knowledge)], now, outputs);
         }
+    }
+
+    /// Somebody writes to a server's copy: it is not what its manifest says any more, until there is
+    /// another one. (A copy that is read is read anew before it may be shared.)
+    pub(super) fn copy_written(
+        &mut self,
+        pool: PoolKey,
+        server: ServerKey,
+        resource: String,
+        now: Now,
+        outputs: &mut Vec<Output>,
+    ) {
+        let Some(name) = self.name_of(server).cloned() else {
+            return;
+        };
+        let state = self.pools.get_mut(&name.pool);
+        let Some(state) = state.filter(|state| {
+            state.key == pool && state.config.replicas.source == IdentitySource::Manifest
+        }) else {
+            return;
+        };
+        let Some(server) = state.replicas.servers.get_mut(&name.server) else {
+            return;
+        };
+        match server.known(&resource).identity().cloned() {
+            Some(identity) => {
+                server.written.insert(resource.clone(), Some(identity));
+            }
+            None => {
+                server.written.entry(resource.clone()).or_default();
+            }
+        }
+        let why = WRITTEN.to_owned();
+        let news = vec![(resource, Knowledge::Unreachable { why })];
+        self.learn(&name, news, now, outputs);
     }
 
     /// Takes news of a server's copies, and tells of what has changed.

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Who is answered at the same time; others wait.
-const ANSWERED_MAX: usize = 64;
+const ANSWERED_MAX: usize = 512;
 /// For so long a balancer may take to take its line and close.
 const TIME_MAX: Duration = Duration::from_secs(2);
 /// What is read of what it says (HAProxy's `agent-send`), which nobody needs.

@@ -65,12 +65,10 @@ async fn ask(command: &str, limit: Duration) -> Result<u64, String> {
         .spawn()
         .map_err(|error| format!("the command cannot be started: {error}"))?;
     let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let mut group = Group(group);
     let said = timeout(limit, listen(&mut child)).await;
-    if said.is_err()
-        && let Some(group) = group
-    {
-        // It may have ended at this very moment.
-        let _ = kill_process_group(group, Signal::KILL);
+    if said.is_ok() {
+        group.0 = None;
     }
     let (said, status) =
         said.map_err(|_| format!("the command did not end within {} s", limit.as_secs()))??;
@@ -80,6 +78,18 @@ async fn ask(command: &str, limit: Duration) -> Result<u64, String> {
     let word = said.split_whitespace().next().unwrap_or_default();
     word.parse()
         .map_err(|_| "the command says no number".to_owned())
+}
+
+/// What a command has started: ended with this value, also when the agent is stopped meanwhile.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended at this very moment.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
 }
 
 async fn listen(child: &mut Child) -> Result<(String, std::process::ExitStatus), String> {

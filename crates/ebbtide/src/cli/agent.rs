@@ -17,20 +17,21 @@ pub struct AgentArgs {
 
 /// What is measured, and where it is told.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("counted").args(["sessions_port", "sessions_command"]))]
 pub struct AgentRun {
     /// Where balancers ask
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9777")]
     pub listen: SocketAddr,
     /// Count the established connections to this port as sessions
-    #[arg(long, value_name = "PORT", conflicts_with = "sessions_command",
-        value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub sessions_port: Option<u16>,
     /// Count sessions by a command for /bin/sh: the first word that it says is their number; it has
     /// five seconds
     #[arg(long, value_name = "COMMAND")]
     pub sessions_command: Option<String>,
-    /// So many sessions fill the server: then it takes no new ones
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    /// So many sessions fill the server: then it takes no new ones. They have to be counted
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..),
+        requires = "counted")]
     pub sessions_max: Option<u64>,
     /// How often it measures, 1s to 1m
     #[arg(long, value_name = "TIME", value_parser = often, default_value = "2s")]

@@ -199,7 +199,8 @@ pub const SETTINGS: &[Setting] = &[
             &["least-load", "most-available"],
         ),
         Default::Value("\"least-sessions\""),
-        "How a server is chosen for a new session. `round-robin`: each in turn, by weight. \
+        "How a server is chosen for a new session. `round-robin`: each in turn, by weight, as \
+         every worker counts for itself. \
          `least-sessions`: the one with the fewest sessions for its weight. `source-hash`: by the \
          client's address. A session that is there already stays where it is. `door-only`: nobody is \
          admitted but operators who come through doors.",

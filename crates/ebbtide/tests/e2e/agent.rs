@@ -173,7 +173,7 @@ fn connections_of_a_port_fill_a_server() {
 fn a_balancer_that_says_much_and_never_closes_keeps_nobody_waiting() {
     let scratch = Scratch::new();
     let agent = Agent::start(&scratch, &[]);
-    let mute: Vec<_> = (0..80)
+    let mute: Vec<_> = (0..600)
         .map(|_| {
             let mut stream = TcpStream::connect(agent.address).unwrap();
             // The agent may have hung up by now.
@@ -201,6 +201,7 @@ fn bad_arguments_of_an_agent_are_refused_in_words() {
     for (words, part) in [
         (["--every", "10ms"], "it can be 1s to 1m"),
         (["--sessions-max", "0"], "--sessions-max"),
+        (["--sessions-max", "4"], "--sessions-port"),
         (["--sessions-port", "70000"], "--sessions-port"),
         (["--listen", "nowhere"], "--listen"),
     ] {

@@ -14,7 +14,9 @@ use crate::routing::Placed;
 use crate::timer::{Interrupt, Watch};
 use crate::view::Routes;
 use crate::worker::Worker;
-use ebbtide_core::{Attachment, DoorPass, Identity, Millis, PoolKey, ServerKey, Session, Stay};
+use ebbtide_core::{
+    Attachment, DoorPass, Fact, Identity, Millis, PoolKey, ServerKey, Session, Stay,
+};
 use ebbtide_protocol::nbd::{
     Command, Negotiated, PAYLOAD_BYTES_MAX, REQUEST_BYTES, Request, transmission_flag, write_error,
 };
@@ -108,6 +110,8 @@ pub(super) struct Carrier {
     /// The servers that answered have been silent for no longer than this.
     pub(super) silence_max: Millis,
     pub(super) bytes_up: u64,
+    /// The generation of the snapshot in which it was told that the copy is written; 0: not yet.
+    write_told: u64,
     bytes_seen: u64,
     turns: u64,
 }
@@ -157,6 +161,7 @@ impl Carrier {
             pause: None,
             patience: None,
             bytes_up: 0,
+            write_told: 0,
             bytes_seen: 0,
             turns: 0,
         }
@@ -472,6 +477,26 @@ impl Carrier {
         }
     }
 
+    /// Has the copy taken for another one than it is known to be, whenever that is known.
+    fn tell_of_write(&mut self) {
+        let view = self.worker.view();
+        let server = self.session.server;
+        let resource = view
+            .routes(self.pool)
+            .and_then(|routes| routes.pool.replicas.resource(&self.goal.resource));
+        let copy = resource.and_then(|resource| resource.copy(server));
+        let is_known = copy.is_some_and(|copy| copy.knowledge.identity().is_some());
+        let generation = view.snapshot.generation;
+        if self.write_told == 0 || (is_known && self.write_told != generation) {
+            self.write_told = generation;
+            self.worker.tell(Fact::CopyWritten {
+                pool: self.pool,
+                server,
+                resource: self.goal.resource.clone(),
+            });
+        }
+    }
+
     fn upload(&mut self, piece: &[u8]) {
         if self.upload.is_refused {
             return;
@@ -507,6 +532,9 @@ impl Carrier {
             let why = format!("refused by Ebbtide: {fault}");
             write_error(&mut self.refusals, structured, cookie, error, &why);
             return Ok(());
+        }
+        if request.command.is_write() {
+            self.tell_of_write();
         }
         self.ledger.take(request);
         if let (true, Some(wire)) = (payload > 0, &mut self.wire) {

@@ -193,11 +193,15 @@ fn what_is_in_maintenance_can_be_written_and_what_is_shared_cannot() {
     writer.ask_with(Command::Write, 0, 4, 0, b"1234");
     assert_eq!(writer.answer().unwrap().error, None);
     assert_eq!(disks[0].asked().len(), 1);
+    let written =
+        |fact: Fact| matches!(fact, Fact::CopyWritten { server, .. } if server == ServerKey(0));
+    assert!(house.facts.try_iter().any(written), "its manifest is old");
     reader.ask_with(Command::Write, 0, 4, 0, b"1234");
     assert_eq!(
         reader.answer().unwrap().error,
         Some(ErrorNumber::NotPermitted)
     );
+    assert!(!house.facts.try_iter().any(written), "nothing was written");
     // Once it is shared, others rely on its bytes.
     publish(&mut house, Mode::Shared, None);
     assert!(writer.is_closed());

@@ -4,8 +4,8 @@
 use super::number::ServerNumber;
 use super::plan::{POOLS, REUSE, pool_number};
 use ebbtide_core::{
-    EndReason, Found, Moment, Now, PoolView, ResourceView, Rotation, ServerKey, ServerView,
-    Session, SessionId, SessionTable, Snapshot, Source, Stay, WallTime, choose,
+    EndReason, Found, Moment, Now, PoolIntent, PoolView, ResourceView, Rotation, ServerKey,
+    ServerView, Session, SessionId, SessionTable, Snapshot, Source, Stay, WallTime, choose,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -237,10 +237,13 @@ impl Exchange {
     /// Whether its server may not serve it any more.
     pub fn is_misplaced(&self, snapshot: &Snapshot) -> bool {
         let session = self.stay.session();
-        snapshot.server_of(session).is_some_and(|server| {
-            let is_forgotten = server.epoch != session.epoch;
-            let by_deadline = server.epoch_reason == EndReason::Deadline;
-            server.standing.ends_work() || (is_forgotten && (self.tunnel || by_deadline))
-        })
+        let Some(server) = snapshot.server_of(session) else {
+            // What is open on a server that is gone ends with its pool.
+            let pool = snapshot.pool(session.pool);
+            return pool.is_some_and(|pool| matches!(pool.intent, PoolIntent::Closed(_)));
+        };
+        let is_forgotten = server.epoch != session.epoch;
+        let by_deadline = server.epoch_reason == EndReason::Deadline;
+        server.standing.ends_work() || (is_forgotten && (self.tunnel || by_deadline))
     }
 }

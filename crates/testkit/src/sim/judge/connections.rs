@@ -215,11 +215,12 @@ impl Judge {
         let of_server = connection.over.is_some()
             || server
                 .is_none_or(|server| server.is_unserving(at) || server.epoch != connection.epoch);
-        let withdrawn = self.withdrawn.is_some_and(|(_, last)| at - last < LAG_MS);
-        let excused = match connection.can_move() {
-            true => of_pool || withdrawn,
-            false => of_pool || of_server,
-        };
+        let is_of_base = connection
+            .mounted
+            .as_ref()
+            .is_some_and(|mounted| mounted.resource == "base");
+        let withdrawn = is_of_base && lately(self.withdrawn.map(|(_, last)| last));
+        let excused = of_pool || withdrawn || (of_server && !connection.can_move());
         if !excused {
             let text = format!("session {id} on {name} was cut before its time");
             self.fail(STAYS, text);
@@ -386,7 +387,7 @@ impl Judge {
             Some("which is not its server")
         } else if known && began_on.is_some_and(|began_on| began_on != content) {
             Some("where the bytes are others than those it began on")
-        } else if can_move && resource == "base" && self.is_withdrawn(at) {
+        } else if resource == "base" && self.is_withdrawn(at) {
             Some("although that is in maintenance")
         } else {
             None
