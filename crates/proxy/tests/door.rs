@@ -3,21 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
-use common::{Client, House, MAINTENANCE, Message, Server, clock, ok, until};
+use common::{Client, House, MAINTENANCE, Message, Server, clock, door_keys, ok, until};
 use ebbtide_core::{
-    Credentials, Door, DoorCredentials, DoorId, DoorKeys, DoorSecret, Millis, PoolKey, Reason,
-    ServerKey, Standing,
+    Credentials, Door, DoorCredentials, DoorId, DoorKeys, Millis, PoolKey, Reason, ServerKey,
+    Standing,
 };
 use std::sync::Arc;
-
-fn keys(number: u64) -> DoorKeys {
-    DoorKeys {
-        id: DoorId(number),
-        entry: DoorSecret([0xab; 16]),
-        cookie: DoorSecret([0xcd; 16]),
-        form: DoorSecret([0xef; 16]),
-    }
-}
 
 /// Of every server of a pool that admits nobody but operators.
 const DOOR_ONLY: Standing = Standing {
@@ -30,13 +21,19 @@ const DOOR_ONLY: Standing = Standing {
 fn open_door(house: &House, as_admin: bool) -> Arc<Door> {
     let until = clock().moment.plus(Millis(600_000));
     let place = (PoolKey(0), ServerKey(0));
-    let door = Arc::new(Door::new(keys(7), place, until, as_admin, "ann".into()));
+    let door = Arc::new(Door::new(
+        door_keys(7),
+        place,
+        until,
+        as_admin,
+        "ann".into(),
+    ));
     house.snapshot.doors.open(Arc::clone(&door));
     door
 }
 
 fn enter(client: &mut Client) -> Message {
-    let key = keys(7).entry_text();
+    let key = door_keys(7).entry_text();
     client.get(&format!("/.ebbtide/enter?key={key}"), "")
 }
 
@@ -95,7 +92,7 @@ fn an_address_works_once_and_other_doors_not_at_all() {
     let elsewhere = Arc::new(Door::new(
         DoorKeys {
             id: DoorId(8),
-            ..keys(8)
+            ..door_keys(8)
         },
         (PoolKey(5), ServerKey(0)),
         door.until,
@@ -147,7 +144,7 @@ fn without_any_door_old_ones_are_over_and_nobody_becomes_a_user() {
     let mut house = House::new(&[server.address]);
     let until = clock().moment.plus(Millis(600_000));
     let place = (PoolKey(0), ServerKey(0));
-    let old = Door::new(keys(7), place, until, false, "ann".into());
+    let old = Door::new(door_keys(7), place, until, false, "ann".into());
     let old = format!("ebbtide_door_app={}", old.cookie_text());
     let mut browser = house.client();
     for cookies in [

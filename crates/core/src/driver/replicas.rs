@@ -4,8 +4,7 @@
 use crate::config::PoolConfig;
 use crate::driver::Output;
 use crate::driver::change::event;
-use crate::driver::state::ServerState;
-use crate::driver::state::State;
+use crate::driver::state::{PoolState, ServerState, State};
 use crate::event::EventKind;
 use crate::health::Health;
 use crate::intent::{Intent, PoolIntent};
@@ -360,10 +359,7 @@ impl State {
         let Some(name) = self.name_of(server).cloned() else {
             return;
         };
-        let state = self.pools.get_mut(&name.pool);
-        let replicas = state.filter(|state| state.key == pool);
-        let server = replicas.and_then(|pool| pool.replicas.servers.get_mut(&name.server));
-        if let Some(server) = server
+        if let Some((_, server)) = copies_of(&mut self.pools, pool, &name)
             && let Knowledge::Known(known) = server.known(&resource)
             && known.size != size
         {
@@ -389,13 +385,8 @@ impl State {
         let Some(name) = self.name_of(server).cloned() else {
             return;
         };
-        let state = self.pools.get_mut(&name.pool);
-        let Some(state) = state.filter(|state| {
-            state.key == pool && state.config.replicas.source == IdentitySource::Manifest
-        }) else {
-            return;
-        };
-        let Some(server) = state.replicas.servers.get_mut(&name.server) else {
+        let Some((IdentitySource::Manifest, server)) = copies_of(&mut self.pools, pool, &name)
+        else {
             return;
         };
         match server.known(&resource).identity().cloned() {
@@ -465,6 +456,19 @@ impl ServerState {
             is_closed.then_some("its pool is closed, and it is read when that is open")
         }
     }
+}
+
+/// How the copies of a pool are known, and what is known of those of a server, if that is still in this
+/// very pool.
+fn copies_of<'a>(
+    pools: &'a mut BTreeMap<String, PoolState>,
+    pool: PoolKey,
+    name: &ServerName,
+) -> Option<(IdentitySource, &'a mut ServerCopies)> {
+    let state = pools.get_mut(&name.pool);
+    let state = state.filter(|state| state.key == pool)?;
+    let server = state.replicas.servers.get_mut(&name.server)?;
+    Some((state.config.replicas.source, server))
 }
 
 fn next(last_reading: &mut u64) -> u64 {

@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use ebbtide_core::{
-    Config, Fact, ListenerConfig, Millis, Moment, NodeCounters, Now, PoolConfig, PoolCounters,
-    PoolKey, PoolView, Reason, ServerCounters, ServerKey, ServerLoad, ServerView, SessionTable,
-    Snapshot, Standing, TokenSecrets, WallTime,
+    Config, DoorId, DoorKeys, DoorSecret, Fact, ListenerConfig, Millis, Moment, MoveOrder, Moved,
+    NodeCounters, Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason, ServerCounters,
+    ServerKey, ServerLoad, ServerView, SessionId, SessionTable, Snapshot, Standing, TokenSecrets,
+    WallTime,
 };
 use ebbtide_proxy::{AccessLogOptions, DataPlane, Options};
 use std::collections::BTreeSet;
@@ -224,6 +225,27 @@ impl House {
                 && generation == self.snapshot.generation
             {
                 missing.remove(&worker);
+            }
+        }
+    }
+
+    /// Has a session move from one server to another, or to any.
+    pub fn order(&self, id: SessionId, from: u32, to: Option<u32>, cut: bool) {
+        let order = MoveOrder {
+            from: ServerKey(from),
+            sessions: [id].into(),
+            to: to.map(ServerKey),
+            cut,
+        };
+        self.plane().move_sessions(&Arc::new(order));
+    }
+
+    /// The next move that is told of.
+    pub fn next_move(&self) -> Moved {
+        loop {
+            let fact = self.facts.recv_timeout(PATIENCE).expect("a move");
+            if let Fact::Moved(moved) = fact {
+                return moved;
             }
         }
     }
@@ -515,4 +537,14 @@ pub fn drain_notice(deadline: ebbtide_core::Moment) -> Option<Arc<ebbtide_core::
         message: None,
         reminders: Vec::new(),
     }))
+}
+
+/// The keys of the door with this number.
+pub fn door_keys(number: u64) -> DoorKeys {
+    DoorKeys {
+        id: DoorId(number),
+        entry: DoorSecret([0xab; 16]),
+        cookie: DoorSecret([0xcd; 16]),
+        form: DoorSecret([0xef; 16]),
+    }
 }

@@ -2,35 +2,25 @@
 //! pool and of the resource; nobody else does.
 
 use crate::client::{self, Client};
-use crate::common::{DOWN, HELD, House, MAINTENANCE, clock, until};
+use crate::common::{DOWN, HELD, House, MAINTENANCE, clock, door_keys, until};
 use crate::model::{Disk, WRITABLE};
 use crate::{disk, house_of, house_with, identity, image, nbd, pair};
 use ebbtide_core::{
-    Closure, Door, DoorId, DoorKeys, DoorSecret, Fact, Knowledge, Millis, Mode, PoolIntent,
-    PoolKey, ServerKey, Standing,
+    Closure, Door, DoorId, Fact, Knowledge, Millis, Mode, PoolIntent, PoolKey, ServerKey, Standing,
 };
 use ebbtide_protocol::nbd::{
     ClientGoal, ClientStep, Command, ErrorNumber, HandshakeFault, Refusal, transmission_flag,
 };
 use std::sync::Arc;
 
-fn keys(number: u64) -> DoorKeys {
-    DoorKeys {
-        id: DoorId(number),
-        entry: DoorSecret([0xab; 16]),
-        cookie: DoorSecret([0xcd; 16]),
-        form: DoorSecret([0xef; 16]),
-    }
-}
-
 /// Opens a door to a server.
 fn open(house: &House, number: u64, pool: u32, server: u32) -> (Arc<Door>, String) {
     let until = clock().moment.plus(Millis(600_000));
     let place = (PoolKey(pool), ServerKey(server));
     let by = "ann".into();
-    let door = Arc::new(Door::new(keys(number), place, until, false, by));
+    let door = Arc::new(Door::new(door_keys(number), place, until, false, by));
     house.snapshot.doors.open(Arc::clone(&door));
-    (door, format!("disk@{}", keys(number).entry_text()))
+    (door, format!("disk@{}", door_keys(number).entry_text()))
 }
 
 /// Why an export is refused.

@@ -1,12 +1,12 @@
 //! Whose session is where, and when it moves.
 
 use crate::client::Client;
-use crate::common::{DOWN, HELD, House, MAINTENANCE, PATIENCE, READY, clock, drain_notice, until};
+use crate::common::{DOWN, HELD, House, MAINTENANCE, READY, clock, drain_notice, until};
 use crate::model::{Act, Disk};
 use crate::{disk, house, house_with, identity, image, pair, place};
 use ebbtide_core::{
-    Counter, EndReason, Fact, Identity, Knowledge, Millis, Mode, MoveOrder, Moved, Pauses,
-    PoolSlot, Reason, ServerKey, SessionChangeKind, SessionId, Standing,
+    Counter, EndReason, Fact, Identity, Knowledge, Millis, Mode, Pauses, PoolSlot, Reason,
+    ServerKey, SessionChangeKind, Standing,
 };
 use ebbtide_protocol::nbd::{Command, transmission_flag};
 use std::cell::Cell;
@@ -127,35 +127,14 @@ fn an_operator_moves_a_session_to_where_it_is_wanted() {
     let mut client = Client::connect(house.listen, true);
     let id = house.live()[0].id;
     let from = place(&house).0;
-    order(&house, id, from, Some(2), false);
+    house.order(id, from, Some(2), false);
     until("it has moved", || place(&house) == (2, 1));
     // Too late: it has left that server.
-    order(&house, id, from, None, false);
-    order(&house, id, 2, None, false);
+    house.order(id, from, None, false);
+    house.order(id, 2, None, false);
     until("it has moved again", || place(&house).1 == 2);
     assert!(client.read_all() == image());
     assert_eq!(house.live()[0].id, id);
-}
-
-/// Has a session move from one server to another, or to any.
-fn order(house: &House, id: SessionId, from: u32, to: Option<u32>, cut: bool) {
-    let order = MoveOrder {
-        from: ServerKey(from),
-        sessions: [id].into(),
-        to: to.map(ServerKey),
-        cut,
-    };
-    house.plane().move_sessions(&Arc::new(order));
-}
-
-/// The next move that is told of.
-fn told(house: &House) -> Moved {
-    loop {
-        let fact = house.facts.recv_timeout(PATIENCE).expect("a move");
-        if let Fact::Moved(moved) = fact {
-            return moved;
-        }
-    }
 }
 
 /// How many pauses were counted.
@@ -175,8 +154,8 @@ fn a_move_in_order_is_told_of_without_a_pause() {
     one.act(|_, _| Act::Hold);
     two.act(|_, _| Act::Hold);
     let cookie = client.ask(Command::Read, 0, 4096);
-    order(&house, id, from, None, false);
-    let moved = told(&house);
+    house.order(id, from, None, false);
+    let moved = house.next_move();
     let (from, to) = (ServerKey(from), ServerKey(1 - from));
     assert_eq!((moved.session, moved.from, moved.to), (id, from, to));
     one.release();
@@ -203,7 +182,7 @@ fn a_cut_is_a_failure_whose_pause_ends_with_the_first_answer() {
     client.ask(Command::Read, 0, 100_000);
     until("it has come", || !one.asked().is_empty());
     house.stand(0, DRILL);
-    order(&house, id, 0, None, true);
+    house.order(id, 0, None, true);
     until("the other one is asked", || !two.asked().is_empty());
     assert_eq!(place(&house), (1, 1));
     let early = house
@@ -216,7 +195,7 @@ fn a_cut_is_a_failure_whose_pause_ends_with_the_first_answer() {
     until("a while", || began.elapsed() >= Duration::from_millis(20));
     two.release();
     assert!(client.answer().unwrap().bytes == image()[..100_000]);
-    let moved = told(&house);
+    let moved = house.next_move();
     assert_eq!((moved.from, moved.to), (ServerKey(0), ServerKey(1)));
     assert!(moved.pause.as_millis() >= 20, "{moved:?}");
     assert_eq!(pauses(&house, |slot| &slot.pauses_failure), 1);
@@ -250,8 +229,8 @@ fn who_does_not_read_waits_for_no_server() {
         now == bytes && now > 0 && since.elapsed() > Duration::from_millis(50)
     });
     house.stand(0, DRILL);
-    order(&house, id, 0, None, true);
-    assert_eq!(told(&house).to, ServerKey(1));
+    house.order(id, 0, None, true);
+    assert_eq!(house.next_move().to, ServerKey(1));
     for _ in 0..count {
         assert!(client.answer().unwrap().bytes == image());
     }

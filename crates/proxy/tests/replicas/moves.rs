@@ -1,11 +1,8 @@
 //! The session of a download goes along, by itself and by an operator's wish.
 
-use crate::common::{HELD, House, MAINTENANCE, PATIENCE, Server, Wire, clock, get, until};
+use crate::common::{HELD, House, MAINTENANCE, Server, Wire, clock, get, until};
 use crate::{file, good, head, house, in_this_order, is_whole, lying, serve, stalling};
-use ebbtide_core::{
-    EndReason, Fact, Found, MoveOrder, Moved, Reason, ServerKey, SessionChangeKind, SessionId,
-    Standing,
-};
+use ebbtide_core::{EndReason, Found, Reason, ServerKey, SessionChangeKind, SessionId, Standing};
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,27 +38,6 @@ fn begin_download(house: &House, is_stuck: &AtomicBool) -> (Wire, SessionId) {
     (client, session.id)
 }
 
-/// Has a session move from one server to another, or to any.
-fn order(house: &House, id: SessionId, to: Option<u32>, cut: bool) {
-    let order = MoveOrder {
-        from: ServerKey(0),
-        sessions: [id].into(),
-        to: to.map(ServerKey),
-        cut,
-    };
-    house.plane().move_sessions(&Arc::new(order));
-}
-
-/// The next move that is told of.
-fn told(house: &House) -> Moved {
-    loop {
-        let fact = house.facts.recv_timeout(PATIENCE);
-        if let Fact::Moved(moved) = fact.expect("a move") {
-            return moved;
-        }
-    }
-}
-
 const DRILL: Standing = Standing {
     reason: Reason::Drill,
     ..HELD
@@ -81,7 +57,7 @@ fn the_session_goes_along_with_its_download() {
         "both are counted while they pass"
     );
     house.stand(0, MAINTENANCE);
-    let moved = told(&house);
+    let moved = house.next_move();
     let (from, to) = (ServerKey(0), ServerKey(1));
     assert_eq!((moved.session, moved.from, moved.to), (id, from, to));
     let now = house.live().pop().unwrap();
@@ -117,8 +93,8 @@ fn an_operator_moves_a_download_to_any_server_or_to_one() {
         let mut house = house(&[&first, &second, &third]);
         in_this_order(&mut house);
         let (mut client, id) = begin_download(&house, &is_stuck);
-        order(&house, id, to, cut);
-        let moved = told(&house);
+        house.order(id, 0, to, cut);
+        let moved = house.next_move();
         assert_eq!(moved.to, ServerKey(to.unwrap_or(1)), "{to:?} {cut}");
         is_whole(&client.answer(), &file);
         assert_eq!(house.live()[0].server, moved.to);
@@ -137,13 +113,13 @@ fn who_cannot_move_by_order_goes_on_undisturbed() {
         let mut house = house(&[&first, &other]);
         let (mut client, id) = begin_download(&house, &is_stuck);
         house.stand(0, DRILL);
-        order(&house, id, to, cut);
+        house.order(id, 0, to, cut);
         until("the other server is asked", || {
             house.pool_sum(|slot| &slot.not_resumed_differs) == 1
         });
         if !cut {
             // The one that serves it goes on in the very same answer.
-            order(&house, id, to, cut);
+            house.order(id, 0, to, cut);
         }
         go_on.store(true, Ordering::SeqCst);
         is_whole(&client.answer(), &file);
@@ -175,7 +151,7 @@ fn two_downloads_of_one_session_move_together() {
         }
         let id = house.live().pop().unwrap().id;
         match by_order {
-            true => order(&house, id, None, false),
+            true => house.order(id, 0, None, false),
             false => house.stand(0, MAINTENANCE),
         }
         until("both go on elsewhere", || {
