@@ -44,7 +44,8 @@ pub struct StoreStatus {
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
-    /// How new sessions are spread: `round-robin`, `least-sessions`, `source-hash`.
+    /// How new sessions are spread: `round-robin`, `least-sessions`, `least-load`, `most-available`,
+    /// `source-hash` or `door-only`.
     pub balance: String,
     /// What the operator wants of it.
     pub intent: PoolIntent,

@@ -67,6 +67,8 @@ fn balance(balance: Balance) -> &'static str {
     match balance {
         Balance::RoundRobin => "round-robin",
         Balance::LeastSessions => "least-sessions",
+        Balance::LeastLoad => "least-load",
+        Balance::MostAvailable => "most-available",
         Balance::SourceHash => "source-hash",
         Balance::DoorOnly => "door-only",
     }

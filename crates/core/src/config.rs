@@ -151,6 +151,10 @@ pub enum Balance {
     RoundRobin,
     /// The fewest sessions in proportion to the weight.
     LeastSessions,
+    /// Of two drawn at random, the one whose machine is less busy; by sessions where that is not known.
+    LeastLoad,
+    /// The greatest share of free room: sessions left, load left.
+    MostAvailable,
     /// By the client's address (weighted rendezvous): the same server while it admits.
     SourceHash,
     /// Nobody is admitted but operators, who come through doors.

@@ -7,6 +7,7 @@
 //! planes hold together is the [`SessionTable`].
 
 mod balance;
+mod candidates;
 mod command;
 mod config;
 mod counters;
@@ -18,6 +19,7 @@ mod gate;
 mod guard;
 mod health;
 mod intent;
+mod load;
 mod name;
 mod network;
 mod notice;
@@ -34,6 +36,7 @@ mod time;
 mod upgrade;
 
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
+pub use candidates::Candidates;
 pub use command::{
     Actor, Answer, Command, MoveReport, MovedSession, Refusal, RefusalKind, RequestId,
     SESSIONS_ENDED_MAX, SESSIONS_TOLD_MAX, ServerChange,
@@ -58,6 +61,7 @@ pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Tick
 pub use guard::{GuardRefusal, TakesNone};
 pub use health::{Health, ProbeOutcome};
 pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};
+pub use load::{Load, LoadGauge, LoadReading};
 pub use name::{
     ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name, is_plain, is_unseemly,
 };

@@ -1,11 +1,13 @@
 //! The snapshot: what the data plane works from. One immutable, numbered value; a worker that has
 //! taken generation *n* decides nothing by an older one any more.
 
+use crate::candidates::Candidates;
 use crate::config::{Config, PoolConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::door::DoorTable;
 use crate::gate::{OwnPages, WaitingLine};
 use crate::intent::PoolIntent;
+use crate::load::LoadGauge;
 use crate::name::{PoolKey, ServerKey};
 use crate::notice::Notice;
 use crate::replica::{Mode, ReplicaView, ResourceView};
@@ -69,6 +71,8 @@ pub struct PoolView {
     pub servers: Vec<ServerView>,
     /// Servers that have left it and still have sessions, by ascending key. They take no others.
     pub removed: Vec<ServerView>,
+    /// Those of them that admit new sessions: always [`Candidates::of`] `servers`.
+    pub candidates: Candidates,
     /// Its counters.
     pub counters: Arc<PoolCounters>,
 }
@@ -102,12 +106,16 @@ pub struct ServerView {
     pub counters: Arc<ServerCounters>,
 }
 
-/// How many sessions a server has in one epoch. A raised epoch starts with a new one at zero, which
-/// is how a million sessions are forgotten at once.
+/// What a server carries: how many sessions it has in one epoch, and how busy its machine is. A raised
+/// epoch starts with a new one at zero sessions, which is how a million sessions are forgotten at once.
+/// In a cache line of its own, so that choosing among many is fast.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct ServerLoad {
     sessions: AtomicU32,
     second_try: AtomicBool,
+    /// How busy its machine is, as it was last read.
+    pub gauge: LoadGauge,
 }
 
 /// A request that was lost with another server is being tried once more here; dropping it lets the
@@ -146,6 +154,15 @@ impl Drop for Place {
 }
 
 impl ServerLoad {
+    /// Of a new epoch: the same machine without sessions.
+    pub(crate) fn of_new_epoch(&self) -> Self {
+        let load = Self::default();
+        if let Some(reading) = self.gauge.reading() {
+            load.gauge.set(reading);
+        }
+        load
+    }
+
     /// Live sessions.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)

@@ -408,7 +408,14 @@ impl Asking<'_> {
                     && has_room(server)
             };
             let dice = self.worker.roll();
-            let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {
+            let Some(server) = choose(
+                pool,
+                eligible,
+                self.client,
+                dice,
+                self.now.moment,
+                &mut rotation,
+            ) else {
                 break;
             };
             let begun = self.begin_on(server, from);

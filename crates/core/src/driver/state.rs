@@ -1,5 +1,6 @@
 //! The state: what exists, what is wanted and what is seen, and the snapshot made from it.
 
+use crate::candidates::Candidates;
 use crate::config::{Balance, Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::door::DoorTable;
@@ -103,7 +104,7 @@ impl ServerState {
     pub fn raise_epoch(&mut self, epoch: u32, reason: EndReason) {
         self.epoch = epoch;
         self.epoch_reason = reason;
-        self.load = Arc::default();
+        self.load = Arc::new(self.load.of_new_epoch());
     }
 
     /// No longer exists; its number, intent and epoch are kept.
@@ -545,6 +546,7 @@ impl State {
             pages: pool.pages.clone(),
             line: Arc::clone(&pool.line),
             replicas,
+            candidates: Candidates::of(&servers),
             servers,
             removed,
             counters: Arc::clone(&pool.counters),

@@ -267,6 +267,8 @@ fn check_minimum(pool: &Section<'_, '_>, minimum: &Read<u64>, servers: usize) {
 fn balance(word: &str) -> Balance {
     match word {
         "round-robin" => Balance::RoundRobin,
+        "least-load" => Balance::LeastLoad,
+        "most-available" => Balance::MostAvailable,
         "source-hash" => Balance::SourceHash,
         "door-only" => Balance::DoorOnly,
         _ => Balance::LeastSessions,

@@ -195,14 +195,23 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "pools.*.balance",
         Kind::OneOf(
-            &["round-robin", "least-sessions", "source-hash", "door-only"],
-            &["least-load", "most-available"],
+            &[
+                "round-robin",
+                "least-sessions",
+                "least-load",
+                "most-available",
+                "source-hash",
+                "door-only",
+            ],
+            &[],
         ),
         Default::Value("\"least-sessions\""),
         "How a server is chosen for a new session. `round-robin`: each in turn, by weight. \
-         `least-sessions`: the one with the fewest sessions for its weight. `source-hash`: by the \
-         client's address. A session that is there already stays where it is. `door-only`: nobody is \
-         admitted but operators who come through doors.",
+         `least-sessions`: the one with the fewest sessions for its weight. `least-load`: of two drawn \
+         by weight, the one whose machine is less busy. `most-available`: the one with the greatest \
+         share of free room. `source-hash`: by the client's address. `door-only`: nobody is admitted \
+         but operators who come through doors. A session that is there already stays where it is. See \
+         [balancing.md](balancing.md).",
     ),
     setting(
         "pools.*.minimum",

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use ebbtide_core::{
-    Config, Fact, ListenerConfig, Millis, Moment, NodeCounters, Now, PoolConfig, PoolCounters,
-    PoolKey, PoolView, Reason, ServerCounters, ServerKey, ServerLoad, ServerView, SessionTable,
-    Snapshot, Standing, TokenSecrets, WallTime,
+    Candidates, Config, Fact, ListenerConfig, Millis, Moment, NodeCounters, Now, PoolConfig,
+    PoolCounters, PoolKey, PoolView, Reason, ServerCounters, ServerKey, ServerLoad, ServerView,
+    SessionTable, Snapshot, Standing, TokenSecrets, WallTime,
 };
 use ebbtide_proxy::{AccessLogOptions, DataPlane, Options};
 use std::collections::BTreeSet;
@@ -135,6 +135,7 @@ impl House {
                 load: Arc::new(ServerLoad::default()),
                 counters: Arc::new(ServerCounters::new(plan.workers)),
             });
+        let views: Vec<ServerView> = views.collect();
         let view = PoolView {
             key: PoolKey(0),
             intent: ebbtide_core::PoolIntent::Open,
@@ -143,8 +144,9 @@ impl House {
             pages: Default::default(),
             line: Default::default(),
             replicas: Arc::default(),
-            servers: views.collect(),
             removed: Vec::new(),
+            candidates: Candidates::of(&views),
+            servers: views,
             counters: Arc::new(PoolCounters::new(plan.workers)),
         };
         let snapshot = Snapshot {
@@ -201,6 +203,7 @@ impl House {
         let mut config = (*self.snapshot.config).clone();
         let mut pool = (*self.snapshot.pools[0]).clone();
         edit(&mut config, &mut pool);
+        pool.candidates = Candidates::of(&pool.servers);
         self.snapshot.config = Arc::new(config);
         self.snapshot.pools = vec![Arc::new(pool)];
         self.snapshot.generation += 1;

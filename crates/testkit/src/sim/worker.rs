@@ -189,7 +189,14 @@ impl Asking<'_> {
             !excluded.contains(&server.key) && has_copy && room
         };
         let dice = (self.roll)();
-        let server = choose(self.pool, eligible, self.client, dice, rotation)?;
+        let server = choose(
+            self.pool,
+            eligible,
+            self.client,
+            dice,
+            self.now.moment,
+            rotation,
+        )?;
         self.begin_on(server, from)
     }
 
