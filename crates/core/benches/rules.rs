@@ -205,6 +205,8 @@ fn server(key: u32) -> ServerView {
         address: ([127, 0, 0, 1], 9000).into(),
         weight: 1,
         max_sessions: Some(20_000_000),
+        peak_load: None,
+        exporter: None,
         public_url: None,
         epoch: 1,
         standing: Standing {

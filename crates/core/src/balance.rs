@@ -2,7 +2,7 @@
 
 use crate::candidates::{Candidate, Candidates};
 use crate::config::Balance;
-use crate::load::{Load, LoadReading};
+use crate::load::LoadReading;
 use crate::name::ServerKey;
 use crate::snapshot::{PoolView, ServerView};
 use crate::takeover::takes_over;
@@ -23,7 +23,11 @@ const SESSIONS_UNSEEN: u64 = 8;
 /// Where a worker's round-robin stands, per pool.
 #[derive(Debug, Default)]
 pub struct Rotation {
+    /// The place of the next turn in a round.
     place: u64,
+    /// The places of that round: when there are others, the turns go on after the last server.
+    total: u64,
+    last: Option<ServerKey>,
 }
 
 /// Chooses a server for a new session among those that `eligible` lets through and whose standing
@@ -58,14 +62,19 @@ fn round_robin<'a>(
     admits: impl Fn(&Candidate) -> bool,
     rotation: &mut Rotation,
 ) -> Option<&'a Candidate> {
-    for _ in 0..TRIES_MAX {
+    if rotation.total != candidates.total() {
+        rotation.total = candidates.total();
+        rotation.place = rotation.last.map_or(0, |last| candidates.place_after(last));
+    }
+    let mut turns = (0..TRIES_MAX).filter_map(|_| {
         let candidate = candidates.at(rotation.place)?;
         rotation.place = candidates.next_turn(rotation.place);
-        if admits(candidate) {
-            return Some(candidate);
-        }
-    }
-    candidates.at_or_after(rotation.place, admits)
+        Some(candidate)
+    });
+    let chosen = turns.find(|candidate| admits(candidate));
+    let chosen = chosen.or_else(|| candidates.at_or_after(rotation.place, admits))?;
+    rotation.last = Some(chosen.key);
+    Some(chosen)
 }
 
 /// Fewest sessions per weight; among equals the dice decide, so that workers that see the same
@@ -184,7 +193,8 @@ fn most_available(
 /// What a server has room for, as two numbers, because a division takes longer than all the rest.
 #[derive(Clone, Copy)]
 struct Room {
-    /// What is free, by whatever leaves the least of it: `max_sessions` or the load.
+    /// What is free, by whatever leaves the least of it: `max_sessions`, the places that its page
+    /// tells, or the load.
     free: f64,
     /// Of so much; 0 if nothing is known to bound it.
     all: f64,
@@ -202,10 +212,13 @@ impl Room {
         if let Some(max) = candidate.max_sessions {
             room.bound(f64::from(max) - f64::from(sessions), f64::from(max));
         }
+        if let Some(left) = candidate.load.places.left() {
+            room.bound(f64::from(left), f64::from(left) + f64::from(sessions));
+        }
         let reading = candidate.load.gauge.reading();
         if let Some(reading) = reading.filter(|reading| !reading.is_stale(now)) {
             let (load, then) = expected_load(&reading, sessions);
-            let most = f64::from(Load::FULL.hundredths()) * then;
+            let most = f64::from(candidate.peak_load.hundredths()) * then;
             room.bound(most - load, most);
         }
         room

@@ -1,5 +1,7 @@
 //! The servers of a pool that admit new sessions, laid out so that choosing one of a thousand is fast.
 
+use crate::load::Load;
+use crate::name::ServerKey;
 use crate::snapshot::{ServerLoad, ServerView};
 use std::sync::Arc;
 
@@ -22,8 +24,11 @@ pub struct Candidates {
 pub(crate) struct Candidate {
     /// Its place in [`PoolView::servers`](crate::PoolView).
     pub index: usize,
+    pub key: ServerKey,
     pub weight: u32,
     pub max_sessions: Option<u32>,
+    /// The load up to which it takes new sessions.
+    pub peak_load: Load,
     pub load: Arc<ServerLoad>,
     /// Where its part of `total` ends.
     end: u64,
@@ -44,8 +49,12 @@ impl Candidates {
                 total += u64::from(server.weight) / divisor;
                 Candidate {
                     index,
+                    key: server.key,
                     weight: server.weight,
                     max_sessions: server.max_sessions,
+                    peak_load: server
+                        .peak_load
+                        .map_or(Load::FULL, |peak| Load::from_percent(u32::from(peak))),
                     load: Arc::clone(&server.load),
                     end: total,
                 }
@@ -69,6 +78,21 @@ impl Candidates {
 
     pub(crate) fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// The places of a round.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The first place of the server after this one, be it there or not.
+    pub(crate) fn place_after(&self, key: ServerKey) -> u64 {
+        let until = self.list.partition_point(|candidate| candidate.key <= key);
+        match until {
+            0 => 0,
+            until if until == self.list.len() => 0,
+            until => self.list[until - 1].end,
+        }
     }
 
     /// The greatest weight among them.

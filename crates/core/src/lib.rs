@@ -23,6 +23,7 @@ mod load;
 mod name;
 mod network;
 mod notice;
+mod places;
 mod record;
 mod replica;
 mod session;
@@ -38,13 +39,13 @@ mod upgrade;
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
 pub use candidates::Candidates;
 pub use command::{
-    Actor, Answer, Command, MoveReport, MovedSession, Refusal, RefusalKind, RequestId,
+    Actor, Answer, Command, MoveReport, MovedSession, PeakChange, Refusal, RefusalKind, RequestId,
     SESSIONS_ENDED_MAX, SESSIONS_TOLD_MAX, ServerChange,
 };
 pub use config::{
-    Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
-    NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy, ServerConfig, StickySettings,
-    TcpSettings, UpgradeCheck, UserSource,
+    Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LoadMeasure,
+    LoadSettings, LogoutCall, NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy,
+    ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
@@ -67,6 +68,7 @@ pub use name::{
 };
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
+pub use places::Places;
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
     ServerOverride, StoredIntent, StoredPoolIntent, Write,
@@ -82,7 +84,9 @@ pub use snapshot::{
 };
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
-pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
+pub use status::{
+    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus,
+};
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};
 pub use time::{Millis, Moment, Now, WallTime};

@@ -10,6 +10,7 @@ use crate::intent::PoolIntent;
 use crate::load::LoadGauge;
 use crate::name::{PoolKey, ServerKey};
 use crate::notice::Notice;
+use crate::places::Places;
 use crate::replica::{Mode, ReplicaView, ResourceView};
 use crate::session::{EndReason, Session};
 use crate::standing::Standing;
@@ -90,6 +91,10 @@ pub struct ServerView {
     pub weight: u32,
     /// Most sessions it may have.
     pub max_sessions: Option<u32>,
+    /// The load in percent above which it takes no new sessions. That it is above is in its standing.
+    pub peak_load: Option<u8>,
+    /// Where the load of its machine is read, if it is.
+    pub exporter: Option<Arc<str>>,
     /// Where users reach it themselves, if its pool leads them there.
     pub public_url: Option<Arc<str>>,
     /// Its stickiness generation: a binding of another epoch is forgotten.
@@ -116,6 +121,8 @@ pub struct ServerLoad {
     second_try: AtomicBool,
     /// How busy its machine is, as it was last read.
     pub gauge: LoadGauge,
+    /// Places that its own health page tells.
+    pub places: Places,
 }
 
 /// A request that was lost with another server is being tried once more here; dropping it lets the
@@ -148,6 +155,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(load) = self.load.take() {
+            load.places.give_back();
             load.leave();
         }
     }
@@ -156,7 +164,10 @@ impl Drop for Place {
 impl ServerLoad {
     /// Of a new epoch: the same machine without sessions.
     pub(crate) fn of_new_epoch(&self) -> Self {
-        let load = Self::default();
+        let load = Self {
+            places: self.places.again(),
+            ..Self::default()
+        };
         if let Some(reading) = self.gauge.reading() {
             load.gauge.set(reading);
         }
@@ -246,11 +257,36 @@ impl Snapshot {
 impl ServerView {
     /// A place for a session that moves here, unless the server has as many as it may.
     pub fn reserve(&self) -> Option<Place> {
-        self.load.try_enter(self.max_sessions).then(|| Place {
+        self.try_enter().then(|| Place {
             server: self.key,
             epoch: self.epoch,
             load: Some(Arc::clone(&self.load)),
         })
+    }
+
+    /// Counts one more session, if there is room for it; exact over all workers.
+    pub(crate) fn try_enter(&self) -> bool {
+        if !self.load.places.try_take() {
+            return false;
+        }
+        let is_within = self.load.try_enter(self.max_sessions);
+        if !is_within {
+            self.load.places.give_back();
+        }
+        is_within
+    }
+
+    /// New sessions that it has room for, by `max_sessions` and by what its own page tells; `None` if
+    /// neither bounds them.
+    pub fn room(&self) -> Option<u32> {
+        let max = self.max_sessions;
+        let free = max.map(|max| max.saturating_sub(self.load.sessions()));
+        free.into_iter().chain(self.load.places.left()).min()
+    }
+
+    /// Whether it has room for another session.
+    pub fn has_room(&self) -> bool {
+        self.room().is_none_or(|room| room > 0)
     }
 
     /// When its sessions end, if that is decided.

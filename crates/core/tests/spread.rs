@@ -22,6 +22,8 @@ fn server(key: u32, weight: u32, admits_new: bool) -> ServerView {
         address: ([127, 0, 0, 1], 9000).into(),
         weight,
         max_sessions: None,
+        peak_load: None,
+        exporter: None,
         public_url: None,
         epoch: 1,
         standing: Standing {
@@ -308,6 +310,23 @@ fn sessions_that_have_come_since_a_reading_count() {
         (one - two).abs() < 1.0,
         "{one} and {two} percent: {placed:?}"
     );
+}
+
+#[test]
+fn turns_go_on_after_the_last_server_when_one_leaves_or_returns() {
+    let mut pool = pool(Balance::RoundRobin, views(&[1, 1, 1, 1]));
+    let mut rotation = Rotation::default();
+    let mut turn = |pool: &PoolView| {
+        let chosen = choose(pool, |_| true, client(1), 0, NOW.moment, &mut rotation);
+        chosen.unwrap().key.0
+    };
+    assert_eq!([turn(&pool), turn(&pool)], [0, 1]);
+    pool.servers[1].standing.admits_new = false;
+    pool.candidates = Candidates::of(&pool.servers);
+    assert_eq!([turn(&pool), turn(&pool), turn(&pool)], [2, 3, 0]);
+    pool.servers[1].standing.admits_new = true;
+    pool.candidates = Candidates::of(&pool.servers);
+    assert_eq!([turn(&pool), turn(&pool), turn(&pool)], [1, 2, 3]);
 }
 
 #[test]

@@ -11,9 +11,12 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: balancing page | balancing picture";
 
 fn main() -> ExitCode {
-    let spreads = POLICIES.map(|(policy, balance)| (policy, simulation::play(balance)));
+    let spreads = POLICIES.map(|(policy, balance)| (policy, simulation::play(balance, false)));
     match std::env::args().nth(1).as_deref() {
-        Some("page") => print!("{}", page(&spreads)),
+        Some("page") => {
+            let weighted = POLICIES.map(|(_, balance)| simulation::play(balance, true));
+            print!("{}", page(&spreads, &weighted));
+        }
         Some("picture") => print!("{}", picture::draw(&spreads)),
         _ => {
             eprintln!("{USAGE}");
@@ -24,14 +27,15 @@ fn main() -> ExitCode {
 }
 
 /// The page, with the table of what each policy came to.
-fn page(spreads: &[(&str, Spread)]) -> String {
-    let rows = spreads.iter().map(|(policy, spread)| {
-        let Spread {
-            maximum_over_mean,
-            worst,
-            ..
-        } = spread;
-        format!("| `{policy}` | {maximum_over_mean:.2} | {worst:.2} |\n")
-    });
-    include_str!("page.md").replace("{{rows}}\n", &rows.collect::<String>())
+fn page(spreads: &[(&str, Spread)], weighted: &[Spread]) -> String {
+    let rows = spreads
+        .iter()
+        .zip(weighted)
+        .map(|((policy, spread), weighted)| {
+            format!(
+                "| `{policy}` | {:.2} | {:.2} | {:.2} |\n",
+                spread.maximum_over_mean, spread.worst, weighted.maximum_over_mean
+            )
+        });
+    include_str!("page.txt").replace("{{rows}}\n", &rows.collect::<String>())
 }

@@ -7,6 +7,7 @@ use crate::door::DoorTable;
 use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
+use crate::driver::load::Machine;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
@@ -80,6 +81,7 @@ pub(super) struct ServerState {
     pub health: HealthState,
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
+    pub machine: Machine,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -118,6 +120,7 @@ impl ServerState {
             intent: &self.intent,
             health: self.health.health,
             page: self.health.page,
+            peak: self.peak(),
             drill: self.drill,
         }
     }
@@ -263,6 +266,7 @@ impl State {
                 health: HealthState::new(health, now),
                 standing: Standing::closed(),
                 load: Arc::default(),
+                machine: Machine::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
@@ -289,6 +293,7 @@ impl State {
         }
         self.config = config;
         self.let_linger();
+        self.judge_loads(now);
     }
 
     fn adopt_pool(
@@ -359,9 +364,11 @@ impl State {
         server.present = true;
         server.lingers = false;
         server.config = config;
+        server.follow_exporter(pool, !was_there);
         let checked = server.health.health != Health::Unchecked;
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
+            server.load.places.tell(None, 0);
         }
     }
 
@@ -383,16 +390,21 @@ impl State {
         self.names.get(&key)
     }
 
-    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, now: Now) {
+    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, admitted: u32, now: Now) {
         let rule: Option<&HealthSettings> = self
             .pools
             .get(&name.pool)
             .and_then(|pool| pool.config.health.as_ref());
         let server = self.servers.get_mut(name).filter(|server| server.present);
-        if let (Some(rule), Some(server)) = (rule, server)
-            && server.health.probed(outcome, rule, now)
-        {
+        let (Some(rule), Some(server)) = (rule, server) else {
+            return;
+        };
+        let tells = !matches!(outcome, ProbeOutcome::Bad(_));
+        if server.health.probed(outcome, rule, now) {
             self.changed.insert(name.pool.clone());
+        }
+        if tells {
+            server.load.places.tell(server.health.places, admitted);
         }
     }
 
@@ -527,7 +539,7 @@ impl State {
                     kind: EventKind::Standing {
                         from: server.standing.reason,
                         to: standing.reason,
-                        why: server.health.why.clone(),
+                        why: server.why(standing.reason),
                     },
                 }));
             }
@@ -611,6 +623,8 @@ impl ServerState {
             address: self.config.address,
             weight: self.weight(),
             max_sessions: self.max_sessions(),
+            peak_load: self.peak_load(),
+            exporter: self.exporter().map(Arc::from),
             public_url: self.config.public_url.as_deref().map(Arc::from),
             epoch: self.epoch,
             standing: self.standing,

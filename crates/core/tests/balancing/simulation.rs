@@ -1,5 +1,5 @@
 //! How evenly each policy spreads sessions: ten thousand of them, most short and some very long, on
-//! servers of unequal size that nobody gave weights, one of which is away for a while. The sessions and
+//! servers of unequal size, one of which is away for a while. The sessions and
 //! their lengths are the same for every policy.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -74,9 +74,9 @@ struct World {
     at: u64,
 }
 
-/// Plays all sessions by one policy.
-pub fn play(balance: Balance) -> Spread {
-    let mut world = World::new(balance);
+/// Plays all sessions by one policy; the weights of the servers tell their sizes, or are all alike.
+pub fn play(balance: Balance, is_weighted: bool) -> Spread {
+    let mut world = World::new(balance, is_weighted);
     let mut samples = Vec::new();
     for number in 0..SESSIONS {
         match number * 10_000 / SESSIONS {
@@ -100,12 +100,12 @@ pub fn play(balance: Balance) -> Spread {
 }
 
 impl World {
-    fn new(balance: Balance) -> Self {
+    fn new(balance: Balance, is_weighted: bool) -> Self {
         let mut config = PoolConfig::new("app");
         config.balance = balance;
         let servers: Vec<ServerView> = (0..)
             .zip(SIZES)
-            .map(|(key, size)| server(key, size))
+            .map(|(key, size)| server(key, if is_weighted { size } else { 1 }))
             .collect();
         Self {
             pool: PoolView {
@@ -117,6 +117,7 @@ impl World {
                 line: Default::default(),
                 replicas: Arc::default(),
                 candidates: Candidates::of(&servers),
+                removed: Vec::new(),
                 servers,
                 counters: Arc::new(PoolCounters::new(1)),
             },
@@ -233,14 +234,15 @@ impl World {
     }
 }
 
-fn server(key: u32, size: u32) -> ServerView {
+fn server(key: u32, weight: u32) -> ServerView {
     ServerView {
         key: ServerKey(key),
         name: format!("web{}", key + 1).into(),
         address: ([127, 0, 0, 1], 9000).into(),
-        weight: 1,
-        // For `most-available`; far from what any policy comes to.
-        max_sessions: Some(size * 400),
+        weight,
+        max_sessions: None,
+        peak_load: None,
+        exporter: None,
         public_url: None,
         epoch: 1,
         standing: Standing {

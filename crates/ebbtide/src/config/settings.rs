@@ -1,6 +1,7 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+mod load;
 mod replicas;
 mod sections;
 
@@ -27,6 +28,8 @@ pub struct Setting {
 pub enum Kind {
     /// A whole number within bounds.
     Count(u64, u64),
+    /// A number within bounds, with up to three digits after the point.
+    Decimal(i64, i64),
     /// Bytes: a whole number, or text such as `"32KiB"`; the bounds are in bytes.
     Bytes(u64, u64),
     /// Text such as `"50MB/s"`; the bounds are in bytes per second.
@@ -772,6 +775,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
         .chain(replicas::SETTINGS)
+        .chain(load::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }
 

@@ -127,6 +127,8 @@ impl House {
                 address: *address,
                 weight: 1,
                 max_sessions: None,
+                peak_load: None,
+                exporter: None,
                 public_url: None,
                 epoch: 1,
                 standing: READY,

@@ -180,9 +180,7 @@ impl Asking<'_> {
         rotation: &mut Rotation,
     ) -> Option<Placed> {
         let eligible = |server: &ServerView| {
-            let room = server
-                .max_sessions
-                .is_none_or(|max| server.load.sessions() < max);
+            let room = server.has_room();
             let has_copy = self
                 .resource
                 .is_none_or(|resource| resource.serves(server.key));
