@@ -9,6 +9,7 @@
 
 mod body;
 mod configuration;
+mod exporter;
 mod health;
 mod inject;
 mod letter;
@@ -26,6 +27,7 @@ mod understood;
 
 pub use body::body;
 pub use configuration::configuration;
+pub use exporter::exporter;
 pub use health::health;
 pub use inject::inject;
 pub use nbd_client::nbd_client;
@@ -49,13 +51,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target::new("request", request, "http"),
     Target::new("response", response, "http"),
     Target::new("body", body, "http"),
     Target::new("round_trip", round_trip, "http"),
     Target::new("pipeline", pipeline, "http"),
     Target::new("health", health, "health"),
+    Target::new("exporter", exporter, "exporter"),
     Target::new("inject", inject, "html"),
     Target::new("token", token, "token"),
     Target::new("configuration", configuration, "configuration"),

@@ -59,6 +59,11 @@ fn health() {
 }
 
 #[test]
+fn exporter() {
+    check("exporter");
+}
+
+#[test]
 fn inject() {
     check("inject");
 }

@@ -5,19 +5,26 @@ use std::process::ExitCode;
 
 use crate::shell;
 
-/// What `ebbtide internal-docs` is asked for, and the page that its answer becomes.
-const GENERATED: &[(&str, &str)] = &[
-    ("settings", "docs/settings.md"),
-    ("schema", "docs/ebbtide.schema.json"),
-    ("openapi", "docs/openapi.json"),
-    ("cli", "docs/cli.md"),
-    ("metrics", "docs/metrics.md"),
+/// The program's pages about itself.
+const OF_PROGRAM: &[&str] = &["--bin", "ebbtide", "--", "internal-docs"];
+/// What a simulation of the policies shows.
+const OF_BALANCING: &[&str] = &["--package", "ebbtide-core", "--example", "balancing", "--"];
+
+/// What is run, what it is asked for, and the page that its answer becomes.
+const GENERATED: &[(&[&str], &str, &str)] = &[
+    (OF_PROGRAM, "settings", "docs/settings.md"),
+    (OF_PROGRAM, "schema", "docs/ebbtide.schema.json"),
+    (OF_PROGRAM, "openapi", "docs/openapi.json"),
+    (OF_PROGRAM, "cli", "docs/cli.md"),
+    (OF_PROGRAM, "metrics", "docs/metrics.md"),
+    (OF_BALANCING, "page", "docs/balancing.md"),
+    (OF_BALANCING, "picture", "docs/images/balancing.svg"),
 ];
 
 /// Writes every generated page.
 pub fn write() -> Result<(), String> {
-    for (argument, page) in GENERATED {
-        let text = generate(argument)?;
+    for (program, argument, page) in GENERATED {
+        let text = generate(program, argument)?;
         fs::write(shell::root().join(page), text)
             .map_err(|error| format!("cannot write {page}: {error}"))?;
         println!("wrote {page}");
@@ -28,8 +35,8 @@ pub fn write() -> Result<(), String> {
 /// A complaint for each page that differs from what the program would print now.
 pub fn out_of_date() -> Vec<String> {
     let mut complaints = Vec::new();
-    for (argument, page) in GENERATED {
-        let text = match generate(argument) {
+    for (program, argument, page) in GENERATED {
+        let text = match generate(program, argument) {
             Ok(text) => text,
             Err(error) => {
                 // The rest would fail alike, and a compiler's complaint is long.
@@ -57,15 +64,7 @@ pub fn check_and_print() -> Result<ExitCode, String> {
     })
 }
 
-fn generate(argument: &str) -> Result<String, String> {
-    let mut program = shell::cargo(&[
-        "run",
-        "--quiet",
-        "--bin",
-        "ebbtide",
-        "--",
-        "internal-docs",
-        argument,
-    ]);
-    shell::capture_text(&mut program)
+fn generate(program: &[&str], argument: &str) -> Result<String, String> {
+    let arguments = [&["run", "--quiet"], program, &[argument]].concat();
+    shell::capture_text(&mut shell::cargo(&arguments))
 }

@@ -67,6 +67,11 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         reason: "another one, which checks each block that it reads",
     },
     SystemPackage {
+        program: "prometheus-node-exporter",
+        debian: "prometheus-node-exporter",
+        reason: "tells how busy a machine is",
+    },
+    SystemPackage {
         program: "sshd",
         debian: "openssh-server",
         reason: "a server of sessions that are connections",

@@ -122,6 +122,11 @@ pub enum EventKind {
         /// What the copy is now, or why that is not known.
         what: Option<String>,
     },
+    /// The load of the server's machine cannot be read; absent: it can again.
+    Metrics {
+        /// Why.
+        lost: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -182,6 +187,7 @@ impl EventKind {
             Self::DrillEnded { .. } => "drill-ended",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
+            Self::Metrics { .. } => "metrics",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

@@ -108,6 +108,17 @@ pub struct SetServer {
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u32>)]
     pub max_sessions: Option<Option<u32>>,
+    /// The load of its machine, in percent (0 to 100), above which it takes no new sessions; 0: it takes
+    /// none, and what it had before is kept. `null`: it always does.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub peak_load: Option<Option<u32>>,
+    /// The peak load is again what it was before it was set to 0.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub peak_load_back: bool,
+    /// Past the capacity guard, where the peak load takes the server out of traffic.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub force: bool,
     /// First drops whatever was set so before: the file's values count again.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub reset: bool,

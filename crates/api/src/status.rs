@@ -44,7 +44,8 @@ pub struct StoreStatus {
 pub struct PoolStatus {
     /// Its name.
     pub name: String,
-    /// How new sessions are spread: `round-robin`, `least-sessions`, `source-hash`.
+    /// How new sessions are spread: `round-robin`, `least-sessions`, `least-load`, `most-available`,
+    /// `source-hash` or `door-only`.
     pub balance: String,
     /// What the operator wants of it.
     pub intent: PoolIntent,
@@ -109,15 +110,22 @@ pub struct ServerStatus {
     pub weight: u32,
     /// Most sessions it may have; absent: no limit.
     pub max_sessions: Option<u32>,
+    /// The load of its machine, in percent, above which it takes no new sessions; absent: it always
+    /// does.
+    pub peak_load: Option<u32>,
+    /// What that was before it was set to 0 live, if it had any.
+    pub peak_load_before: Option<u32>,
     /// It was added live, beside the file.
     pub live: bool,
-    /// Its weight or its most sessions were set live, over the file.
+    /// Its weight, its most sessions or its peak load were set live, over the file.
     pub overridden: bool,
     /// What the operator wants.
     pub intent: Intent,
     /// What probes show.
     pub health: Health,
-    /// What follows from both.
+    /// How busy its machine is, where that is read.
+    pub machine: Option<Machine>,
+    /// What follows from all of it.
     pub standing: Standing,
     /// Its sessions.
     pub sessions: SessionCounts,
@@ -163,6 +171,17 @@ pub struct Health {
     pub places: Option<u64>,
 }
 
+/// How busy a server's machine is, as its exporter tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Machine {
+    /// Its load in percent, unless too little is known of it.
+    pub load_percent: Option<u32>,
+    /// How old that is.
+    pub age_ms: Option<u64>,
+    /// Why its load cannot be read at present; sessions decide meanwhile.
+    pub no_metrics: Option<String>,
+}
+
 /// What follows from intent and reality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
@@ -171,8 +190,8 @@ pub struct Standing {
     /// Sessions that are here already are served.
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
-    /// `reports-hold`, `starting`, `held`, `draining`, `drill`, `closing`, `down`, `closed`,
-    /// `door-only`, `maintenance` or `removed`.
+    /// `reports-hold`, `over-peak`, `peak-zero`, `starting`, `held`, `draining`, `drill`, `closing`,
+    /// `down`, `closed`, `door-only`, `maintenance` or `removed`.
     pub reason: String,
 }
 

@@ -1,8 +1,8 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Fact, Knowledge, ManifestCopies, NodeStatus, OwnPage, ProbeOutcome,
-    Refusal, RefusalKind, ServerName, VersionAnswer,
+    Actor, Answer, Command, Fact, Input, Knowledge, ManifestCopies, NodeStatus, OwnPage, Refusal,
+    RefusalKind, ServerName, VersionAnswer,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,7 +16,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 pub(crate) enum Message {
     Fact(Fact),
-    Probed(ServerName, ProbeOutcome),
+    /// What a probe or an exporter tells.
+    Told(Input),
     Version(ServerName, VersionAnswer),
     Persisted(u64, Result<(), String>),
     PageRead {

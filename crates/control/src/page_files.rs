@@ -158,6 +158,7 @@ mod tests {
             replicas: Arc::default(),
             servers: Vec::new(),
             removed: Vec::new(),
+            candidates: Default::default(),
             counters: Arc::new(PoolCounters::new(1)),
         };
         Snapshot {

@@ -176,7 +176,7 @@ impl Page {
     }
 }
 
-fn describe(error: io::Error) -> String {
+pub(crate) fn describe(error: io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".into(),
         io::ErrorKind::ConnectionReset => "the connection was reset".into(),

@@ -6,7 +6,9 @@ mod tests;
 
 use crate::inbox::{Inbox, Message};
 use crate::probe::probe;
-use ebbtide_core::{HealthSettings, PoolConfig, PoolView, ProbeOutcome, ServerName, Snapshot};
+use ebbtide_core::{
+    HealthSettings, Input, PoolConfig, PoolView, ProbeOutcome, ServerLoad, ServerName, Snapshot,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -52,10 +54,14 @@ pub(crate) async fn run(
             Some(name) = now.recv() => prober.hurry(&name),
             Some(done) = prober.probes.join_next() => {
                 // An aborted probe was of a server that is gone or has another address now.
-                if let Ok((name, turn, outcome)) = done
-                    && prober.finished(&name, turn)
+                if let Ok((server, turn, outcome, admitted)) = done
+                    && prober.finished(&server, turn)
                 {
-                    inbox.send(Message::Probed(name, outcome));
+                    inbox.send(Message::Told(Input::Probed {
+                        server,
+                        outcome,
+                        admitted,
+                    }));
                 }
             }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
@@ -69,6 +75,7 @@ pub(crate) async fn run(
 struct Place {
     config: Arc<PoolConfig>,
     address: SocketAddr,
+    load: Arc<ServerLoad>,
     /// Tells this place from an earlier one of the same name with another address or rule.
     turn: u64,
     state: State,
@@ -93,7 +100,8 @@ impl Drop for Place {
 struct Prober {
     places: BTreeMap<ServerName, Place>,
     queue: BTreeMap<(Instant, u64), ServerName>,
-    probes: JoinSet<(ServerName, u64, ProbeOutcome)>,
+    /// With the turn, and the sessions that the server had ever been given when they began.
+    probes: JoinSet<(ServerName, u64, ProbeOutcome, u32)>,
     last_turn: u64,
 }
 
@@ -124,6 +132,7 @@ impl Prober {
             if let Some(mut place) = before.remove(&name) {
                 if place.address == server.address && place.config.health.as_ref() == Some(health) {
                     place.config = Arc::clone(&pool.config);
+                    place.load = Arc::clone(&server.load);
                     self.places.insert(name, place);
                     continue;
                 }
@@ -138,6 +147,7 @@ impl Prober {
             let place = Place {
                 config: Arc::clone(&pool.config),
                 address: server.address,
+                load: Arc::clone(&server.load),
                 turn: self.last_turn,
                 state: State::Waiting(start + spread),
             };
@@ -182,9 +192,10 @@ impl Prober {
                 continue;
             };
             let (address, turn) = (place.address, place.turn);
+            let admitted = place.load.places.admitted();
             let probe = self.probes.spawn(async move {
                 let outcome = probe(address, &health).await;
-                (name, turn, outcome)
+                (name, turn, outcome, admitted)
             });
             let again = false;
             place.state = State::Probing { probe, again };

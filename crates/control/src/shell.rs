@@ -65,9 +65,7 @@ impl Shell {
             for message in batch.drain(..) {
                 match message {
                     Message::Fact(fact) => self.step(Input::Fact(fact)),
-                    Message::Probed(server, outcome) => {
-                        self.step(Input::Probed { server, outcome });
-                    }
+                    Message::Told(input) => self.step(input),
                     Message::Version(server, answer) => {
                         self.step(Input::Version { server, answer });
                     }

@@ -67,6 +67,8 @@ fn balance(balance: Balance) -> &'static str {
     match balance {
         Balance::RoundRobin => "round-robin",
         Balance::LeastSessions => "least-sessions",
+        Balance::LeastLoad => "least-load",
+        Balance::MostAvailable => "most-available",
         Balance::SourceHash => "source-hash",
         Balance::DoorOnly => "door-only",
     }
@@ -78,6 +80,8 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
         address: server.address.clone(),
         weight: server.weight,
         max_sessions: server.max_sessions,
+        peak_load: server.peak_load.map(u32::from),
+        peak_load_before: server.peak_load_before.flatten().map(u32::from),
         live: server.live,
         overridden: server.overridden,
         intent: intent(&server.intent),
@@ -87,6 +91,11 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             why: server.health_why.clone(),
             places: server.places,
         },
+        machine: server.machine.as_ref().map(|machine| api::Machine {
+            load_percent: machine.load.map(|load| load.percent()),
+            age_ms: machine.age.map(|age| age.0),
+            no_metrics: machine.no_metrics.clone(),
+        }),
         standing: api::Standing {
             admits_new: server.standing.admits_new,
             serves_own: server.standing.serves_own,
@@ -291,6 +300,7 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             to: (*to).to_owned(),
             what: what.clone(),
         },
+        EventKind::Metrics { lost } => api::EventKind::Metrics { lost: lost.clone() },
         EventKind::SessionBegan {
             id,
             client,

@@ -4,8 +4,8 @@ mod support;
 
 use ebbtide_api::{
     AddServer, AuditQuery, BlockNew, ClientError, CloseRequest, DrainRequest, EndSessionsRequest,
-    ErrorKind, EventKind, HoldRequest, ReasonQuery, ReasonRequest, RemoveQuery, SessionQuery,
-    SetServer, Timestamp, WaitFor, WaitQuery,
+    ErrorKind, EventKind, HoldRequest, ReasonQuery, ReasonRequest, RemoveQuery, ServerStatus,
+    SessionQuery, SetServer, Timestamp, WaitFor, WaitQuery,
 };
 use ebbtide_core::{Actor, EndReason, Found, SessionId};
 use support::{Node, Scratch, api, config};
@@ -125,6 +125,48 @@ async fn a_drain_is_waited_for_until_its_last_session_has_left() {
     let ready = node.client();
     let other = ready.wait("app", "web2", &query(WaitFor::Ready, 0)).await;
     assert!(other.unwrap().reached);
+}
+
+#[tokio::test]
+async fn a_peak_load_is_set_live_and_a_restart_remembers_what_it_was() {
+    let scratch = Scratch::new();
+    let mut node = Node::start(config(1), &scratch);
+    let client = node.client();
+    let peak = |percent, force| SetServer {
+        peak_load: Some(percent),
+        force,
+        ..SetServer::default()
+    };
+    let set = async |change: SetServer| client.set_server("app", "web1", &change).await;
+    let (status, error) = refused(set(peak(Some(101), false)).await);
+    assert_eq!(status, 422, "{error}");
+    let text = set(peak(Some(60), false)).await.unwrap().text;
+    assert!(text.contains("peak_load 60"), "{text}");
+    let (status, error) = refused(set(peak(Some(0), false)).await);
+    assert_eq!((status, error.kind), (409, ErrorKind::Guarded), "the last");
+    let text = set(peak(Some(0), true)).await.unwrap().text;
+    assert!(text.contains("before: peak_load 60"), "{text}");
+    drop(client);
+    node.stop();
+
+    let node = Node::start(config(1), &scratch);
+    let client = node.client();
+    let server = async || client.server("app", "web1").await.unwrap();
+    let peaks = |server: &ServerStatus| (server.peak_load, server.peak_load_before);
+    assert_eq!(peaks(&server().await), (Some(0), Some(60)));
+    assert_eq!(server().await.standing.reason, "peak-zero");
+    let back = SetServer {
+        peak_load_back: true,
+        ..SetServer::default()
+    };
+    client.set_server("app", "web1", &back).await.unwrap();
+    assert_eq!(peaks(&server().await), (Some(60), None));
+    let (status, error) = refused(client.set_server("app", "web1", &back).await);
+    assert_eq!(status, 422);
+    assert!(error.message.contains("nothing to go back to"), "{error}");
+    let none = peak(None, false);
+    let none = client.set_server("app", "web1", &none).await.unwrap();
+    assert!(none.text.contains("no peak_load"), "{}", none.text);
 }
 
 #[tokio::test]

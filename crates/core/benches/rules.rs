@@ -8,9 +8,9 @@
 )]
 
 use ebbtide_core::{
-    Balance, Found, Moment, Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason, Rotation,
-    ServerCounters, ServerKey, ServerView, SessionId, SessionTable, Snapshot, Standing, WallTime,
-    choose,
+    Balance, Candidates, Found, Load, LoadReading, Millis, Moment, Now, PoolConfig, PoolCounters,
+    PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey, ServerLoad, ServerView,
+    SessionId, SessionTable, Snapshot, Standing, WallTime, choose, split_mix,
 };
 use std::hint::black_box;
 use std::net::IpAddr;
@@ -125,6 +125,7 @@ fn forget(snapshot: &Snapshot) -> Snapshot {
     let mut pool = (*snapshot.pools[0]).clone();
     pool.servers[0].epoch += 1;
     pool.servers[0].load = Arc::default();
+    pool.candidates = Candidates::of(&pool.servers);
     Snapshot {
         pools: vec![Arc::new(pool)],
         ..snapshot.clone()
@@ -135,6 +136,8 @@ fn choices() {
     let policies = [
         ("round-robin", Balance::RoundRobin),
         ("least-sessions", Balance::LeastSessions),
+        ("least-load", Balance::LeastLoad),
+        ("most-available", Balance::MostAvailable),
         ("source-hash", Balance::SourceHash),
     ];
     for servers in [10, 1_000] {
@@ -144,14 +147,21 @@ fn choices() {
             let mut rotation = Rotation::default();
             let turns = 1_000_000 / u64::from(servers);
             show(&format!("choose among {servers}: {name}"), turns, || {
-                for dice in 0..turns {
+                for turn in 0..turns {
+                    let dice = split_mix(turn);
                     let client = IpAddr::from((dice as u32).to_be_bytes());
-                    let chosen = choose(pool, |_| true, client, dice, &mut rotation);
+                    let chosen = choose(pool, has_room, client, dice, NOW.moment, &mut rotation);
                     black_box(chosen.map(|server| server.key));
                 }
             });
         }
     }
+}
+
+/// What every worker asks of a server.
+fn has_room(server: &ServerView) -> bool {
+    let room = |max| server.load.sessions() < max;
+    server.max_sessions.is_none_or(room)
 }
 
 fn client() -> IpAddr {
@@ -161,6 +171,7 @@ fn client() -> IpAddr {
 fn snapshot(balance: Balance, servers: u32) -> Snapshot {
     let mut config = PoolConfig::new("app");
     config.balance = balance;
+    let servers: Vec<ServerView> = (0..servers).map(server).collect();
     let view = PoolView {
         key: PoolKey(1),
         intent: ebbtide_core::PoolIntent::Open,
@@ -169,8 +180,9 @@ fn snapshot(balance: Balance, servers: u32) -> Snapshot {
         pages: Default::default(),
         line: Default::default(),
         replicas: Arc::default(),
-        servers: (0..servers).map(server).collect(),
         removed: Vec::new(),
+        candidates: Candidates::of(&servers),
+        servers,
         counters: Arc::new(PoolCounters::new(1)),
     };
     Snapshot {
@@ -180,12 +192,21 @@ fn snapshot(balance: Balance, servers: u32) -> Snapshot {
 }
 
 fn server(key: u32) -> ServerView {
+    let load = ServerLoad::default();
+    load.gauge.set(LoadReading {
+        load: Load::from_percent(20 + key % 40),
+        at: NOW.moment,
+        sessions: 0,
+        every: Millis(5_000),
+    });
     ServerView {
         key: ServerKey(key),
         name: format!("web{key}").into(),
         address: ([127, 0, 0, 1], 9000).into(),
         weight: 1,
-        max_sessions: None,
+        max_sessions: Some(20_000_000),
+        peak_load: None,
+        exporter: None,
         public_url: None,
         epoch: 1,
         standing: Standing {
@@ -195,7 +216,7 @@ fn server(key: u32) -> ServerView {
         },
         epoch_reason: ebbtide_core::EndReason::Forgotten,
         notice: None,
-        load: Arc::default(),
+        load: Arc::new(load),
         counters: Arc::new(ServerCounters::new(1)),
     }
 }

@@ -174,6 +174,17 @@ pub enum Command {
 /// The most sessions that one command ends: each is a line in the store.
 pub const SESSIONS_ENDED_MAX: usize = 1000;
 
+/// What becomes of a server's peak load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeakChange {
+    /// So many percent; 0: it takes no new sessions, and what it had before is kept.
+    Percent(u8),
+    /// It has none.
+    None,
+    /// What it was before it was set to 0.
+    Back,
+}
+
 /// What `server set` changes; `None` leaves as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerChange {
@@ -181,8 +192,12 @@ pub struct ServerChange {
     pub weight: Option<u32>,
     /// Most sessions; the inner `None` takes the limit away.
     pub max_sessions: Option<Option<u32>>,
+    /// The load in percent above which it takes no new sessions, 0 to 100.
+    pub peak_load: Option<PeakChange>,
     /// Drops whatever was set live before: the file's values count again.
     pub reset: bool,
+    /// Past the capacity guard, where the peak load takes it out of traffic.
+    pub force: bool,
 }
 
 /// What an operator is told after a change that is on disk and in force on every worker.

@@ -48,6 +48,11 @@ pub struct PoolConfig {
     pub minimum: u32,
     /// How the servers' health is found out; `None`: every server counts as up.
     pub health: Option<HealthSettings>,
+    /// How the load of the servers' machines is found out; `None`: not at all.
+    pub load: Option<LoadSettings>,
+    /// The load in percent above which a server takes no new sessions, 0 to 100; `None`: it always
+    /// does.
+    pub peak_load: Option<u8>,
     /// Whom users turn to; shown on Ebbtide's own pages.
     pub contact: Option<String>,
     /// How HTTP is spoken.
@@ -151,6 +156,10 @@ pub enum Balance {
     RoundRobin,
     /// The fewest sessions in proportion to the weight.
     LeastSessions,
+    /// Of two drawn at random, the one whose machine is less busy; by sessions where that is not known.
+    LeastLoad,
+    /// The greatest share of free room: sessions left, load left.
+    MostAvailable,
     /// By the client's address (weighted rendezvous): the same server while it admits.
     SourceHash,
     /// Nobody is admitted but operators, who come through doors.
@@ -262,6 +271,44 @@ pub enum HealthCheck {
     },
 }
 
+/// How the load of a pool's machines is found out: an exporter on each tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadSettings {
+    /// Its address, where `{host}` and `{server}` stand for the server's own.
+    pub exporter: String,
+    /// What of its page is the load.
+    pub by: LoadMeasure,
+    /// Time between two looks; jittered by a tenth.
+    pub every: Millis,
+    /// How long a look may take.
+    pub timeout: Millis,
+}
+
+/// What of an exporter's page is the load of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadMeasure {
+    /// The greater of the next two.
+    Greatest,
+    /// The share of its processors' time in which they were busy.
+    Cpu,
+    /// The share of its memory that is not available.
+    Memory,
+    /// Tasks that run or wait, for each processor.
+    RunQueue,
+    /// The share of time in which some task waited for a processor.
+    Pressure,
+    /// A metric, as in `metric{label="value"}`, where it stands between two values, which are in
+    /// thousandths.
+    Value {
+        /// Which samples, added up.
+        metric: String,
+        /// No load.
+        min: i64,
+        /// Full load; above `min`.
+        max: i64,
+    },
+}
+
 /// How HTTP is spoken with a pool's clients and servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -319,8 +366,12 @@ pub struct ServerConfig {
     pub weight: u32,
     /// Most sessions it may have; `None`: no limit.
     pub max_sessions: Option<u32>,
+    /// The load in percent above which it takes no new sessions; `None`: as its pool says.
+    pub peak_load: Option<u8>,
     /// Where its manifest is, in place of what its pool says.
     pub manifest: Option<String>,
+    /// Where its exporter is, in place of what its pool says.
+    pub exporter: Option<String>,
     /// Where users reach it themselves, in pools that lead them there: scheme, host and perhaps a
     /// port and a path, without a `/` at the end, a query or a fragment.
     pub public_url: Option<String>,
@@ -406,6 +457,13 @@ impl PoolConfig {
         format!("{}{pool}", Self::DOOR_COOKIES)
     }
 
+    /// Where the load of this server's machine is read.
+    pub fn exporter_of(&self, server: &ServerConfig) -> Option<String> {
+        let pool = self.load.as_ref()?;
+        let template = server.exporter.as_ref().unwrap_or(&pool.exporter);
+        Some(server.fill_in(template))
+    }
+
     /// A pool with every setting at its default and no servers yet.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -422,6 +480,8 @@ impl PoolConfig {
             },
             minimum: 1,
             health: Some(HealthSettings::defaults()),
+            load: None,
+            peak_load: None,
             contact: None,
             http: HttpSettings::defaults(),
             tcp: TcpSettings::defaults(),
@@ -457,6 +517,15 @@ impl HealthSettings {
 }
 
 impl ServerConfig {
+    /// An address in which `{host}` and `{server}` stand for this server's own.
+    pub fn fill_in(&self, template: &str) -> String {
+        let host = self.address_text.rsplit_once(':');
+        let host = host.map_or(self.address_text.as_str(), |(host, _)| host);
+        template
+            .replace("{host}", host)
+            .replace("{server}", &self.name)
+    }
+
     /// A server of weight 1 without a limit.
     pub fn new(name: impl Into<String>, address: SocketAddr) -> Self {
         Self {
@@ -465,7 +534,9 @@ impl ServerConfig {
             address_text: address.to_string(),
             weight: 1,
             max_sessions: None,
+            peak_load: None,
             manifest: None,
+            exporter: None,
             public_url: None,
         }
     }

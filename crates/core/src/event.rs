@@ -115,6 +115,11 @@ pub enum EventKind {
         /// What the copy is now, or why that is not known.
         what: Option<String>,
     },
+    /// The load of the server's machine cannot be read; `None`: it can again.
+    Metrics {
+        /// Why.
+        lost: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -166,6 +171,7 @@ impl EventKind {
             Self::DrillEnded { .. } => "drill-ended",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
+            Self::Metrics { .. } => "metrics",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -208,6 +214,8 @@ impl fmt::Display for EventKind {
                 write!(f, "copy of {resource} {from} -> {to}")?;
                 what.as_ref().map_or(Ok(()), |what| write!(f, " ({what})"))
             }
+            Self::Metrics { lost: Some(why) } => write!(f, "no metrics: {why}"),
+            Self::Metrics { lost: None } => f.write_str("its metrics are there again"),
             Self::SessionBegan {
                 id,
                 client,

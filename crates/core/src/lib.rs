@@ -7,6 +7,7 @@
 //! planes hold together is the [`SessionTable`].
 
 mod balance;
+mod candidates;
 mod command;
 mod config;
 mod counters;
@@ -18,9 +19,11 @@ mod gate;
 mod guard;
 mod health;
 mod intent;
+mod load;
 mod name;
 mod network;
 mod notice;
+mod places;
 mod record;
 mod replica;
 mod session;
@@ -34,14 +37,15 @@ mod time;
 mod upgrade;
 
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
+pub use candidates::Candidates;
 pub use command::{
-    Actor, Answer, Command, MoveReport, MovedSession, Refusal, RefusalKind, RequestId,
+    Actor, Answer, Command, MoveReport, MovedSession, PeakChange, Refusal, RefusalKind, RequestId,
     SESSIONS_ENDED_MAX, SESSIONS_TOLD_MAX, ServerChange,
 };
 pub use config::{
-    Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall,
-    NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy, ServerConfig, StickySettings,
-    TcpSettings, UpgradeCheck, UserSource,
+    Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LoadMeasure,
+    LoadSettings, LogoutCall, NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy,
+    ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
@@ -58,11 +62,13 @@ pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Tick
 pub use guard::{GuardRefusal, TakesNone};
 pub use health::{Health, ProbeOutcome};
 pub use intent::{BlockNew, Closing, Closure, Drain, Intent, PoolIntent};
+pub use load::{Load, LoadGauge, LoadReading};
 pub use name::{
     ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name, is_plain, is_unseemly,
 };
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
+pub use places::Places;
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
     ServerOverride, StoredIntent, StoredPoolIntent, Write,
@@ -78,7 +84,9 @@ pub use snapshot::{
 };
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
-pub use status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
+pub use status::{
+    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus,
+};
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};
 pub use time::{Millis, Moment, Now, WallTime};

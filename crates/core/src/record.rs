@@ -156,6 +156,10 @@ pub struct ServerOverride {
     pub weight: Option<u32>,
     /// Most sessions; the inner `None`: no limit.
     pub max_sessions: Option<Option<u32>>,
+    /// The load in percent above which it takes no new sessions; the inner `None`: it always does.
+    pub peak_load: Option<Option<u8>>,
+    /// What that was before it was set to 0.
+    pub peak_load_before: Option<Option<u8>>,
 }
 
 /// A line of the audit log: who did what, when, from where and why.

@@ -1,13 +1,16 @@
 //! The snapshot: what the data plane works from. One immutable, numbered value; a worker that has
 //! taken generation *n* decides nothing by an older one any more.
 
+use crate::candidates::Candidates;
 use crate::config::{Config, PoolConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::door::DoorTable;
 use crate::gate::{OwnPages, WaitingLine};
 use crate::intent::PoolIntent;
+use crate::load::LoadGauge;
 use crate::name::{PoolKey, ServerKey};
 use crate::notice::Notice;
+use crate::places::Places;
 use crate::replica::{Mode, ReplicaView, ResourceView};
 use crate::session::{EndReason, Session};
 use crate::standing::Standing;
@@ -69,6 +72,8 @@ pub struct PoolView {
     pub servers: Vec<ServerView>,
     /// Servers that have left it and still have sessions, by ascending key. They take no others.
     pub removed: Vec<ServerView>,
+    /// Those of them that admit new sessions: always [`Candidates::of`] `servers`.
+    pub candidates: Candidates,
     /// Its counters.
     pub counters: Arc<PoolCounters>,
 }
@@ -86,6 +91,10 @@ pub struct ServerView {
     pub weight: u32,
     /// Most sessions it may have.
     pub max_sessions: Option<u32>,
+    /// The load in percent above which it takes no new sessions. That it is above is in its standing.
+    pub peak_load: Option<u8>,
+    /// Where the load of its machine is read, if it is.
+    pub exporter: Option<Arc<str>>,
     /// Where users reach it themselves, if its pool leads them there.
     pub public_url: Option<Arc<str>>,
     /// Its stickiness generation: a binding of another epoch is forgotten.
@@ -102,12 +111,18 @@ pub struct ServerView {
     pub counters: Arc<ServerCounters>,
 }
 
-/// How many sessions a server has in one epoch. A raised epoch starts with a new one at zero, which
-/// is how a million sessions are forgotten at once.
+/// What a server carries: how many sessions it has in one epoch, and how busy its machine is. A raised
+/// epoch starts with a new one at zero sessions, which is how a million sessions are forgotten at once.
+/// In a cache line of its own, so that choosing among many is fast.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 pub struct ServerLoad {
     sessions: AtomicU32,
     second_try: AtomicBool,
+    /// How busy its machine is, as it was last read.
+    pub gauge: LoadGauge,
+    /// Places that its own health page tells.
+    pub places: Places,
 }
 
 /// A request that was lost with another server is being tried once more here; dropping it lets the
@@ -140,12 +155,25 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(load) = self.load.take() {
+            load.places.give_back();
             load.leave();
         }
     }
 }
 
 impl ServerLoad {
+    /// Of a new epoch: the same machine without sessions.
+    pub(crate) fn of_new_epoch(&self) -> Self {
+        let load = Self {
+            places: self.places.again(),
+            ..Self::default()
+        };
+        if let Some(reading) = self.gauge.reading() {
+            load.gauge.set(reading);
+        }
+        load
+    }
+
     /// Live sessions.
     pub fn sessions(&self) -> u32 {
         self.sessions.load(Relaxed)
@@ -229,11 +257,36 @@ impl Snapshot {
 impl ServerView {
     /// A place for a session that moves here, unless the server has as many as it may.
     pub fn reserve(&self) -> Option<Place> {
-        self.load.try_enter(self.max_sessions).then(|| Place {
+        self.try_enter().then(|| Place {
             server: self.key,
             epoch: self.epoch,
             load: Some(Arc::clone(&self.load)),
         })
+    }
+
+    /// Counts one more session, if there is room for it; exact over all workers.
+    pub(crate) fn try_enter(&self) -> bool {
+        if !self.load.places.try_take() {
+            return false;
+        }
+        let is_within = self.load.try_enter(self.max_sessions);
+        if !is_within {
+            self.load.places.give_back();
+        }
+        is_within
+    }
+
+    /// New sessions that it has room for, by `max_sessions` and by what its own page tells; `None` if
+    /// neither bounds them.
+    pub fn room(&self) -> Option<u32> {
+        let max = self.max_sessions;
+        let free = max.map(|max| max.saturating_sub(self.load.sessions()));
+        free.into_iter().chain(self.load.places.left()).min()
+    }
+
+    /// Whether it has room for another session.
+    pub fn has_room(&self) -> bool {
+        self.room().is_none_or(|room| room > 0)
     }
 
     /// When its sessions end, if that is decided.

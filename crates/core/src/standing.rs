@@ -32,6 +32,10 @@ pub enum Reason {
     ReportsFull,
     /// Its own health page says that it is on hold.
     ReportsHold,
+    /// Its machine is busier than it may be.
+    OverPeak,
+    /// An operator set its peak load to 0.
+    PeakZero,
     /// New in a running program; takes no new sessions before its first good probe, unless no
     /// other server does.
     Starting,
@@ -57,7 +61,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 19] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -65,6 +69,8 @@ impl Reason {
         Self::NoCopy,
         Self::ReportsFull,
         Self::ReportsHold,
+        Self::OverPeak,
+        Self::PeakZero,
         Self::Starting,
         Self::Held,
         Self::Draining,
@@ -77,6 +83,11 @@ impl Reason {
         Self::Removed,
     ];
 
+    /// Whether it takes no new sessions because it has enough to do, which passes by itself.
+    pub fn is_full(self) -> bool {
+        matches!(self, Self::Full | Self::ReportsFull | Self::OverPeak)
+    }
+
     /// The word that people see.
     pub fn label(self) -> &'static str {
         match self {
@@ -87,6 +98,8 @@ impl Reason {
             Self::NoCopy => "no-copy",
             Self::ReportsFull => "reports-full",
             Self::ReportsHold => "reports-hold",
+            Self::OverPeak => "over-peak",
+            Self::PeakZero => "peak-zero",
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
@@ -101,12 +114,25 @@ impl Reason {
     }
 }
 
+/// How a server's load stands to its peak load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Peak {
+    /// Below it, or nobody knows, or it has none.
+    #[default]
+    Below,
+    /// Above it.
+    Above,
+    /// The peak load is 0: it takes no new sessions whatever its load.
+    Zero,
+}
+
 /// What the standing of one server is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Grounds<'a> {
     pub intent: &'a Intent,
     pub health: Health,
     pub page: Page,
+    pub peak: Peak,
     /// A failover test is being made of it.
     pub drill: bool,
 }
@@ -152,6 +178,8 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (Intent::Ready, health) => match grounds.page {
             Page::OnHold => (false, true, Reason::ReportsHold),
             Page::AllInUse => (false, true, Reason::ReportsFull),
+            Page::Active if grounds.peak == Peak::Zero => (false, true, Reason::PeakZero),
+            Page::Active if grounds.peak == Peak::Above => (false, true, Reason::OverPeak),
             Page::Active if health == Health::Unproven => (true, true, Reason::Unproven),
             Page::Active => (true, true, Reason::Ready),
         },
@@ -233,6 +261,18 @@ impl Standing {
                 true => Reason::NoCopy,
                 false => self.reason,
             },
+            ..self
+        }
+    }
+
+    /// The same standing, seen together with the places that its own page has left.
+    pub fn with_places(self, left: Option<u32>) -> Self {
+        if !(self.admits_new && left == Some(0)) {
+            return self;
+        }
+        Self {
+            admits_new: false,
+            reason: Reason::ReportsFull,
             ..self
         }
     }

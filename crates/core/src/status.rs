@@ -4,6 +4,7 @@ use crate::config::Balance;
 use crate::forecast::Forecast;
 use crate::health::Health;
 use crate::intent::Closure;
+use crate::load::Load;
 use crate::standing::Standing;
 use crate::time::{Millis, WallTime};
 
@@ -54,6 +55,10 @@ pub struct ServerStatus {
     pub weight: u32,
     /// Most sessions it may have.
     pub max_sessions: Option<u32>,
+    /// The load in percent above which it takes no new sessions.
+    pub peak_load: Option<u8>,
+    /// What that was before it was set to 0 live; the inner `None`: it had none.
+    pub peak_load_before: Option<Option<u8>>,
     /// Whether it was added live, beside the file.
     pub live: bool,
     /// Whether weight or max_sessions were set live.
@@ -68,6 +73,8 @@ pub struct ServerStatus {
     pub health_why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,
+    /// How busy its machine is, where that is read.
+    pub machine: Option<MachineStatus>,
     /// What follows.
     pub standing: Standing,
     /// Active sessions.
@@ -82,6 +89,17 @@ pub struct ServerStatus {
     /// While it is drained soon after a restart: until then sessions from before the restart may
     /// still show themselves, so no sessions does not mean empty yet.
     pub counting_until: Option<WallTime>,
+}
+
+/// How busy a server's machine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineStatus {
+    /// Its load, unless too little is known of it.
+    pub load: Option<Load>,
+    /// How old that is.
+    pub age: Option<Millis>,
+    /// Why its load cannot be read at present.
+    pub no_metrics: Option<String>,
 }
 
 /// What the operator wants of a pool.

@@ -166,7 +166,7 @@ impl SessionTable {
         from: Option<ServerKey>,
         now: Now,
     ) -> Option<Arc<Session>> {
-        if !server.load.try_enter(server.max_sessions) {
+        if !server.try_enter() {
             return None;
         }
         let session = Arc::new(Session::new(

@@ -169,10 +169,9 @@ pub(crate) fn has_place(server: &ServerView) -> Result<(), NotTaken> {
     if !takes_over(server.standing) {
         return Err(NotTaken::Standing(server.standing.reason));
     }
-    let sessions = server.load.sessions();
-    match server.max_sessions.is_some_and(|max| sessions >= max) {
-        true => Err(NotTaken::Full),
-        false => Ok(()),
+    match server.has_room() {
+        true => Ok(()),
+        false => Err(NotTaken::Full),
     }
 }
 

@@ -436,12 +436,17 @@ fn a_watch_ends_with_all_that_makes_a_reading_void() {
     assert_eq!(watch(&world), None);
 }
 
+fn probed(server: &str, outcome: ProbeOutcome) -> Input {
+    Input::Probed {
+        server: ServerName::new("app", server),
+        outcome,
+        admitted: 0,
+    }
+}
+
 #[test]
 fn what_was_read_of_a_server_is_void_once_it_may_have_been_changed() {
-    let probed = |outcome: ProbeOutcome| {
-        let server = ServerName::new("app", "s1");
-        Input::Probed { server, outcome }
-    };
+    let probed = |outcome| probed("s1", outcome);
     type Step = Box<dyn Fn(&mut World)>;
     let command = |command: Command| -> Step { Box::new(move |world| world.ask(command.clone())) };
     let server = || ServerName::new("app", "s1");

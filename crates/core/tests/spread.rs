@@ -1,9 +1,9 @@
 //! Properties of the balancing policies and of the session table.
 
 use ebbtide_core::{
-    Attachment, Balance, EndReason, Found, Identity, Millis, Moment, Now, PoolConfig, PoolCounters,
-    PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey, ServerView, SessionId,
-    SessionTable, Snapshot, Standing, WallTime, choose,
+    Attachment, Balance, Candidates, EndReason, Found, Identity, Load, LoadReading, Millis, Moment,
+    Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey,
+    ServerView, SessionId, SessionTable, Snapshot, Standing, WallTime, choose,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -22,6 +22,8 @@ fn server(key: u32, weight: u32, admits_new: bool) -> ServerView {
         address: ([127, 0, 0, 1], 9000).into(),
         weight,
         max_sessions: None,
+        peak_load: None,
+        exporter: None,
         public_url: None,
         epoch: 1,
         standing: Standing {
@@ -47,6 +49,7 @@ fn pool(balance: Balance, servers: Vec<ServerView>) -> PoolView {
         pages: Default::default(),
         line: Default::default(),
         replicas: Arc::default(),
+        candidates: Candidates::of(&servers),
         servers,
         removed: Vec::new(),
         counters: Arc::new(PoolCounters::new(1)),
@@ -71,8 +74,15 @@ fn spread(pool: &PoolView, sessions: u32) -> BTreeMap<ServerKey, u32> {
     let mut placed = BTreeMap::new();
     for number in 0..sessions {
         let dice = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let chosen =
-            choose(pool, |_| true, client(number), dice, &mut rotation).expect("a server admits");
+        let chosen = choose(
+            pool,
+            |_| true,
+            client(number),
+            dice,
+            NOW.moment,
+            &mut rotation,
+        )
+        .expect("a server admits");
         let id = SessionId(u64::from(number));
         table.begin(id, pool.key, chosen, client(number), None, NOW);
         *placed.entry(chosen.key).or_default() += 1;
@@ -121,9 +131,9 @@ proptest! {
         let gone = ServerKey(gone.index(weights.len()) as u32);
         let mut rotation = Rotation::default();
         for number in 0..200 {
-            let before = choose(&pool, |_| true, client(number), 0, &mut rotation).unwrap().key;
+            let before = choose(&pool, |_| true, client(number), 0, NOW.moment, &mut rotation).unwrap().key;
             let stays = |server: &ServerView| server.key != gone;
-            let after = choose(&pool, stays, client(number), 7, &mut rotation).unwrap().key;
+            let after = choose(&pool, stays, client(number), 7, NOW.moment, &mut rotation).unwrap().key;
             prop_assert!(before == gone || before == after);
             prop_assert!(after != gone);
         }
@@ -135,15 +145,208 @@ proptest! {
         balance in prop::sample::select(vec![
             Balance::RoundRobin,
             Balance::LeastSessions,
+            Balance::LeastLoad,
+            Balance::MostAvailable,
             Balance::SourceHash,
         ]),
         dice in any::<u64>(),
     ) {
         let servers = (0..).zip(&admits).map(|(key, admits)| server(key, 1, *admits)).collect();
         let pool = pool(balance, servers);
-        let chosen = choose(&pool, |_| true, client(1), dice, &mut Rotation::default());
+        let chosen = choose(&pool, |_| true, client(1), dice, NOW.moment, &mut Rotation::default());
         prop_assert_eq!(chosen.is_some(), admits.contains(&true));
         prop_assert!(chosen.is_none_or(|server| server.standing.admits_new));
+    }
+
+    #[test]
+    fn whoever_is_eligible_is_found_however_few_there_are(
+        weights in prop::collection::vec(1_u32..1000, 1..40),
+        only in any::<prop::sample::Index>(),
+        balance in prop::sample::select(vec![
+            Balance::RoundRobin,
+            Balance::LeastSessions,
+            Balance::LeastLoad,
+            Balance::MostAvailable,
+            Balance::SourceHash,
+        ]),
+        dice in any::<u64>(),
+    ) {
+        let pool = pool(balance, views(&weights));
+        let only = ServerKey(only.index(weights.len()) as u32);
+        let eligible = |server: &ServerView| server.key == only;
+        let mut rotation = Rotation::default();
+        for turn in 0..3 {
+            let dice = dice.wrapping_add(turn);
+            let chosen = choose(&pool, eligible, client(1), dice, NOW.moment, &mut rotation);
+            prop_assert_eq!(chosen.map(|server| server.key), Some(only));
+        }
+    }
+
+    #[test]
+    fn source_hash_is_the_rendezvous_of_every_score(
+        weights in prop::collection::vec(1_u32..1000, 1..40),
+        number in any::<u32>(),
+    ) {
+        let pool = pool(Balance::SourceHash, views(&weights));
+        let score = |server: &ServerView| {
+            let name = server.name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            let draw = ebbtide_core::split_mix(u64::from(number) ^ name) >> 11;
+            f64::from(server.weight) / -(draw as f64 / (1_u64 << 53) as f64).ln()
+        };
+        let best = pool.servers.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        let mut rotation = Rotation::default();
+        let chosen = choose(&pool, |_| true, client(number), 0, NOW.moment, &mut rotation);
+        prop_assert_eq!(chosen.map(|server| server.key), best.map(|server| server.key));
+    }
+
+    #[test]
+    fn least_load_never_takes_the_busiest_of_two(
+        loads in prop::collection::vec(0_u32..101, 2..9),
+        dice in any::<u64>(),
+    ) {
+        let pool = pool(Balance::LeastLoad, views(&vec![1; loads.len()]));
+        for (server, load) in pool.servers.iter().zip(&loads) {
+            server.load.gauge.set(reading(*load, 0));
+        }
+        let mut rotation = Rotation::default();
+        let chosen = choose(&pool, |_| true, client(1), dice, NOW.moment, &mut rotation).unwrap();
+        let busiest = loads.iter().max().unwrap();
+        let many_are = loads.iter().filter(|load| *load == busiest).count() > 1;
+        prop_assert!(many_are || loads[chosen.key.0 as usize] < *busiest);
+    }
+
+    #[test]
+    fn most_available_takes_the_greatest_share_of_free_room(
+        rooms in prop::collection::vec((1_u32..200, 0_u32..100, 0_u32..101), 1..9),
+        dice in any::<u64>(),
+    ) {
+        let mut servers = views(&vec![1; rooms.len()]);
+        for (server, (max, taken, load)) in servers.iter_mut().zip(&rooms) {
+            server.max_sessions = Some(*max);
+            fill(server, *taken * *max / 100);
+            server.load.gauge.set(reading(*load, server.load.sessions()));
+        }
+        let pool = pool(Balance::MostAvailable, servers);
+        // A percent is taken for the least load that there is.
+        let free = |index: usize| {
+            let (max, taken, load) = rooms[index];
+            let left = 1.0 - f64::from(taken * max / 100) / f64::from(max);
+            left.min((99.0 - f64::from(load)).max(0.0) / 100.0)
+        };
+        let most = (0..rooms.len()).map(free).fold(0.0, f64::max);
+        let mut rotation = Rotation::default();
+        let chosen = choose(&pool, |_| true, client(1), dice, NOW.moment, &mut rotation).unwrap();
+        prop_assert!((free(chosen.key.0 as usize) - most).abs() < 1e-9);
+    }
+}
+
+/// So many percent, read just now, when the server had so many sessions.
+fn reading(percent: u32, sessions: u32) -> LoadReading {
+    LoadReading {
+        load: Load::from_percent(percent),
+        at: NOW.moment,
+        sessions,
+        every: Millis(5_000),
+    }
+}
+
+/// Gives a server so many sessions.
+fn fill(server: &ServerView, sessions: u32) {
+    let table = SessionTable::default();
+    for number in 0..sessions {
+        let id = SessionId(u64::from(number));
+        table.begin(id, PoolKey(1), server, client(1), None, NOW);
+    }
+}
+
+/// How many of a thousand choices fall on the first of two servers, this long after their readings.
+fn of_first(balance: Balance, readings: [Option<u32>; 2], sessions: [u32; 2], age: Millis) -> u32 {
+    let pool = pool(balance, views(&[1, 1]));
+    for ((server, load), sessions) in pool.servers.iter().zip(readings).zip(sessions) {
+        fill(server, sessions);
+        if let Some(load) = load {
+            server.load.gauge.set(reading(load, sessions));
+        }
+    }
+    let mut rotation = Rotation::default();
+    let at = NOW.moment.plus(age);
+    let first = (0..1000).filter(|dice| {
+        let chosen = choose(&pool, |_| true, client(1), *dice, at, &mut rotation);
+        chosen.is_some_and(|server| server.key == ServerKey(0))
+    });
+    first.count() as u32
+}
+
+#[test]
+fn what_cannot_be_relied_on_gives_way_to_sessions() {
+    let of_first = |readings, sessions, age| {
+        [Balance::LeastLoad, Balance::MostAvailable]
+            .map(|balance| of_first(balance, readings, sessions, Millis(age)))
+    };
+    // The first one is less busy, and has more sessions.
+    let loads = [Some(20), Some(60)];
+    assert_eq!(of_first(loads, [9, 1], 0), [1000, 1000]);
+    assert_eq!(of_first(loads, [9, 1], 5_000), [1000, 1000]);
+    assert_eq!(of_first(loads, [9, 1], 15_000), [0, 0], "stale");
+    assert_eq!(of_first([Some(20), None], [9, 1], 0), [0, 0], "unknown");
+    assert_eq!(of_first([None, Some(60)], [1, 9], 0), [1000, 1000]);
+}
+
+#[test]
+fn sessions_that_have_come_since_a_reading_count() {
+    let pool = pool(Balance::LeastLoad, views(&[1, 1]));
+    for (server, load) in pool.servers.iter().zip([40, 50]) {
+        fill(server, 92);
+        server.load.gauge.set(reading(load, 92));
+    }
+    let placed = spread(&pool, 100);
+    // Each is expected to weigh as much as one of those that were there.
+    let (one, two) = (placed[&ServerKey(0)], placed[&ServerKey(1)]);
+    let expected = |load: f64, new: u32| (load + 1.0) * f64::from(100 + new) / 100.0;
+    let (one, two) = (expected(40.0, one), expected(50.0, two));
+    assert!(
+        (one - two).abs() < 1.0,
+        "{one} and {two} percent: {placed:?}"
+    );
+}
+
+#[test]
+fn turns_go_on_after_the_last_server_when_one_leaves_or_returns() {
+    let mut pool = pool(Balance::RoundRobin, views(&[1, 1, 1, 1]));
+    let mut rotation = Rotation::default();
+    let mut turn = |pool: &PoolView| {
+        let chosen = choose(pool, |_| true, client(1), 0, NOW.moment, &mut rotation);
+        chosen.unwrap().key.0
+    };
+    assert_eq!([turn(&pool), turn(&pool)], [0, 1]);
+    pool.servers[1].standing.admits_new = false;
+    pool.candidates = Candidates::of(&pool.servers);
+    assert_eq!([turn(&pool), turn(&pool), turn(&pool)], [2, 3, 0]);
+    pool.servers[1].standing.admits_new = true;
+    pool.candidates = Candidates::of(&pool.servers);
+    assert_eq!([turn(&pool), turn(&pool), turn(&pool)], [1, 2, 3]);
+}
+
+#[test]
+fn choosing_allocates_nothing() {
+    for balance in [
+        Balance::RoundRobin,
+        Balance::LeastSessions,
+        Balance::LeastLoad,
+        Balance::MostAvailable,
+        Balance::SourceHash,
+    ] {
+        let pool = pool(balance, views(&[1, 2, 3, 1, 1]));
+        let mut rotation = Rotation::default();
+        let counted = allocation_counter::measure(|| {
+            for dice in 0..100 {
+                let chosen = choose(&pool, |_| true, client(1), dice, NOW.moment, &mut rotation);
+                assert!(chosen.is_some());
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{balance:?}");
     }
 }
 

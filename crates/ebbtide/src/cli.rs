@@ -623,14 +623,20 @@ Example:
 Examples:
   ebbtide server set app/web2 weight=2 max_sessions=500
   ebbtide server set app/web2 max_sessions=none
+  ebbtide server set app/web2 peak_load=60
+  ebbtide server set app/web2 peak_load=0      no new sessions
+  ebbtide server set app/web2 peak_load=back   as before
 
 `ebbtide server reset` returns to the settings of the file.")]
     Set {
         #[command(flatten)]
         server: Server,
-        /// weight=1..1000, max_sessions=NUMBER or max_sessions=none
+        /// weight=1..1000, max_sessions=NUMBER or =none, peak_load=0..100, =none or =back
         #[arg(required = true, value_name = "NAME=VALUE", value_parser = assignment)]
         settings: Vec<Assignment>,
+        /// Past the capacity guard, where the peak load takes the server out of traffic
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         why: Why,
     },
@@ -643,6 +649,10 @@ pub enum Assignment {
     Weight(u32),
     /// `max_sessions=`; `None` takes the limit away.
     MaxSessions(Option<u32>),
+    /// `peak_load=`; `None` takes it away.
+    PeakLoad(Option<u32>),
+    /// `peak_load=back`
+    PeakLoadBack,
 }
 
 /// Bearer tokens.
@@ -766,8 +776,16 @@ fn assignment(text: &str) -> Result<Assignment, String> {
         ("max_sessions", _) => number()
             .map(|max| Assignment::MaxSessions(Some(max)))
             .ok_or_else(|| format!("`{value}` is no limit: expected a number above 0, or `none`")),
+        ("peak_load", "none") => Ok(Assignment::PeakLoad(None)),
+        ("peak_load", "back") => Ok(Assignment::PeakLoadBack),
+        ("peak_load", _) => (value.parse::<u32>().ok())
+            .filter(|percent| *percent <= 100)
+            .map(|percent| Assignment::PeakLoad(Some(percent)))
+            .ok_or_else(|| {
+                format!("`{value}` is no peak load: expected 0 to 100, `none` or `back`")
+            }),
         _ => Err(format!(
-            "`{name}` cannot be set: expected weight or max_sessions"
+            "`{name}` cannot be set: expected weight, max_sessions or peak_load"
         )),
     }
 }

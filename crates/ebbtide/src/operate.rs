@@ -389,9 +389,11 @@ async fn server(client: &Client, command: ServerCommand, json: bool) -> Done {
         ServerCommand::Set {
             server,
             settings,
+            force,
             why,
         } => {
             let mut body = api::SetServer {
+                force,
                 reason: why.reason,
                 ..api::SetServer::default()
             };
@@ -399,6 +401,8 @@ async fn server(client: &Client, command: ServerCommand, json: bool) -> Done {
                 match setting {
                     Assignment::Weight(weight) => body.weight = Some(weight),
                     Assignment::MaxSessions(max) => body.max_sessions = Some(max),
+                    Assignment::PeakLoad(percent) => body.peak_load = Some(percent),
+                    Assignment::PeakLoadBack => body.peak_load_back = true,
                 }
             }
             let ServerName { pool, server } = server.server;

@@ -127,8 +127,8 @@ fn counting_line(pool: &PoolStatus) -> Option<Line> {
 
 fn pool_rows(pool: &PoolStatus) -> Vec<Vec<Piece>> {
     let heads = [
-        "SERVER", "ADDRESS", "INTENT", "HEALTH", "STANDING", "ACTIVE", "IDLE", "MAX", "DEADLINE",
-        "ALL GONE", "NOTE",
+        "SERVER", "ADDRESS", "INTENT", "HEALTH", "STANDING", "ACTIVE", "IDLE", "MAX", "LOAD",
+        "DEADLINE", "ALL GONE", "NOTE",
     ];
     let heads = heads.map(|head| (Style::Dim, head.to_owned())).to_vec();
     let servers = pool.servers.iter().map(server_row);
@@ -160,6 +160,7 @@ fn server_row(server: &ServerStatus) -> Vec<Piece> {
                 .map(|max| max.to_string())
                 .unwrap_or_default(),
         ),
+        load(server),
         (Style::Warning, deadline(server)),
         plain(forecast(server)),
         (Style::Dim, note(server)),
@@ -175,6 +176,23 @@ fn standing(server: &ServerStatus) -> Piece {
         (false, false) => (Style::Dim, '○'),
     };
     (style, format!("{mark} {}", standing.reason))
+}
+
+/// How busy its machine is, or the mark that this cannot be read.
+fn load(server: &ServerStatus) -> Piece {
+    let peak = server.peak_load.map(|peak| format!("(peak {peak} %)"));
+    let peak = peak.unwrap_or_default();
+    let Some(machine) = &server.machine else {
+        return (Style::Plain, peak);
+    };
+    let over = matches!(server.standing.reason.as_str(), "over-peak" | "peak-zero");
+    let (style, load) = match (machine.load_percent, &machine.no_metrics) {
+        (_, Some(_)) => (Style::Warning, "no metrics".into()),
+        (Some(percent), None) if over => (Style::Warning, format!("{percent} %")),
+        (Some(percent), None) => (Style::Plain, format!("{percent} %")),
+        (None, None) => (Style::Dim, "…".into()),
+    };
+    (style, format!("{load} {peak}").trim_end().to_owned())
 }
 
 fn deadline(server: &ServerStatus) -> String {
@@ -219,6 +237,10 @@ fn note(server: &ServerStatus) -> String {
     if let Some(why) = &server.health.why {
         notes.push(why.clone());
     }
+    let no_metrics = server.machine.as_ref();
+    if let Some(why) = no_metrics.and_then(|machine| machine.no_metrics.as_ref()) {
+        notes.push(format!("no metrics: {why}"));
+    }
     if server.intent.label != "ready" {
         let by = server.intent.by.iter().map(|by| format!("by {by}"));
         let reason = server.intent.reason.clone();
@@ -232,6 +254,19 @@ fn note(server: &ServerStatus) -> String {
         notes.push(format!(
             "sessions from before the restart may come until {until}"
         ));
+    }
+    if server.standing.reason == "over-peak"
+        && let Some(peak) = server.peak_load
+    {
+        notes.push(format!(
+            "its load is above its peak of {peak} %: no new sessions"
+        ));
+    }
+    if server.peak_load == Some(0) {
+        let before = server.peak_load_before;
+        let before = before.map(|before| format!(" (before: {before} %)"));
+        let before = before.unwrap_or_default();
+        notes.push(format!("its peak load is 0: no new sessions{before}"));
     }
     if server.weight != 1 {
         notes.push(format!("weight {}", server.weight));
@@ -266,7 +301,8 @@ pub fn span(ms: u64) -> String {
 mod tests {
     use super::*;
     use ebbtide_api::{
-        Forecast, Health, Intent, Listener, Node, PoolIntent, SessionCounts, Standing, StoreStatus,
+        Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, SessionCounts, Standing,
+        StoreStatus,
     };
 
     fn server(
@@ -280,6 +316,8 @@ mod tests {
             address: "10.0.0.11:8080".into(),
             weight: 1,
             max_sessions: None,
+            peak_load: None,
+            peak_load_before: None,
             live: false,
             overridden: false,
             intent: Intent {
@@ -297,6 +335,7 @@ mod tests {
                 why: None,
                 places: None,
             },
+            machine: None,
             standing: Standing {
                 admits_new: standing.0,
                 serves_own: standing.1,
@@ -398,6 +437,37 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
 
 ● takes new sessions   ◐ serves the sessions it has   ○ serves nobody"
         );
+    }
+
+    #[test]
+    fn how_busy_machines_are_is_told_where_it_is_read() {
+        let machine = |percent, lost: Option<&str>| {
+            Some(Machine {
+                load_percent: percent,
+                age_ms: percent.map(|_| 900),
+                no_metrics: lost.map(str::to_owned),
+            })
+        };
+        let mut well = server("web1", "ready", "up", (true, true, "ready"));
+        well.machine = machine(Some(34), None);
+        let mut busy = server("web2", "ready", "up", (false, true, "over-peak"));
+        busy.machine = machine(Some(91), None);
+        busy.peak_load = Some(80);
+        let mut lost = server("web3", "ready", "up", (true, true, "ready"));
+        lost.machine = machine(None, Some("connection refused"));
+        let mut zero = server("web4", "ready", "up", (false, true, "peak-zero"));
+        (zero.peak_load, zero.peak_load_before) = (Some(0), Some(80));
+        let page = rendered(&status(vec![well, busy, lost, zero]));
+        let rows = [
+            "LOAD              NOTE",
+            "34 %",
+            "91 % (peak 80 %)  its load is above its peak of 80 %: no new sessions",
+            "no metrics        no metrics: connection refused",
+            "(peak 0 %)        its peak load is 0: no new sessions (before: 80 %)",
+        ];
+        for (row, line) in rows.iter().zip(page.lines().skip(3)) {
+            assert!(line.ends_with(row), "{row:?} does not end:\n{page}");
+        }
     }
 
     #[test]

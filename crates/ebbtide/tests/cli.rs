@@ -357,6 +357,14 @@ fn servers_come_change_and_go_while_it_runs() {
     node.cli(&["server", "set", "app/web3", "max_sessions=none"])
         .exits(0);
     assert_eq!(server()["max_sessions"], serde_json::Value::Null);
+    for (set, peak) in [("60", 60), ("0", 0), ("back", 60)] {
+        let set = format!("peak_load={set}");
+        node.cli(&["server", "set", "app/web3", &set]).exits(0);
+        assert_eq!(server()["peak_load"], peak);
+    }
+    for wrong in ["peak_load=101", "peak_load=half", "peek_load=1"] {
+        node.cli(&["server", "set", "app/web3", wrong]).exits(2);
+    }
     let page = node.cli(&["status"]).exits(0).out;
     assert!(page.contains("added live"), "{page}");
     node.cli(&["server", "reset", "app/web3"]).exits(0);

@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p ebbtide-protocol`. The figures are read, not asserted: they belong to the machine.
 
+use ebbtide_protocol::exporter::ExporterReader;
 use ebbtide_protocol::http1::{
     BodyDecoder, BodyStep, Forwarding, Framing, Limits, Parsed, RequestHead, ResponseEdit,
     ResponseHead, Version, cookie, parse_request, parse_response, write_request, write_response,
@@ -35,6 +36,7 @@ fn main() {
     responses();
     chunks();
     tokens();
+    exporters();
 }
 
 /// Nanoseconds of each turn: the median of some rounds, and their range.
@@ -164,6 +166,22 @@ fn chunks() {
             },
         );
     }
+}
+
+/// A page of node_exporter has some 80 to 200 KB.
+fn exporters() {
+    let line = "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 113450.94\n";
+    let piece = line.repeat(1024 / line.len());
+    let mut reader = ExporterReader::new(None);
+    show("exporter: read a KB of processors", || {
+        reader.feed(black_box(piece.as_bytes()));
+    });
+    let line = "node_network_receive_bytes_total{device=\"eth0\"} 5.13450941e+09\n";
+    let piece = line.repeat(1024 / line.len());
+    show("exporter: read a KB of anything else", || {
+        reader.feed(black_box(piece.as_bytes()));
+    });
+    assert!(reader.finish().is_ok());
 }
 
 fn tokens() {

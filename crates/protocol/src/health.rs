@@ -88,26 +88,33 @@ fn is_active(words: &[String]) -> bool {
 const AFTER_PLACES: [&str; 5] = ["session", "available", "free", "left", "place"];
 
 /// The number in `ACTIVE - n` or `ACTIVE - n Sessions Available`. A number that is too large is the
-/// largest.
+/// largest, and less than none is none.
 fn places(words: &[String]) -> Option<u64> {
     (0..words.len()).find_map(|at| match &words[at..] {
         [active, dash, number, rest @ ..] if active == "active" && dash == "-" => {
             let fits = |next: &String| AFTER_PLACES.iter().any(|word| next.starts_with(word));
-            let is_places =
-                number.bytes().all(|byte| byte.is_ascii_digit()) && rest.first().is_none_or(fits);
-            is_places.then(|| number.parse().unwrap_or(u64::MAX))
+            let digits = number.trim_start_matches('-');
+            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+            let is_places = is_number && rest.first().is_none_or(fits);
+            is_places.then(|| match number.starts_with('-') {
+                true => 0,
+                false => number.parse().unwrap_or(u64::MAX),
+            })
         }
         _ => None,
     })
 }
 
-/// Runs of letters, of digits, and single marks; in lower case.
+/// Runs of letters, of digits, and single marks; in lower case. Of two dashes, the second one belongs
+/// to a number that follows at once: it is less than none.
 fn words_of(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
     let mut before = ' ';
     for letter in text.chars() {
+        let is_negative = || words.ends_with(&["-".to_owned(), "-".to_owned()]);
         let same_word = (letter.is_alphabetic() && before.is_alphabetic())
-            || (letter.is_ascii_digit() && before.is_ascii_digit());
+            || (letter.is_ascii_digit() && before.is_ascii_digit())
+            || (letter.is_ascii_digit() && before == '-' && is_negative());
         match words.last_mut() {
             Some(word) if same_word => word.push(letter.to_ascii_lowercase()),
             _ if letter.is_whitespace() => {}

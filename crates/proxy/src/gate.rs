@@ -12,7 +12,6 @@ pub(crate) use page::{Refusal, write};
 use crate::pages::{self, Envelope, json_string};
 use crate::routing::{Asking, Refused};
 use crate::wall::rfc3339;
-use ebbtide_core::ServerView;
 
 /// The script of the page, for pages of an operator's own.
 pub(crate) const SCRIPT: &str = include_str!("gate/gate.js");
@@ -54,14 +53,8 @@ pub(crate) fn free_places(asking: &Asking<'_>) -> usize {
     }
     let servers = asking.routes.pool.servers.iter();
     let admitting = servers.filter(|server| server.standing.admits_new);
-    let places = admitting.map(|server| room(server).unwrap_or(u32::MAX));
+    let places = admitting.map(|server| server.room().unwrap_or(u32::MAX));
     places.fold(0, |sum, room| sum.saturating_add(room as usize))
-}
-
-/// Sessions that a server still has places for; `None` if it has no limit.
-fn room(server: &ServerView) -> Option<u32> {
-    let max = server.max_sessions?;
-    Some(max.saturating_sub(server.load.sessions()))
 }
 
 impl Refused {

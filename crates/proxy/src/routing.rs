@@ -4,8 +4,8 @@
 use crate::view::Routes;
 use crate::worker::Worker;
 use ebbtide_core::{
-    Balance, EndReason, Found, Millis, Moment, Now, PoolSlot, Reason, ResourceView, ServerKey,
-    ServerView, Session, SessionId, Snapshot, Source, choose,
+    Balance, EndReason, Found, Millis, Moment, Now, PoolSlot, ResourceView, ServerKey, ServerView,
+    Session, SessionId, Snapshot, Source, choose,
 };
 use ebbtide_protocol::http1::{RequestHead, cookie, cookies};
 use ebbtide_protocol::token::{Token, TokenError, TokenKeys};
@@ -387,9 +387,7 @@ impl Asking<'_> {
         }
         let full = Cell::new(false);
         let has_room = |server: &ServerView| {
-            let room = server
-                .max_sessions
-                .is_none_or(|max| server.load.sessions() < max);
+            let room = server.has_room();
             full.set(full.get() | !room);
             room
         };
@@ -408,7 +406,14 @@ impl Asking<'_> {
                     && has_room(server)
             };
             let dice = self.worker.roll();
-            let Some(server) = choose(pool, eligible, self.client, dice, &mut rotation) else {
+            let Some(server) = choose(
+                pool,
+                eligible,
+                self.client,
+                dice,
+                self.now.moment,
+                &mut rotation,
+            ) else {
                 break;
             };
             let begun = self.begin_on(server, from);
@@ -417,8 +422,8 @@ impl Asking<'_> {
             }
             full.set(true);
         }
-        let reports_full = |server: &ServerView| server.standing.reason == Reason::ReportsFull;
-        match full.get() || pool.servers.iter().any(reports_full) {
+        let is_full = |server: &ServerView| server.standing.reason.is_full();
+        match full.get() || pool.servers.iter().any(is_full) {
             true => Err(Refused::Full),
             false => Err(Refused::Unavailable),
         }

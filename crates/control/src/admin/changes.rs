@@ -12,7 +12,8 @@ use ebbtide_api::{
     ReasonRequest, RemoveQuery, SetServer, Timestamp,
 };
 use ebbtide_core::{
-    BlockNew, CLOSE_MAX, Close, Command, Millis, Refusal, ServerChange, ServerConfig, ServerName,
+    BlockNew, CLOSE_MAX, Close, Command, Millis, PeakChange, Refusal, ServerChange, ServerConfig,
+    ServerName,
 };
 use std::net::SocketAddr;
 
@@ -190,7 +191,9 @@ pub(super) async fn add_server(
         address_text: body.address,
         weight: body.weight.unwrap_or(1),
         max_sessions: body.max_sessions,
+        peak_load: None,
         manifest: None,
+        exporter: None,
         public_url: None,
     };
     let command = Command::AddServer { pool, server };
@@ -227,15 +230,35 @@ pub(super) async fn set_server(
     Names((pool, server)): Names<(String, String)>,
     Body(body): Body<SetServer>,
 ) -> Answer {
+    let peak_load = peak_change(&body)?;
     let command = Command::SetServer {
         server: ServerName::new(pool, server),
         change: ServerChange {
             weight: body.weight,
             max_sessions: body.max_sessions,
+            peak_load,
             reset: body.reset,
+            force: body.force,
         },
     };
     carry_out(&app, &caller, body.reason, command).await
+}
+
+fn peak_change(body: &SetServer) -> Result<Option<PeakChange>, ApiError> {
+    let percent = |percent: u32| {
+        let percent = u8::try_from(percent).ok().filter(|percent| *percent <= 100);
+        percent.ok_or_else(|| ApiError::invalid("peak_load: goes from 0 to 100 percent".into()))
+    };
+    match (body.peak_load, body.peak_load_back) {
+        (Some(_), true) => {
+            let text = "peak_load and peak_load_back: only one of the two";
+            Err(ApiError::invalid(text.into()))
+        }
+        (None, true) => Ok(Some(PeakChange::Back)),
+        (Some(Some(peak)), false) => Ok(Some(PeakChange::Percent(percent(peak)?))),
+        (Some(None), false) => Ok(Some(PeakChange::None)),
+        (None, false) => Ok(None),
+    }
 }
 
 /// Removes a server that was added live.

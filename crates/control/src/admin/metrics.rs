@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    CopyView, Counter, Health, IdentitySource, NodeCounters, NodeSlot, NodeStatus,
+    CopyView, Counter, Health, IdentitySource, MachineStatus, NodeCounters, NodeSlot, NodeStatus,
     PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView, Protocol, Reasons, ServerName,
     ServerSlot, ServerStatus, Snapshot,
 };
@@ -108,6 +108,8 @@ static FAMILIES: &[Family] = &[
     gauge("server_serves_own", SERVER, "1 if the server serves the sessions it has", |s| s.of_status(|server| server.standing.serves_own)),
     gauge("server_intent", "pool, server, intent", "1 for what the operator wants of the server", |s| s.of_labels("intent", |server| server.intent.label)),
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
+    gauge("server_load_percent", SERVER, "How busy the server's machine is, where its exporter tells", |s| s.of_machines(|machine| machine.load.map(|load| u64::from(load.percent())))),
+    gauge("server_metrics", SERVER, "1 if the load of the server's machine can be read, 0 if there are no metrics; of servers with an exporter", |s| s.of_machines(|machine| Some(u64::from(machine.no_metrics.is_none())))),
     counter("pool_requests", "pool", "Requests that came in; connections, of a TCP or NBD pool", |s| s.of_pools(&[("", |slot| &slot.requests)])),
     counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, the pool is closed, or for operators only", |s| s.of_pools(&[
         ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
@@ -231,6 +233,15 @@ impl Scrape {
         let samples = self.servers().map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
             (labels, u64::from(figure(server)))
+        });
+        samples.collect()
+    }
+
+    /// Of the servers whose machines are read, if it is known.
+    fn of_machines(&self, figure: fn(&MachineStatus) -> Option<u64>) -> Samples {
+        let samples = self.servers().filter_map(|(pool, server)| {
+            let labels = name_server(&pool.name, &server.name);
+            Some((labels, figure(server.machine.as_ref()?)?))
         });
         samples.collect()
     }

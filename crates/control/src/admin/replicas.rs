@@ -103,6 +103,8 @@ fn bar(server: &ServerStatus) -> Option<String> {
         Reason::Starting => "the server has not answered a health check yet",
         Reason::Full | Reason::ReportsFull => "the server has as many sessions as it may have",
         Reason::ReportsHold => "the server says that it is on hold",
+        Reason::OverPeak => "the server's machine is busier than it may be",
+        Reason::PeakZero => "the server's peak load is 0",
         Reason::Held => "the server is on hold",
         Reason::Draining => "the server is being drained",
         Reason::Drill => "a drill is made of the server",

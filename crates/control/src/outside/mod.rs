@@ -1,7 +1,8 @@
 //! Everything that the control plane asks of others besides health: calls that log users out,
-//! webhooks, version pages, manifests, and copies that are read. All of it on a thread of its own: whoever is asked may be slow or
-//! hang, and neither a deadline nor a probe waits for that.
+//! webhooks, version pages, manifests, copies that are read, and exporters. All of it on a thread of its
+//! own: whoever is asked may be slow or hang, and neither a deadline nor a probe waits for that.
 
+mod exporters;
 mod logout;
 mod manifests;
 mod readings;
@@ -66,6 +67,7 @@ pub(crate) fn start(
                     () = logout::run(receiver, &waiting, &logout_calls) => {}
                     () = webhook::run(new_hooks, sender) => {}
                     () = manifests::run(snapshots.clone(), inbox.clone()) => {}
+                    () = exporters::run(snapshots.clone(), inbox.clone()) => {}
                     () = readings::run(snapshots.clone(), inbox.clone(), bytes_read) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }

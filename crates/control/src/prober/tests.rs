@@ -61,7 +61,9 @@ impl Running {
         self.results.take(&mut batch).await;
         assert_eq!(batch.len(), 1);
         match batch.pop() {
-            Some(Message::Probed(name, outcome)) => (name.to_string(), outcome),
+            Some(Message::Told(Input::Probed {
+                server, outcome, ..
+            })) => (server.to_string(), outcome),
             _ => panic!("not a result"),
         }
     }

@@ -286,13 +286,15 @@ impl LiveRow {
             address_text: self.address_text,
             weight: self.weight,
             max_sessions: self.max_sessions,
+            peak_load: None,
             manifest: None,
+            exporter: None,
             public_url: None,
         }
     }
 }
 
-/// `override/{pool}/{server}`; `max_sessions: null` is a limit taken away.
+/// `override/{pool}/{server}`; `null` is a limit taken away.
 #[derive(Serialize, Deserialize)]
 pub(super) struct OverrideRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -303,9 +305,25 @@ pub(super) struct OverrideRow {
         skip_serializing_if = "Option::is_none"
     )]
     max_sessions: Option<Option<u32>>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    peak_load: Option<Option<u8>>,
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    peak_load_before: Option<Option<u8>>,
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -314,6 +332,8 @@ impl From<&ServerOverride> for OverrideRow {
         Self {
             weight: set.weight,
             max_sessions: set.max_sessions,
+            peak_load: set.peak_load,
+            peak_load_before: set.peak_load_before,
         }
     }
 }
@@ -323,6 +343,8 @@ impl From<OverrideRow> for ServerOverride {
         Self {
             weight: row.weight,
             max_sessions: row.max_sessions,
+            peak_load: row.peak_load,
+            peak_load_before: row.peak_load_before,
         }
     }
 }

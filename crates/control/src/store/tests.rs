@@ -85,6 +85,8 @@ fn every_kind_of_write_is_given_back() {
     let set = ServerOverride {
         weight: Some(7),
         max_sessions: Some(None),
+        peak_load: Some(Some(0)),
+        peak_load_before: Some(None),
     };
     let secrets = TokenSecrets {
         current: [1; 32],

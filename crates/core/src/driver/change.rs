@@ -202,6 +202,7 @@ impl State {
             ServerEdit::Set(set) => {
                 if let Some(server) = self.servers.get_mut(name) {
                     server.set = set;
+                    server.judge_new_peak(now);
                     let change = format!("{name}: settings changed live");
                     outputs.push(event(Some(name), EventKind::Configured { change }, now));
                 }

@@ -1,7 +1,7 @@
 //! Planning: each command is judged by the present state, before anything is stored.
 
 use crate::command::{
-    Actor, Answer, Command, Refusal, RefusalKind, SESSIONS_ENDED_MAX, ServerChange,
+    Actor, Answer, Command, PeakChange, Refusal, RefusalKind, SESSIONS_ENDED_MAX, ServerChange,
 };
 use crate::config::{Protocol, ServerConfig};
 use crate::driver::change::{Change, NodeEdit, Plan, ServerEdit};
@@ -372,7 +372,7 @@ impl Planner<'_> {
         let server = self.state.present(&name)?;
         if change == ServerChange::default() {
             return Err(Refusal::invalid(format!(
-                "nothing to set on {name}: give weight=… or max_sessions=…, or reset it"
+                "nothing to set on {name}: give weight=…, max_sessions=… or peak_load=…, or reset it"
             )));
         }
         check_bounds(&name, change.weight, change.max_sessions.flatten())?;
@@ -382,6 +382,10 @@ impl Planner<'_> {
         };
         set.weight = change.weight.or(set.weight);
         set.max_sessions = change.max_sessions.or(set.max_sessions);
+        let forced = match change.peak_load {
+            Some(peak) => self.set_peak_load(&name, server, peak, change.force, &mut set)?,
+            None => false,
+        };
         let mut said = Vec::new();
         said.extend(change.reset.then(|| "the settings of the file".to_owned()));
         said.extend(change.weight.map(|weight| format!("weight {weight}")));
@@ -389,6 +393,9 @@ impl Planner<'_> {
             Some(max) => format!("max_sessions {max}"),
             None => "no max_sessions".to_owned(),
         }));
+        if change.peak_load.is_some() {
+            said.push(peak_load_text(server, &set));
+        }
         let text = format!("{name} now has {}", said.join(", "));
         let writes = vec![Write::Override(name.clone(), set)];
         Ok(self.of_server(
@@ -397,8 +404,47 @@ impl Planner<'_> {
             ServerEdit::Set(set),
             writes,
             text,
-            false,
+            forced,
         ))
+    }
+
+    /// Sets the peak load; past the guard, where that takes the server out of traffic. Returns whether
+    /// that had to be forced.
+    fn set_peak_load(
+        &self,
+        name: &ServerName,
+        server: &ServerState,
+        change: PeakChange,
+        force: bool,
+        set: &mut ServerOverride,
+    ) -> Result<bool, Refusal> {
+        let present = server.peak_load();
+        let peak = match change {
+            PeakChange::Percent(percent) if percent > 100 => {
+                return Err(Refusal::invalid(format!(
+                    "the peak load of {name} goes from 0 to 100 percent"
+                )));
+            }
+            PeakChange::Percent(percent) => Some(percent),
+            PeakChange::None => None,
+            PeakChange::Back => set.peak_load_before.ok_or_else(|| {
+                Refusal::invalid(format!(
+                    "the peak load of {name} was not set to 0, so there is nothing to go back to"
+                ))
+            })?,
+        };
+        set.peak_load_before = match (peak, present) {
+            // Once more leaves what is remembered.
+            (Some(0), Some(0)) => set.peak_load_before,
+            (Some(0), before) => Some(before),
+            _ => None,
+        };
+        set.peak_load = Some(peak);
+        let closes = peak == Some(0) || server.is_above(peak, false, self.now);
+        match closes && server.standing.admits_new {
+            true => self.state.guard(name, force),
+            false => Ok(false),
+        }
     }
 
     fn rotate(&self, secret: [u8; 32]) -> Plan {
@@ -466,6 +512,23 @@ impl Planner<'_> {
             },
             pursuit: None,
         }
+    }
+}
+
+/// The peak load that is set, in words.
+fn peak_load_text(server: &ServerState, set: &ServerOverride) -> String {
+    let percent = |peak: Option<u8>| match peak {
+        Some(peak) => format!("peak_load {peak}"),
+        None => "no peak_load".to_owned(),
+    };
+    let peak = set.peak_load.unwrap_or(server.peak_load());
+    match set.peak_load_before {
+        Some(before) => format!(
+            "{}: it takes no new sessions (before: {}; peak_load=back returns to that)",
+            percent(peak),
+            percent(before)
+        ),
+        None => percent(peak),
     }
 }
 

@@ -115,7 +115,9 @@ impl State {
 
     /// A server's standing as it is shown: together with its sessions and its copies.
     pub fn as_shown(&self, pool: &PoolState, server: &ServerState, standing: Standing) -> Standing {
-        let standing = standing.with_sessions(server.load.sessions(), server.max_sessions());
+        let standing = standing
+            .with_sessions(server.load.sessions(), server.max_sessions())
+            .with_places(server.load.places.left());
         let resources = self.replicas(pool).map(|view| view.resources.as_slice());
         match resources {
             Some(some) if !some.iter().any(|resource| resource.serves(server.key)) => {

@@ -11,6 +11,7 @@ mod closing;
 mod commands;
 mod doors;
 mod guarding;
+mod load;
 mod moving;
 mod pursuit;
 mod reload;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::event::{Event, EventKind};
 use crate::gate::OwnPage;
 use crate::health::ProbeOutcome;
+use crate::load::Load;
 use crate::name::ServerName;
 use crate::record::{Restored, Write};
 use crate::replica::Knowledge;
@@ -76,6 +78,17 @@ pub enum Input {
         server: ServerName,
         /// What it showed.
         outcome: ProbeOutcome,
+        /// [`Places::admitted`](crate::Places::admitted) of the server when the probe began.
+        admitted: u32,
+    },
+    /// The exporter of a server's machine was asked for its load, or could not be (and why).
+    LoadRead {
+        /// Which server.
+        server: ServerName,
+        /// Where the exporter is.
+        exporter: String,
+        /// What it tells; `None`: it takes another look to know.
+        read: Result<Option<Load>, String>,
     },
     /// A server was asked for its version page.
     Version {
@@ -225,7 +238,19 @@ impl Driver {
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
             Input::Fact(fact) => self.fact(fact, now),
             Input::Sessions(changes) => self.state.sessions_changed(&changes, &mut self.outputs),
-            Input::Probed { server, outcome } => self.state.probed(&server, outcome, now),
+            Input::Probed {
+                server,
+                outcome,
+                admitted,
+            } => self.state.probed(&server, outcome, admitted, now),
+            Input::LoadRead {
+                server,
+                exporter,
+                read,
+            } => {
+                let outputs = &mut self.outputs;
+                self.state.load_read(&server, &exporter, read, now, outputs);
+            }
             Input::Version { server, answer } => self.state.version_answered(&server, answer),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
@@ -304,6 +329,7 @@ impl Driver {
     fn tick(&mut self, now: Now) {
         let upgrades = self.state.settle_upgrades(now, &mut self.outputs);
         self.unsaved.extend(upgrades);
+        self.state.judge_loads(now);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

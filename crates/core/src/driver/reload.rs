@@ -135,7 +135,11 @@ impl Planner<'_> {
                     || known
                         .set
                         .max_sessions
-                        .is_some_and(|max| max != server.max_sessions);
+                        .is_some_and(|max| max != server.max_sessions)
+                    || known
+                        .set
+                        .peak_load
+                        .is_some_and(|peak| peak != server.peak_load.or(pool.peak_load));
                 let changed = known.config != *server;
                 (differs && changed).then(|| {
                     format!(
@@ -179,6 +183,8 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         sticky,
         minimum,
         health,
+        load,
+        peak_load,
         contact,
         http,
         tcp,
@@ -202,6 +208,8 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("sticky", before.sticky == *sticky);
     part("minimum", before.minimum == *minimum);
     part("health", before.health == *health);
+    part("load", before.load == *load);
+    part("peak_load", before.peak_load == *peak_load);
     part("contact", before.contact == *contact);
     part("http", before.http == *http);
     part("tcp", before.tcp == *tcp);

@@ -109,6 +109,8 @@ impl State {
             address: server.config.address_text.clone(),
             weight: server.weight(),
             max_sessions: server.max_sessions(),
+            peak_load: server.peak_load(),
+            peak_load_before: server.set.peak_load_before,
             live: server.live.is_some(),
             overridden: server.set != Default::default(),
             intent: server.intent_status(now),
@@ -118,7 +120,8 @@ impl State {
             },
             health_since: server.health.since,
             health_why: server.health.why.clone().filter(|_| server.present),
-            places: server.health.places.filter(|_| server.present),
+            places: server.places().filter(|_| server.present),
+            machine: server.machine_status(now).filter(|_| server.present),
             standing: self.as_shown(pool, server, server.standing),
             active: tally.active,
             idle: tally.idle,
@@ -164,6 +167,12 @@ impl State {
 }
 
 impl ServerState {
+    /// Sessions that its own page has places for, less those that have begun since.
+    fn places(&self) -> Option<u64> {
+        let left = self.load.places.left().map(u64::from);
+        left.or(self.health.places)
+    }
+
     fn still_counting(&self, now: Now) -> Option<WallTime> {
         let waits = matches!(self.intent, Intent::Drain(_)) && now.moment < self.counting_until;
         waits.then(|| now.wall_at(self.counting_until))

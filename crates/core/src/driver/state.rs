@@ -1,11 +1,13 @@
 //! The state: what exists, what is wanted and what is seen, and the snapshot made from it.
 
+use crate::candidates::Candidates;
 use crate::config::{Balance, Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::door::DoorTable;
 use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
+use crate::driver::load::Machine;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
@@ -79,6 +81,7 @@ pub(super) struct ServerState {
     pub health: HealthState,
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
+    pub machine: Machine,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -103,7 +106,7 @@ impl ServerState {
     pub fn raise_epoch(&mut self, epoch: u32, reason: EndReason) {
         self.epoch = epoch;
         self.epoch_reason = reason;
-        self.load = Arc::default();
+        self.load = Arc::new(self.load.of_new_epoch());
     }
 
     /// No longer exists; its number, intent and epoch are kept.
@@ -117,6 +120,7 @@ impl ServerState {
             intent: &self.intent,
             health: self.health.health,
             page: self.health.page,
+            peak: self.peak(),
             drill: self.drill,
         }
     }
@@ -262,6 +266,7 @@ impl State {
                 health: HealthState::new(health, now),
                 standing: Standing::closed(),
                 load: Arc::default(),
+                machine: Machine::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
@@ -288,6 +293,7 @@ impl State {
         }
         self.config = config;
         self.let_linger();
+        self.judge_loads(now);
     }
 
     fn adopt_pool(
@@ -358,9 +364,11 @@ impl State {
         server.present = true;
         server.lingers = false;
         server.config = config;
+        server.follow_exporter(pool, !was_there);
         let checked = server.health.health != Health::Unchecked;
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
+            server.load.places.tell(None, 0);
         }
     }
 
@@ -382,16 +390,21 @@ impl State {
         self.names.get(&key)
     }
 
-    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, now: Now) {
+    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, admitted: u32, now: Now) {
         let rule: Option<&HealthSettings> = self
             .pools
             .get(&name.pool)
             .and_then(|pool| pool.config.health.as_ref());
         let server = self.servers.get_mut(name).filter(|server| server.present);
-        if let (Some(rule), Some(server)) = (rule, server)
-            && server.health.probed(outcome, rule, now)
-        {
+        let (Some(rule), Some(server)) = (rule, server) else {
+            return;
+        };
+        let tells = !matches!(outcome, ProbeOutcome::Bad(_));
+        if server.health.probed(outcome, rule, now) {
             self.changed.insert(name.pool.clone());
+        }
+        if tells {
+            server.load.places.tell(server.health.places, admitted);
         }
     }
 
@@ -526,7 +539,7 @@ impl State {
                     kind: EventKind::Standing {
                         from: server.standing.reason,
                         to: standing.reason,
-                        why: server.health.why.clone(),
+                        why: server.why(standing.reason),
                     },
                 }));
             }
@@ -545,6 +558,7 @@ impl State {
             pages: pool.pages.clone(),
             line: Arc::clone(&pool.line),
             replicas,
+            candidates: Candidates::of(&servers),
             servers,
             removed,
             counters: Arc::clone(&pool.counters),
@@ -609,6 +623,8 @@ impl ServerState {
             address: self.config.address,
             weight: self.weight(),
             max_sessions: self.max_sessions(),
+            peak_load: self.peak_load(),
+            exporter: self.exporter().map(Arc::from),
             public_url: self.config.public_url.as_deref().map(Arc::from),
             epoch: self.epoch,
             standing: self.standing,

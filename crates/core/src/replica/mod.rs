@@ -163,13 +163,7 @@ impl ReplicaSettings {
             return None;
         }
         let template = server.manifest.as_ref().or(self.manifest.as_ref())?;
-        let host = server.address_text.rsplit_once(':');
-        let host = host.map_or(server.address_text.as_str(), |(host, _)| host);
-        Some(
-            template
-                .replace("{host}", host)
-                .replace("{server}", &server.name),
-        )
+        Some(server.fill_in(template))
     }
 }
 

@@ -1,15 +1,18 @@
 //! A world for the driver: a store that keeps what it is given, workers that acknowledge when they
 //! are told to, sessions and probes by script.
+// tidy: allow(long-file): one world for all transcripts
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod load;
 mod words;
 
 use ebbtide_core::{
     Actor, Attachment, BlockNew, Close, Command, Config, Digest, Driver, EventKind, Fact, Found,
-    Identity, IdentitySource, Input, ListenerConfig, Millis, Mode, Moment, MoveOrder, Moved, Now,
-    Output, PoolConfig, ProbeOutcome, Protocol, RequestId, ResourceConfig, Restored,
-    RestoredServer, ServerChange, ServerConfig, ServerName, SessionId, SessionTable, Snapshot,
-    Stay, UpgradeCheck, VersionAnswer, VersionBefore, VersionPage, WallTime, Write,
+    Identity, IdentitySource, Input, ListenerConfig, LoadMeasure, LoadSettings, Millis, Mode,
+    Moment, MoveOrder, Moved, Now, Output, PeakChange, PoolConfig, ProbeOutcome, Protocol,
+    RequestId, ResourceConfig, Restored, RestoredServer, ServerChange, ServerConfig, ServerName,
+    SessionId, SessionTable, Snapshot, Stay, UpgradeCheck, VersionAnswer, VersionBefore,
+    VersionPage, WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,6 +32,9 @@ pub struct World {
     tcp: bool,
     /// Connections that are open.
     stays: BTreeMap<SessionId, Stay>,
+    /// The servers' machines have exporters.
+    load: bool,
+    peak_load: Option<u8>,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
     /// Those of them that are in maintenance.
@@ -70,6 +76,8 @@ impl Default for World {
             health: true,
             tcp: false,
             stays: BTreeMap::new(),
+            load: false,
+            peak_load: None,
             disks: Vec::new(),
             withdrawn: Vec::new(),
             replica: false,
@@ -95,6 +103,7 @@ impl World {
             ["not", "stored", why @ ..] => self.persisted(Err(why.join(" "))),
             ["ack", worker] => self.acknowledge(worker),
             ["probe", server, outcome @ ..] => self.probe(server, outcome),
+            ["load", server, read @ ..] => self.read_load(server, read),
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
@@ -131,6 +140,8 @@ impl World {
                 Some(("health", "off")) => self.health = false,
                 Some(("protocol", "tcp")) => self.tcp = true,
                 Some(("replica", "on")) => self.replica = true,
+                Some(("load", "on")) => self.load = true,
+                Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -157,6 +168,13 @@ impl World {
             pool.protocol = Protocol::Tcp;
         }
         pool.http.replica = self.replica;
+        pool.peak_load = self.peak_load;
+        pool.load = self.load.then(|| LoadSettings {
+            exporter: "http://{host}/{server}".into(),
+            by: LoadMeasure::Greatest,
+            every: Millis::from_secs(5),
+            timeout: Millis::from_secs(3),
+        });
         if !self.disks.is_empty() {
             pool.protocol = Protocol::Nbd;
             pool.replicas.source = IdentitySource::Manifest;
@@ -343,7 +361,19 @@ impl World {
                 change: ServerChange {
                     weight: weight.parse().ok(),
                     max_sessions: max.parse().ok().map(Some),
-                    reset: false,
+                    ..ServerChange::default()
+                },
+            },
+            ["peak", name, peak, ..] => Command::SetServer {
+                server: server(name),
+                change: ServerChange {
+                    peak_load: Some(match *peak {
+                        "none" => PeakChange::None,
+                        "back" => PeakChange::Back,
+                        percent => PeakChange::Percent(percent.parse().unwrap()),
+                    }),
+                    force,
+                    ..ServerChange::default()
                 },
             },
             ["reset", name] => Command::SetServer {
@@ -396,7 +426,17 @@ impl World {
             why => ProbeOutcome::Bad(why.join(" ")),
         };
         let server = ServerName::parse(server).unwrap();
-        let mut said = self.step(Input::Probed { server, outcome });
+        let pool = self.published.pool_named("app").unwrap();
+        let view = pool
+            .servers
+            .iter()
+            .find(|view| *view.name == *server.server);
+        let admitted = view.map_or(0, |view| view.load.places.admitted());
+        let mut said = self.step(Input::Probed {
+            server,
+            outcome,
+            admitted,
+        });
         said.extend(self.step(Input::Tick));
         said
     }
@@ -633,8 +673,9 @@ impl World {
             .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
+                let machine = server.machine.as_ref().map_or(String::new(), load::machine);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

@@ -3,6 +3,7 @@
 
 use super::door::door;
 use super::gate::gate;
+use super::load::load;
 use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
@@ -198,6 +199,8 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             balance: balance(value(pool.word("balance"))),
             sticky,
             minimum: number(minimum),
+            load: load(&pool, &servers),
+            peak_load: pool.count("peak_load").map(|read| number(Some(read))),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),
@@ -267,6 +270,8 @@ fn check_minimum(pool: &Section<'_, '_>, minimum: &Read<u64>, servers: usize) {
 fn balance(word: &str) -> Balance {
     match word {
         "round-robin" => Balance::RoundRobin,
+        "least-load" => Balance::LeastLoad,
+        "most-available" => Balance::MostAvailable,
         "source-hash" => Balance::SourceHash,
         "door-only" => Balance::DoorOnly,
         _ => Balance::LeastSessions,
@@ -496,7 +501,9 @@ fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
                 address_text: read.value,
                 weight,
                 max_sessions,
+                peak_load: server.count("peak_load").map(|read| number(Some(read))),
                 manifest: maybe(server.text("manifest")),
+                exporter: maybe(server.text("exporter")),
                 public_url: public_url(pool, &server),
             });
         }

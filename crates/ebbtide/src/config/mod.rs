@@ -4,6 +4,7 @@
 mod build;
 mod door;
 mod gate;
+mod load;
 mod outside;
 mod problem;
 mod read;

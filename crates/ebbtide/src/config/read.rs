@@ -235,6 +235,14 @@ impl<'r, 'i> Section<'r, 'i> {
         })
     }
 
+    /// In thousandths.
+    pub fn decimal(&self, name: &str) -> Option<Read<i64>> {
+        self.typed(name, |value| match value {
+            Value::Thousandths(number) => Some(number),
+            _ => None,
+        })
+    }
+
     pub fn flag(&self, name: &str) -> Option<Read<bool>> {
         self.typed(name, |value| match value {
             Value::Flag(flag) => Some(flag),

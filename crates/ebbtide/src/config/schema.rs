@@ -77,6 +77,7 @@ fn setting(setting: &Setting) -> Json {
     if let Default::Value(text) = setting.default {
         schema["default"] = match super::read::default_value(setting, text) {
             Value::Number(number) => json!(number),
+            Value::Thousandths(number) => json!(number / 1000),
             Value::Flag(flag) => json!(flag),
             Value::Texts(texts) => json!(texts),
             Value::Networks(networks) => {
@@ -95,6 +96,9 @@ fn kind(kind: Kind) -> Json {
     match kind {
         Kind::Count(least, most) => {
             json!({ "type": "integer", "minimum": least, "maximum": most })
+        }
+        Kind::Decimal(least, most) => {
+            json!({ "type": "number", "minimum": least, "maximum": most })
         }
         Kind::Bytes(least, most) => json!({
             "anyOf": [

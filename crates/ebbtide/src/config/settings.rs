@@ -1,6 +1,7 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+mod load;
 mod replicas;
 mod sections;
 
@@ -27,6 +28,8 @@ pub struct Setting {
 pub enum Kind {
     /// A whole number within bounds.
     Count(u64, u64),
+    /// A number within bounds, with up to three digits after the point.
+    Decimal(i64, i64),
     /// Bytes: a whole number, or text such as `"32KiB"`; the bounds are in bytes.
     Bytes(u64, u64),
     /// Text such as `"50MB/s"`; the bounds are in bytes per second.
@@ -195,15 +198,24 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "pools.*.balance",
         Kind::OneOf(
-            &["round-robin", "least-sessions", "source-hash", "door-only"],
-            &["least-load", "most-available"],
+            &[
+                "round-robin",
+                "least-sessions",
+                "least-load",
+                "most-available",
+                "source-hash",
+                "door-only",
+            ],
+            &[],
         ),
         Default::Value("\"least-sessions\""),
-        "How a server is chosen for a new session. `round-robin`: each in turn, by weight, as \
-         every worker counts for itself. \
-         `least-sessions`: the one with the fewest sessions for its weight. `source-hash`: by the \
-         client's address. A session that is there already stays where it is. `door-only`: nobody is \
-         admitted but operators who come through doors.",
+        "How a server is chosen for a new session. `round-robin`: each in turn, by weight, as every \
+         worker counts for itself. \
+         `least-sessions`: the one with the fewest sessions for its weight. `least-load`: of two drawn \
+         by weight, the one whose machine is less busy. `most-available`: the one with the greatest \
+         share of free room. `source-hash`: by the client's address. `door-only`: nobody is admitted \
+         but operators who come through doors. A session that is there already stays where it is. See \
+         [balancing.md](balancing.md).",
     ),
     setting(
         "pools.*.minimum",
@@ -764,6 +776,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
     SETTINGS
         .iter()
         .chain(replicas::SETTINGS)
+        .chain(load::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }
 

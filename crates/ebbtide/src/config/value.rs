@@ -11,6 +11,8 @@ use toml::de::DeValue;
 pub(super) enum Value {
     /// Of [`Kind::Count`], [`Kind::Bytes`] and [`Kind::Rate`].
     Number(u64),
+    /// Of [`Kind::Decimal`], in thousandths.
+    Thousandths(i64),
     /// Of [`Kind::Flag`].
     Flag(bool),
     /// Of [`Kind::Duration`].
@@ -60,6 +62,7 @@ impl std::error::Error for Mistake {}
 pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistake> {
     match kind {
         Kind::Count(least, most) => within(integer(value)?, least, most, ""),
+        Kind::Decimal(least, most) => decimal(value, least, most).map(Value::Thousandths),
         Kind::Bytes(least, most) => within(bytes(value)?, least, most, " bytes"),
         Kind::Rate(least, most) => within(rate(value)?, least, most, " bytes per second"),
         Kind::Duration(least, most) => duration_within(value, least, most).map(Value::Duration),
@@ -136,6 +139,25 @@ fn integer(value: &DeValue<'_>) -> Result<u64, Mistake> {
             "expected a whole number, not negative",
         )
     })
+}
+
+/// In thousandths.
+fn decimal(value: &DeValue<'_>, least: i64, most: i64) -> Result<i64, Mistake> {
+    let text = match value {
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        other => {
+            let what = format!("found {}", article(other));
+            return Err(Mistake::new(what, "expected a number without quotes"));
+        }
+    };
+    let expected = format!("expected {least} to {most}, with up to three digits after the point");
+    let wrong = |what: &str| Mistake::new(format!("`{text}` {what}"), expected.as_str());
+    let number: f64 = text.parse().map_err(|_| wrong("is not a number"))?;
+    if !(least as f64..=most as f64).contains(&number) {
+        return Err(wrong("is out of bounds"));
+    }
+    Ok((number * 1000.0).round() as i64)
 }
 
 fn within(number: u64, least: u64, most: u64, unit: &str) -> Result<Value, Mistake> {

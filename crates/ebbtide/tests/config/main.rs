@@ -1,6 +1,7 @@
 //! The configuration file: what it becomes, and what each mistake in it gets.
 
 mod helpers;
+mod load;
 mod mistakes;
 mod nbd;
 mod outside;

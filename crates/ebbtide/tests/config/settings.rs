@@ -342,11 +342,6 @@ fn wrong_values_say_what_to_write() {
             "expected a table",
         ),
         (
-            "balance = \"most-available\"",
-            "`most-available` comes with a later version",
-            "\"round-robin\"",
-        ),
-        (
             "balance = \"round-robbin\"",
             "`round-robbin` is not known here",
             "did you mean \"round-robin\"?",

@@ -75,6 +75,24 @@ fn a_full_pool_says_so_in_its_own_words_and_to_the_balancer_in_front() {
 }
 
 #[test]
+fn a_server_is_given_as_many_users_as_its_page_has_places_until_it_is_asked_again() {
+    let scratch = Scratch::new();
+    let servers = models(1, &scratch);
+    servers[0].say("<b>ACTIVE</b> - 2 Sessions Available");
+    let once =
+        "health = { path = \"/health\", expect = \"ACTIVE\", every = \"1h\", timeout = \"9s\" }\n";
+    let ebbtide = Ebbtide::start(&Setup::new(&servers).pool(once));
+    let mut users: Vec<Client> = (0..2).map(|_| ebbtide.user().0).collect();
+    assert_eq!(ask(&ebbtide).head.status(), 503, "both places are taken");
+    assert_eq!(ebbtide.reason("web1"), "reports-full");
+    assert_eq!(ebbtide.server("web1")["health"]["places"], 0);
+    for user in &mut users {
+        let answer = user.send(&Request::get("/")).answer();
+        assert_eq!(answer.head.status(), 200, "who is there stays");
+    }
+}
+
+#[test]
 fn people_wait_in_line_in_the_order_of_arrival() {
     let scratch = Scratch::new();
     let servers = models(1, &scratch);

@@ -16,6 +16,7 @@ mod full;
 mod harness;
 mod intents;
 mod kills;
+mod load;
 mod logout;
 mod nbd;
 mod nbd_read;

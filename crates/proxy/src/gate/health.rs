@@ -1,6 +1,5 @@
 //! The pool's own health page, in the language of health pages, for balancers in front.
 
-use super::room;
 use crate::pages::{self, Envelope};
 use crate::routing::Asking;
 use ebbtide_core::{Reason, ServerView};
@@ -50,12 +49,12 @@ fn said(asking: &Asking<'_>) -> Said {
     for server in admitting {
         admits = true;
         places = places
-            .zip(room(server))
+            .zip(server.room())
             .map(|(sum, room)| sum + u64::from(room));
     }
-    let reports_full = |server: &ServerView| server.standing.reason == Reason::ReportsFull;
+    let is_full = |server: &ServerView| server.standing.reason.is_full();
     match places.unwrap_or(PLACES_WITHOUT_LIMIT) {
-        _ if !admits && !servers.iter().any(reports_full) => Said::OnHold,
+        _ if !admits && !servers.iter().any(is_full) => Said::OnHold,
         0 => Said::AllInUse,
         places => Said::Active(places),
     }

@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use ebbtide_core::{
-    Config, DoorId, DoorKeys, DoorSecret, Fact, ListenerConfig, Millis, Moment, MoveOrder, Moved,
-    NodeCounters, Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason, ServerCounters,
-    ServerKey, ServerLoad, ServerView, SessionId, SessionTable, Snapshot, Standing, TokenSecrets,
-    WallTime,
+    Candidates, Config, DoorId, DoorKeys, DoorSecret, Fact, ListenerConfig, Millis, Moment,
+    MoveOrder, Moved, NodeCounters, Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason,
+    ServerCounters, ServerKey, ServerLoad, ServerView, SessionId, SessionTable, Snapshot, Standing,
+    TokenSecrets, WallTime,
 };
 use ebbtide_proxy::{AccessLogOptions, DataPlane, Options};
 use std::collections::BTreeSet;
@@ -128,6 +128,8 @@ impl House {
                 address: *address,
                 weight: 1,
                 max_sessions: None,
+                peak_load: None,
+                exporter: None,
                 public_url: None,
                 epoch: 1,
                 standing: READY,
@@ -136,6 +138,7 @@ impl House {
                 load: Arc::new(ServerLoad::default()),
                 counters: Arc::new(ServerCounters::new(plan.workers)),
             });
+        let views: Vec<ServerView> = views.collect();
         let view = PoolView {
             key: PoolKey(0),
             intent: ebbtide_core::PoolIntent::Open,
@@ -144,8 +147,9 @@ impl House {
             pages: Default::default(),
             line: Default::default(),
             replicas: Arc::default(),
-            servers: views.collect(),
             removed: Vec::new(),
+            candidates: Candidates::of(&views),
+            servers: views,
             counters: Arc::new(PoolCounters::new(plan.workers)),
         };
         let snapshot = Snapshot {
@@ -202,6 +206,7 @@ impl House {
         let mut config = (*self.snapshot.config).clone();
         let mut pool = (*self.snapshot.pools[0]).clone();
         edit(&mut config, &mut pool);
+        pool.candidates = Candidates::of(&pool.servers);
         self.snapshot.config = Arc::new(config);
         self.snapshot.pools = vec![Arc::new(pool)];
         self.snapshot.generation += 1;

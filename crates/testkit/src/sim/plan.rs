@@ -277,7 +277,9 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
             Balance::LeastSessions,
             Balance::RoundRobin,
             Balance::SourceHash,
-        ][dice.below(3)],
+            Balance::LeastLoad,
+            Balance::MostAvailable,
+        ][dice.below(5)],
         health: dice.chance(85),
         max_sessions: dice.chance(30).then(|| 1 + dice.below(4) as u32),
         file: File {

@@ -180,16 +180,21 @@ impl Asking<'_> {
         rotation: &mut Rotation,
     ) -> Option<Placed> {
         let eligible = |server: &ServerView| {
-            let room = server
-                .max_sessions
-                .is_none_or(|max| server.load.sessions() < max);
+            let room = server.has_room();
             let has_copy = self
                 .resource
                 .is_none_or(|resource| resource.serves(server.key));
             !excluded.contains(&server.key) && has_copy && room
         };
         let dice = (self.roll)();
-        let server = choose(self.pool, eligible, self.client, dice, rotation)?;
+        let server = choose(
+            self.pool,
+            eligible,
+            self.client,
+            dice,
+            self.now.moment,
+            rotation,
+        )?;
         self.begin_on(server, from)
     }
 

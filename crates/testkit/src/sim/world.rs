@@ -221,8 +221,11 @@ impl World {
             NodeHappening::ProbeRound => self.probe_round(),
             NodeHappening::Probed(server, outcome) => {
                 self.judge.probed(server, &outcome, self.at);
-                let server = server.name();
-                self.step(Input::Probed { server, outcome });
+                self.step(Input::Probed {
+                    server: server.name(),
+                    outcome,
+                    admitted: 0,
+                });
             }
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
             NodeHappening::Line(number, step) => self.step_line(number, step),

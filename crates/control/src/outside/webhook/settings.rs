@@ -18,6 +18,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "drill-ended",
     "forgotten",
     "copy",
+    "metrics",
     "session-began",
     "session-moved",
     "session-ended",

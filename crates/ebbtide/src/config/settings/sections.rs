@@ -65,6 +65,13 @@ pub const SECTIONS: &[Section] = &[
          `health = false` probes nothing and takes every server to be well.",
     ),
     section(
+        "pools.*.load",
+        Short::Setting("exporter"),
+        "How busy the servers' machines are, for `balance = \"least-load\"` and `\"most-available\"`. A \
+         server whose exporter cannot be read has the mark *no metrics* and goes on; sessions decide \
+         meanwhile. See [balancing.md](balancing.md#readings).",
+    ),
+    section(
         "pools.*.upgrade",
         Short::None,
         "When a pool that was closed with `--until-upgraded` opens by itself. \
@@ -89,8 +96,8 @@ pub const SECTIONS: &[Section] = &[
         Short::None,
         "The pool's own health page (`PREFIX/health` and `health_alias`), in the form that a \
          balancer in front looks for. The number of sessions available is that of free places under \
-         `max_sessions`, of all servers that take new sessions together; where one of them has no \
-         limit there is no such number, and 9999 is said.",
+         `max_sessions`, and of those that the servers' own pages tell, of all servers that take new sessions together; where one of them tells no \
+         number there is none, and 9999 is said.",
     ),
     section(
         "pools.*.timeouts",

@@ -1,0 +1,209 @@
+//! Exporters on the servers' machines: each is asked again and again how busy its machine is. What
+//! follows from that is decided in `core`.
+
+mod meter;
+#[cfg(test)]
+mod tests;
+
+use crate::inbox::{Inbox, Message};
+use crate::manifest::ManifestSource;
+use crate::probe::describe;
+use crate::prober::jittered;
+use ebbtide_core::{Input, Load, LoadSettings, Millis, ServerName, Snapshot};
+use ebbtide_protocol::exporter::{ExporterReader, Figures};
+use ebbtide_protocol::exposition::Selector;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use meter::Meter;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+/// The longest page that is read, in bytes. It is read as it comes and never kept.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// As much of an answer's head is read, in bytes.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Exporters that are asked at the same time.
+const AT_ONCE_MAX: usize = 64;
+/// A load that it takes two pages to know is wanted this soon.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// What one server's exporter is asked, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Question {
+    exporter: Arc<str>,
+    settings: LoadSettings,
+}
+
+/// Asks until the sender of `snapshots` is dropped.
+pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
+    let mut tasks = JoinSet::new();
+    let mut asked = BTreeMap::<ServerName, (Question, AbortHandle)>::new();
+    let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
+    loop {
+        let snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let questions = questions(&snapshot);
+        asked.retain(|name, (question, task)| {
+            let stays = questions.get(name) == Some(question);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        let count = questions.len();
+        for (index, (name, question)) in questions.into_iter().enumerate() {
+            asked.entry(name.clone()).or_insert_with(|| {
+                // Few are asked at once, many one after the other.
+                let share = match count > AT_ONCE_MAX {
+                    true => index as f64 / count as f64,
+                    false => 0.0,
+                };
+                let (inbox, places) = (inbox.clone(), Arc::clone(&places));
+                let task = ask_on(name, question.clone(), share, places, inbox);
+                (question, tasks.spawn(task))
+            });
+        }
+        // What was aborted is taken out, so that it does not add up.
+        while tasks.try_join_next().is_some() {}
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
+    let pools = snapshot.pools.iter();
+    let pools = pools.filter_map(|pool| Some((pool, pool.config.load.as_ref()?)));
+    let questions = pools.flat_map(|(pool, settings)| {
+        pool.servers.iter().filter_map(|server| {
+            let name = ServerName::new(pool.config.name.as_str(), &*server.name);
+            let question = Question {
+                exporter: server.exporter.clone()?,
+                settings: settings.clone(),
+            };
+            Some((name, question))
+        })
+    });
+    questions.collect()
+}
+
+/// Asks one exporter until it is aborted.
+async fn ask_on(
+    name: ServerName,
+    question: Question,
+    share: f64,
+    places: Arc<Semaphore>,
+    inbox: Inbox,
+) {
+    let Question { exporter, settings } = question;
+    let every = Duration::from_millis(settings.every.0);
+    sleep(every.mul_f64(share)).await;
+    let mut meter = Meter::new(settings.by.clone());
+    loop {
+        // The semaphore is never closed; without it nobody is kept from asking.
+        let place = places.acquire().await;
+        let read = look(&exporter, &settings, &mut meter).await;
+        drop(place);
+        let again_after = match read {
+            Ok(None) => every.min(AGAIN_AFTER),
+            _ => every,
+        };
+        inbox.send(Message::Told(Input::LoadRead {
+            server: name.clone(),
+            exporter: exporter.to_string(),
+            read: read.map_err(|why| format!("{exporter}: {why}")),
+        }));
+        sleep(jittered(again_after)).await;
+    }
+}
+
+/// Asks once. `Ok(None)`: it takes another page to know the load.
+async fn look(
+    exporter: &str,
+    settings: &LoadSettings,
+    meter: &mut Meter,
+) -> Result<Option<Load>, String> {
+    let limit = Duration::from_millis(settings.timeout.0);
+    let figures = timeout(limit, fetch(exporter, meter.selector()))
+        .await
+        .unwrap_or_else(|_| {
+            Err(format!(
+                "no whole page within {}",
+                Millis(settings.timeout.0)
+            ))
+        })?;
+    meter.load(&figures, Instant::now())
+}
+
+async fn fetch(exporter: &str, selector: Option<Selector>) -> Result<Figures, String> {
+    let ManifestSource::Http {
+        host,
+        port,
+        authority,
+        target,
+    } = ManifestSource::parse(exporter)?
+    else {
+        return Err("is not an http:// address".into());
+    };
+    let stream = TcpStream::connect((host.as_str(), port));
+    let stream = stream.await.map_err(describe)?;
+    let request = Request::get(target)
+        .header(header::HOST, authority)
+        .header(header::USER_AGENT, "ebbtide-load")
+        .header(header::ACCEPT, "text/plain; version=0.0.4, */*;q=0.1")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| error.to_string())?;
+    read_page(stream, request, ExporterReader::new(selector)).await
+}
+
+/// Reads the page as it comes.
+async fn read_page(
+    stream: TcpStream,
+    request: Request<Empty<Bytes>>,
+    mut reader: ExporterReader,
+) -> Result<Figures, String> {
+    let said = |error: hyper::Error| format!("no sound answer: {error}");
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(said)?;
+    let exchange = async {
+        let answer = sender.send_request(request).await.map_err(said)?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("it is answered {}", answer.status().as_u16()));
+        }
+        let (mut body, mut bytes) = (answer.into_body(), 0);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| format!("its page broke off: {error}"))?;
+            let Some(piece) = frame.data_ref() else {
+                continue;
+            };
+            bytes += piece.len();
+            if bytes > PAGE_BYTES_MAX {
+                return Err("its page is longer than 8 MiB".into());
+            }
+            reader.feed(piece);
+        }
+        reader.finish().map_err(|fault| fault.reason().to_owned())
+    };
+    // Whatever ends the connection is told to whoever waits for the answer too.
+    let carry = async {
+        drop(connection.await);
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        figures = exchange => figures,
+        never = carry => match never {},
+    }
+}

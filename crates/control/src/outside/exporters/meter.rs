@@ -1,0 +1,113 @@
+//! From the figures of an exporter's pages to a load.
+
+use ebbtide_core::{Load, LoadMeasure};
+use ebbtide_protocol::exporter::{CpuTime, Figures};
+use ebbtide_protocol::exposition::Selector;
+use tokio::time::Instant;
+
+/// Counters that have moved by less than so many seconds have not moved: the page is one that was made
+/// for somebody before.
+const MOVED_S_MIN: f64 = 0.01;
+
+/// Reads the load off page after page of one exporter.
+pub(super) struct Meter {
+    by: LoadMeasure,
+    /// The counters of the page before, and how many processors they are of.
+    cpu: Option<(CpuTime, Option<u32>)>,
+    waiting: Option<(f64, Instant)>,
+}
+
+impl Meter {
+    pub fn new(by: LoadMeasure) -> Self {
+        Self {
+            by,
+            cpu: None,
+            waiting: None,
+        }
+    }
+
+    /// The samples that are looked for beside those that every page is.
+    pub fn selector(&self) -> Option<Selector> {
+        match &self.by {
+            LoadMeasure::Value { metric, .. } => Selector::parse(metric).ok(),
+            _ => None,
+        }
+    }
+
+    /// The load by this page, which was read at this moment, and the one before. `None` if it takes
+    /// another one; the error says what the page lacks.
+    pub fn load(&mut self, page: &Figures, at: Instant) -> Result<Option<Load>, String> {
+        let share = match &self.by {
+            LoadMeasure::Cpu => self.cpu(page)?,
+            LoadMeasure::Memory => Some(memory(page)?),
+            LoadMeasure::Greatest => {
+                let memory = memory(page)?;
+                self.cpu(page)?.map(|cpu| cpu.max(memory))
+            }
+            LoadMeasure::RunQueue => Some(run_queue(page)?),
+            LoadMeasure::Pressure => self.pressure(page, at)?,
+            LoadMeasure::Value { metric, min, max } => Some(value(page, metric, *min, *max)?),
+        };
+        Ok(share.and_then(Load::from_share))
+    }
+
+    /// The share of the time since the page before in which processors were busy.
+    fn cpu(&mut self, page: &Figures) -> Result<Option<f64>, String> {
+        // Processors without idle time are no counters to be believed.
+        let now = page.cpu.filter(|_| page.processors.is_some());
+        let now = now.ok_or(
+            "its page tells no processor time (node_cpu_seconds_total, windows_cpu_time_total)",
+        )?;
+        let before = self.cpu.replace((now, page.processors));
+        let Some((before, processors)) = before else {
+            return Ok(None);
+        };
+        let (all, idle) = (now.all_s - before.all_s, now.idle_s - before.idle_s);
+        // The machine was started anew, or has other processors than before.
+        if all < 0.0 || idle < 0.0 || processors != page.processors {
+            return Ok(None);
+        }
+        if all < MOVED_S_MIN {
+            self.cpu = Some((before, processors));
+            return Ok(None);
+        }
+        Ok(Some(1.0 - idle / all))
+    }
+
+    fn pressure(&mut self, page: &Figures, at: Instant) -> Result<Option<f64>, String> {
+        let now = page.cpu_waiting_s.ok_or(
+            "its page tells nothing of waiting for processors (node_pressure_cpu_waiting_seconds_total)",
+        )?;
+        let before = self.waiting.replace((now, at));
+        Ok(before.and_then(|(before, then)| {
+            let passed = at.duration_since(then).as_secs_f64();
+            (now >= before && passed > 0.0).then(|| (now - before) / passed)
+        }))
+    }
+}
+
+fn memory(page: &Figures) -> Result<f64, String> {
+    let memory = page.memory.ok_or(
+        "its page does not tell how much memory is there and available (node_memory_MemTotal_bytes \
+         and node_memory_MemAvailable_bytes, or those of windows_exporter)",
+    )?;
+    Ok(1.0 - memory.available / memory.total)
+}
+
+fn run_queue(page: &Figures) -> Result<f64, String> {
+    let queue = page
+        .run_queue
+        .ok_or("its page tells no run queue (node_load1, windows_system_processor_queue_length)")?;
+    let processors = page
+        .processors
+        .ok_or("its page does not tell how many processors there are")?;
+    Ok(queue / f64::from(processors))
+}
+
+fn value(page: &Figures, metric: &str, min: i64, max: i64) -> Result<f64, String> {
+    let value = page
+        .value
+        .ok_or_else(|| format!("its page has no number for {metric}"))?;
+    let (min, max) = (min as f64 / 1000.0, max as f64 / 1000.0);
+    Ok((value - min) / (max - min))
+}

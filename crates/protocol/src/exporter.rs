@@ -1,0 +1,251 @@
+//! What an exporter's page says of a machine's load: node_exporter, windows_exporter in its old and its
+//! new names, or one metric of any exporter.
+//!
+//! Figures are as they are on the page. That counters count from the start of the machine, and that one
+//! page says nothing of its CPU's load, is for whoever has seen the page before.
+
+use crate::exposition::{PageReader, PageSummary, Sample, Selector};
+use std::collections::BTreeMap;
+
+#[cfg(test)]
+mod tests;
+
+/// Reads an exporter's page that comes in pieces, of any length.
+#[derive(Debug)]
+pub struct ExporterReader {
+    page: PageReader,
+    found: Found,
+}
+
+/// What a page says. What it does not say is `None`.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Figures {
+    /// Of all processors together, since the machine started.
+    pub cpu: Option<CpuTime>,
+    /// Processors.
+    pub processors: Option<u32>,
+    /// Physical memory.
+    pub memory: Option<Memory>,
+    /// Tasks that run or wait for a processor: the load average of the last minute on Linux, the
+    /// length of the processors' queue on Windows.
+    pub run_queue: Option<f64>,
+    /// Seconds in which some task waited for a processor, since the machine started (Linux' PSI).
+    pub cpu_waiting_s: Option<f64>,
+    /// Sessions of users on a Windows terminal server, the disconnected among them.
+    pub sessions: Option<u64>,
+    /// The sum of the samples that were asked for, if there is any.
+    pub value: Option<f64>,
+}
+
+/// Seconds of processor time.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct CpuTime {
+    /// In which there was nothing to do.
+    pub idle_s: f64,
+    /// All.
+    pub all_s: f64,
+}
+
+/// Bytes of memory.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Memory {
+    /// Free, or free as soon as it is wanted.
+    pub available: f64,
+    /// All.
+    pub total: f64,
+}
+
+/// Why a page says nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExporterFault {
+    /// It has no samples: it is not an exporter's.
+    NoSamples,
+    /// None of its samples is one that was looked for.
+    NothingKnown,
+}
+
+impl ExporterFault {
+    /// For people: goes on after the exporter's address.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoSamples => "its page has no metrics",
+            Self::NothingKnown => "none of its metrics is one of those that are looked for",
+        }
+    }
+}
+
+/// Sums of samples; those that are not numbers are left out.
+#[derive(Debug, Default)]
+struct Found {
+    selector: Option<Selector>,
+    cpu: Option<CpuTime>,
+    processors: u32,
+    /// Gauges that are read as they are, by name.
+    gauges: BTreeMap<&'static str, f64>,
+    sessions: Option<f64>,
+    value: Option<f64>,
+}
+
+/// The gauges that are read as they are.
+const GAUGES: &[&str] = &[
+    "node_memory_MemAvailable_bytes",
+    "node_memory_MemTotal_bytes",
+    "node_load1",
+    "node_pressure_cpu_waiting_seconds_total",
+    "windows_cs_logical_processors",
+    "windows_cpu_logical_processor",
+    "windows_cs_physical_memory_bytes",
+    "windows_os_visible_memory_bytes",
+    "windows_os_physical_memory_free_bytes",
+    "windows_os_users",
+    "windows_memory_available_bytes",
+    "windows_memory_physical_total_bytes",
+    "windows_system_processor_queue_length",
+];
+
+impl ExporterReader {
+    /// Looks for these samples too, if any are given.
+    pub fn new(selector: Option<Selector>) -> Self {
+        Self {
+            page: PageReader::default(),
+            found: Found {
+                selector,
+                ..Found::default()
+            },
+        }
+    }
+
+    /// Reads on.
+    pub fn feed(&mut self, piece: &[u8]) {
+        let Self { page, found } = self;
+        page.feed(piece, |sample| found.look_at(sample));
+    }
+
+    /// What the page said, when it has ended.
+    pub fn finish(self) -> Result<Figures, ExporterFault> {
+        let Self { page, mut found } = self;
+        let PageSummary { samples, .. } = page.finish(|sample| found.look_at(sample));
+        let figures = found.figures();
+        match (samples, figures == Figures::default()) {
+            (0, _) => Err(ExporterFault::NoSamples),
+            (_, true) => Err(ExporterFault::NothingKnown),
+            (_, false) => Ok(figures),
+        }
+    }
+}
+
+impl Found {
+    fn look_at(&mut self, sample: Sample<'_>) {
+        let amount = Some(sample.value).filter(|value| value.is_finite());
+        if self
+            .selector
+            .as_ref()
+            .is_some_and(|selector| selector.selects(&sample))
+            && let Some(value) = amount
+        {
+            *self.value.get_or_insert(0.0) += value;
+        }
+        let Some(amount) = amount.filter(|amount| *amount >= 0.0) else {
+            return;
+        };
+        match sample.name {
+            // Up to 0.15 it was `node_cpu`, with the guests' time, which is in `user` and `nice` too.
+            "node_cpu_seconds_total" | "node_cpu" => {
+                let mode = sample.label("mode").unwrap_or_default();
+                if !matches!(&*mode, "guest" | "guest_nice") {
+                    self.add_cpu(&mode, matches!(&*mode, "idle" | "iowait"), amount);
+                }
+            }
+            // Interrupts and deferred calls are parts of the privileged time.
+            "windows_cpu_time_total" => {
+                let mode = sample.label("mode").unwrap_or_default();
+                if matches!(&*mode, "idle" | "user" | "privileged") {
+                    self.add_cpu(&mode, mode == "idle", amount);
+                }
+            }
+            "windows_terminal_services_session_info" => {
+                let is_users = sample.label("user").is_some_and(|user| !user.is_empty());
+                let state = sample.label("state").unwrap_or_default();
+                let is_open = matches!(&*state, "active" | "disconnected");
+                let open = if is_users && is_open { amount } else { 0.0 };
+                *self.sessions.get_or_insert(0.0) += open;
+            }
+            "windows_terminal_services_local_session_count" => {
+                if sample.label("session").as_deref() == Some("total") {
+                    *self.sessions.get_or_insert(0.0) += amount;
+                }
+            }
+            name => {
+                if let Some(name) = GAUGES.iter().find(|known| **known == name) {
+                    self.gauges.insert(name, amount);
+                }
+            }
+        }
+    }
+
+    fn add_cpu(&mut self, mode: &str, is_idle: bool, seconds: f64) {
+        let cpu = self.cpu.get_or_insert_default();
+        cpu.all_s += seconds;
+        if is_idle {
+            cpu.idle_s += seconds;
+        }
+        if mode == "idle" {
+            self.processors = self.processors.saturating_add(1);
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let gauge = |name: &str| self.gauges.get(name).copied();
+        let memory = |available: &str, total: &str| {
+            let (available, total) = (gauge(available)?, gauge(total)?);
+            (total > 0.0).then_some(Memory { available, total })
+        };
+        let counted = (self.processors > 0).then_some(self.processors);
+        let told = gauge("windows_cpu_logical_processor")
+            .or_else(|| gauge("windows_cs_logical_processors"))
+            .filter(|told| *told >= 1.0)
+            .map(|told| told as u32);
+        Figures {
+            cpu: self
+                .cpu
+                .filter(|cpu| cpu.all_s > 0.0 && cpu.all_s.is_finite()),
+            processors: counted.or(told),
+            memory: memory(
+                "node_memory_MemAvailable_bytes",
+                "node_memory_MemTotal_bytes",
+            )
+            .or_else(|| {
+                memory(
+                    "windows_memory_available_bytes",
+                    "windows_memory_physical_total_bytes",
+                )
+            })
+            .or_else(|| {
+                memory(
+                    "windows_memory_available_bytes",
+                    "windows_cs_physical_memory_bytes",
+                )
+            })
+            .or_else(|| {
+                memory(
+                    "windows_os_physical_memory_free_bytes",
+                    "windows_cs_physical_memory_bytes",
+                )
+            })
+            .or_else(|| {
+                memory(
+                    "windows_os_physical_memory_free_bytes",
+                    "windows_os_visible_memory_bytes",
+                )
+            }),
+            run_queue: gauge("node_load1")
+                .or_else(|| gauge("windows_system_processor_queue_length")),
+            cpu_waiting_s: gauge("node_pressure_cpu_waiting_seconds_total"),
+            sessions: self
+                .sessions
+                .or_else(|| gauge("windows_os_users"))
+                .map(|sessions| sessions as u64),
+            value: self.value.filter(|value| value.is_finite()),
+        }
+    }
+}
