@@ -12,6 +12,7 @@ use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SHARDS: usize = source::SHARDS;
@@ -124,6 +125,8 @@ struct Shard {
 /// The session table.
 pub struct SessionTable {
     shards: Box<[Mutex<Shard>]>,
+    /// Some journal has something: mostly none has when the control plane asks.
+    has_changes: AtomicBool,
     sources: Arc<Sources>,
 }
 
@@ -131,6 +134,7 @@ impl Default for SessionTable {
     fn default() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            has_changes: AtomicBool::default(),
             sources: Arc::default(),
         }
     }
@@ -180,6 +184,7 @@ impl SessionTable {
         let mut shard = self.shard(id);
         shard.sessions.insert(id, Arc::clone(&session));
         shard.record(&session, SessionChangeKind::Began { from }, now.wall);
+        self.changed();
         Some(session)
     }
 
@@ -209,12 +214,14 @@ impl SessionTable {
         ));
         shard.sessions.insert(id, Arc::clone(&session));
         shard.record(&session, SessionChangeKind::Began { from: None }, now.wall);
+        self.changed();
         Some(session)
     }
 
     /// Ends a session; `false` if it was not live.
     pub fn end(&self, session: &Arc<Session>, reason: EndReason, now: Now) -> bool {
         let mut shard = self.shard(session.id);
+        self.changed();
         shard.end(session, reason, now)
     }
 
@@ -240,6 +247,7 @@ impl SessionTable {
         let from = old.server;
         shard.sessions.insert(old.id, Arc::clone(new));
         shard.record(new, SessionChangeKind::Moved { from }, now.wall);
+        self.changed();
         crossing.has_arrived = true;
         true
     }
@@ -248,6 +256,7 @@ impl SessionTable {
     pub fn end_by_id(&self, id: SessionId, reason: EndReason, now: Now) -> Option<Arc<Session>> {
         let mut shard = self.shard(id);
         let session = Arc::clone(shard.sessions.get(&id)?);
+        self.changed();
         shard.end(&session, reason, now).then_some(session)
     }
 
@@ -256,10 +265,23 @@ impl SessionTable {
     /// seen. Call it for every shard within a second or two.
     pub fn sweep(&self, which: std::ops::Range<usize>, snapshot: &Snapshot, now: Now) -> usize {
         self.sources.sweep(which.clone(), snapshot, now.moment);
-        self.shards[which]
-            .iter()
-            .map(|shard| lock(shard).sweep(snapshot, now))
-            .sum()
+        let of_shard = |shard: &Mutex<Shard>| {
+            let mut shard = lock(shard);
+            let live = shard.sweep(snapshot, now);
+            if !shard.journal.is_empty() {
+                self.changed();
+            }
+            live
+        };
+        self.shards[which].iter().map(of_shard).sum()
+    }
+
+    /// Some journal has something new. Said while its shard is locked, so that who takes the changes
+    /// finds it there.
+    fn changed(&self) {
+        if !self.has_changes.load(Ordering::Relaxed) {
+            self.has_changes.store(true, Ordering::Relaxed);
+        }
     }
 
     /// How many shards there are.
@@ -269,6 +291,9 @@ impl SessionTable {
     pub fn take_changes(&self) -> (Vec<SessionChange>, u64) {
         let mut all = Vec::new();
         let mut dropped = 0;
+        if !self.has_changes.swap(false, Ordering::Relaxed) {
+            return (all, dropped);
+        }
         for shard in &self.shards {
             let mut shard = lock(shard);
             if shard.journal.is_empty() {

@@ -4,6 +4,9 @@ use ebbtide_testkit::sim::{History, shortest, simulate};
 use std::process::ExitCode;
 use std::time::Instant;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: sim FROM COUNT | sim SEED";
 
 fn main() -> ExitCode {

@@ -15,9 +15,10 @@ use crate::time::Now;
 impl State {
     /// Keeps servers that have left their pool in it, as long as they have sessions there.
     pub fn let_linger(&mut self) {
-        for (name, server) in &mut self.servers {
+        // Those that are present do not linger.
+        for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
             let has_pool = self.pools.contains_key(&name.pool);
-            let lingers = !server.present && has_pool && server.load.sessions() > 0;
+            let lingers = has_pool && server.load.sessions() > 0;
             if lingers && !server.lingers {
                 server.lingers = true;
                 self.changed.insert(name.pool.clone());
@@ -30,12 +31,12 @@ impl State {
     /// there, and that those of an earlier epoch are over.
     pub fn settle_removed(&mut self, acknowledged: u64, now: Now, outputs: &mut Vec<Output>) {
         self.let_linger();
-        for (name, server) in &mut self.servers {
+        for (name, server) in self.servers.iter_mut().filter(|(_, one)| one.lingers) {
             let pool = self.snapshot.pool_named(&name.pool);
             let shown = pool.and_then(|pool| pool.removed_server(server.key));
             let is_seen = shown.is_some_and(|shown| shown.epoch == server.epoch)
                 && acknowledged >= server.closed_in;
-            if server.lingers && is_seen && server.load.sessions() == 0 {
+            if is_seen && server.load.sessions() == 0 {
                 server.lingers = false;
                 server.standing = Standing::closed();
                 self.changed.insert(name.pool.clone());

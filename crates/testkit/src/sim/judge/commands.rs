@@ -449,8 +449,10 @@ impl Judge {
             // It had ended when the node started; now that is said.
             return self.all_over(name, at, at, super::DEADLINE);
         }
-        match in_force.deadline(self.boot, self.started) {
-            Some(deadline) if now.moment < deadline => {
+        let deadline = in_force.deadline(self.boot, self.started);
+        let by_deadline = deadline.is_some_and(|deadline| now.moment >= deadline);
+        match deadline {
+            Some(deadline) if !by_deadline => {
                 self.none_live(name, "the drain", deadline, now, at);
             }
             Some(_) => self.all_over(name, at, at + 1000, super::DEADLINE),
@@ -462,6 +464,7 @@ impl Judge {
             }
         }
         let server = self.server(name);
+        server.deadline_at = by_deadline.then_some(at);
         server.in_force = Want::Maintenance;
         server.raises += 1;
         server.self_end = Some(SelfEnd {

@@ -80,16 +80,27 @@ impl Connection {
 }
 
 impl Judge {
-    /// A session begins there, or takes a place: the server is not closed.
-    pub(super) fn comes_to(&mut self, name: ServerNumber) {
+    /// A session begins there, or takes a place: the server is not closed. If its drain took effect when
+    /// its deadline had passed, a worker may not have heard of it for a moment: returns by when the
+    /// session is over.
+    pub(super) fn comes_to(&mut self, name: ServerNumber) -> Option<Over> {
         if let Some(id) = self.server(name).closed {
             let text = format!("a session began on {name}, closed by request {}", id.0);
             self.fail(CLOSED, text);
         }
+        let at = self.at;
         let server = self.server(name);
-        if server.self_end.is_some() && server.in_force == Want::Maintenance {
-            let text = format!("a session began on {name}, whose drain was taken to be over");
-            self.fail(DEADLINE, text);
+        if server.self_end.is_none() || server.in_force != Want::Maintenance {
+            return None;
+        }
+        let lag = server.deadline_at.map(|ended| ended + 1000);
+        match lag.filter(|until| at <= *until) {
+            Some(until) => Some(Over::of_deadline(until, self.life)),
+            None => {
+                let text = format!("a session began on {name}, whose drain was taken to be over");
+                self.fail(DEADLINE, text);
+                None
+            }
         }
     }
 
@@ -102,7 +113,7 @@ impl Judge {
         at: i64,
     ) {
         self.begun_in_pool(server, generation, at);
-        self.comes_to(server);
+        let over = self.comes_to(server);
         let connection = Connection {
             server,
             epoch: session.epoch,
@@ -111,7 +122,7 @@ impl Judge {
             mounted,
             connected: false,
             moves: 0,
-            over: None,
+            over,
             ended: false,
             place: None,
             could_move_since: None,
@@ -152,11 +163,9 @@ impl Judge {
                     .returned_at
                     .is_some_and(|returned| returned >= bound.at)
         });
+        // What a page tells of its places counts at once.
         let takes = |view: &ServerView| {
-            let room = view
-                .max_sessions
-                .is_none_or(|max| view.load.sessions() < max);
-            view.standing.admits_new && view.epoch == bound.epoch && room
+            view.standing.admits_new && view.epoch == bound.epoch && view.has_room()
         };
         let pool = snapshot.pool_named(pool_name(SHELLS));
         let stands = pool.is_some_and(|pool| {

@@ -103,6 +103,8 @@ struct Server {
     /// As the node showed it last.
     in_force: Want,
     self_end: Option<SelfEnd>,
+    /// When its last drain ended, if that was by its deadline.
+    deadline_at: Option<i64>,
     /// It was added beside the file.
     live: bool,
     set: Option<(u32, Option<u32>)>,

@@ -34,6 +34,18 @@ pub(super) struct Over {
     promise: &'static str,
 }
 
+impl Over {
+    /// By the deadline of its server.
+    pub(super) fn of_deadline(at: i64, life: u32) -> Self {
+        Self {
+            at,
+            life,
+            durable: true,
+            promise: DEADLINE,
+        }
+    }
+}
+
 /// What else is known of a request.
 pub(in crate::sim) struct Asked {
     /// The token was given by the node, for this pool.
@@ -67,7 +79,7 @@ impl Judge {
     ) {
         let life = self.life;
         self.begun_in_pool(name, generation, at);
-        self.comes_to(name);
+        let over = self.comes_to(name);
         // A worker may not have heard yet that the server was taken away.
         let gone = !self.server(name).present;
         if let Some(moved) = moved {
@@ -81,7 +93,7 @@ impl Judge {
             last_request: at,
             open: 0,
             life,
-            over: None,
+            over,
             may_be_over: gone,
         };
         self.sessions.insert(session.id, stay);
