@@ -174,12 +174,14 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (Intent::Drain(_), _) => (false, true, Reason::Draining),
         (Intent::Hold, _) => (false, true, Reason::Held),
         (Intent::Ready, _) if grounds.drill => (false, true, Reason::Drill),
+        // Before anything else that is observed: one that is not known yet may have to do as the only
+        // one there is, but not against an operator's word, or when it is known to be busy.
+        (Intent::Ready, _) if grounds.peak == Peak::Zero => (false, true, Reason::PeakZero),
+        (Intent::Ready, _) if grounds.peak == Peak::Above => (false, true, Reason::OverPeak),
         (Intent::Ready, Health::Starting) => (false, true, Reason::Starting),
         (Intent::Ready, health) => match grounds.page {
             Page::OnHold => (false, true, Reason::ReportsHold),
             Page::AllInUse => (false, true, Reason::ReportsFull),
-            Page::Active if grounds.peak == Peak::Zero => (false, true, Reason::PeakZero),
-            Page::Active if grounds.peak == Peak::Above => (false, true, Reason::OverPeak),
             Page::Active if health == Health::Unproven => (true, true, Reason::Unproven),
             Page::Active => (true, true, Reason::Ready),
         },

@@ -20,7 +20,7 @@ use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
-use crate::standing::{Grounds, Standing, standings};
+use crate::standing::{Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -594,13 +594,13 @@ impl State {
         names.into_iter().zip(judged).collect()
     }
 
-    /// Among the servers that are wanted, the one that was well most recently.
+    /// Among the servers that are wanted for new sessions, the one that was well most recently.
     fn last_resort(&self, order: &[ServerName]) -> Option<usize> {
         order
             .iter()
             .enumerate()
             .filter_map(|(index, name)| Some((index, self.servers.get(name)?)))
-            .filter(|(_, server)| server.intent == Intent::Ready)
+            .filter(|(_, server)| server.intent == Intent::Ready && server.peak() != Peak::Zero)
             .max_by_key(|(index, server)| (server.health.since, std::cmp::Reverse(*index)))
             .map(|(index, _)| index)
     }

@@ -13,6 +13,7 @@ mod disk;
 mod doors;
 mod judge;
 mod lines;
+mod loads;
 mod mounts;
 mod number;
 mod orders;

@@ -3,7 +3,7 @@
 use super::number::ServerNumber;
 use super::plan::{Closes, Order, pool_name};
 use super::world::World;
-use ebbtide_core::{Close, Command, Millis, ServerChange, ServerConfig};
+use ebbtide_core::{Close, Command, Millis, PeakChange, ServerChange, ServerConfig};
 
 impl World {
     /// What an operator tells the users: something else each time.
@@ -45,6 +45,14 @@ impl World {
                 change: ServerChange {
                     weight: Some(weight),
                     max_sessions: Some(max),
+                    ..ServerChange::default()
+                },
+            },
+            Order::Peak(server, peak, force) => Command::SetServer {
+                server: server.name(),
+                change: ServerChange {
+                    peak_load: Some(peak.map_or(PeakChange::None, PeakChange::Percent)),
+                    force,
                     ..ServerChange::default()
                 },
             },

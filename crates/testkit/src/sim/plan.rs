@@ -6,6 +6,7 @@ use super::beside::{self, Beside};
 use super::copies::CopyChange;
 use super::dice::Dice;
 use super::doors::{AtDoor, Opens};
+use super::loads::{self, Loads, Says};
 use super::number::ServerNumber;
 use ebbtide_core::{
     Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
@@ -28,6 +29,8 @@ const CLOSINGS: u64 = 29;
 const BESIDE: u64 = 201;
 /// Chooses which seeds open doors: none of those that were kept before there were any.
 const DOORS: u64 = 606;
+/// Chooses in which seeds servers tell how busy they are: none of those that were kept before any did.
+const LOADS: u64 = 7483;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
 pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
@@ -54,6 +57,7 @@ pub(super) struct Setup {
     pub max_sessions: Option<u32>,
     /// What there is beside the HTTP pools.
     pub beside: Option<Beside>,
+    pub loads: Option<Loads>,
     pub file: File,
 }
 
@@ -106,6 +110,8 @@ pub(super) enum Action {
     },
     /// What a server of the NBD pool has of a resource changes, or what it says of it.
     Copy(CopyChange),
+    /// What is said of how busy a server's machine is.
+    Load(ServerNumber, Says),
     Server(ServerNumber, Being),
     /// For so long, probes of this server come back late, or not at all.
     Probes {
@@ -157,6 +163,7 @@ pub(super) enum Order {
     /// Ends the session of the connection that is this far among those that are open.
     EndConnection(usize),
     Set(ServerNumber, u32, Option<u32>),
+    Peak(ServerNumber, Option<u8>, bool),
     Add(ServerNumber),
     Remove(ServerNumber, bool),
     Rotate,
@@ -187,6 +194,8 @@ pub(super) enum Being {
     Hung,
     OnHold,
     AllInUse,
+    /// Its page tells of so many places.
+    HasPlaces(u8),
     /// Serves, but its health page says otherwise.
     SaysBad,
     /// Refuses connections, but its health page says that all is well.
@@ -225,6 +234,9 @@ impl File {
             pool.health = setup.health.then(HealthSettings::defaults);
             if let Some(beside) = &setup.beside {
                 beside.settle(index, self.withdrawn, &mut pool);
+            }
+            if let Some(loads) = &setup.loads {
+                loads.settle(index, &mut pool);
             }
             for number in (0..8).filter(|number| mask & (1 << number) != 0) {
                 let port = 9000 + 100 * index as u16 + number;
@@ -277,9 +289,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
             Balance::LeastSessions,
             Balance::RoundRobin,
             Balance::SourceHash,
-            Balance::LeastLoad,
-            Balance::MostAvailable,
-        ][dice.below(5)],
+        ][dice.below(3)],
         health: dice.chance(85),
         max_sessions: dice.chance(30).then(|| 1 + dice.below(4) as u32),
         file: File {
@@ -289,6 +299,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
             withdrawn: false,
         },
         beside,
+        loads: loads::setup(&mut Dice::new(seed ^ LOADS)),
     };
     let mut planner = Planner {
         focus: ServerNumber::of_file(0, dice.below(2)),
@@ -302,6 +313,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.closings(Dice::new(seed ^ CLOSINGS));
     planner.doors(Dice::new(seed ^ DOORS));
     planner.beside(Dice::new(!(seed ^ BESIDE)));
+    planner.loads(Dice::new(!(seed ^ LOADS)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..

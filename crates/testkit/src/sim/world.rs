@@ -7,10 +7,11 @@ use super::disk::Disk;
 use super::doors::{Held, Passage};
 use super::judge::{Failure, Judge};
 use super::lines::{Line, LineStep};
+use super::loads::Says;
 use super::mounts::{Mount, MountStep};
 use super::number::{ByServer, ServerNumber};
 use super::plan::{
-    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_number,
+    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name, pool_number,
 };
 use super::queue::Queue;
 use super::worker::{Exchange, Token, Worker};
@@ -79,6 +80,7 @@ pub(super) struct Server {
     pub being: Being,
     probes_late_until: i64,
     probes_lost_until: i64,
+    pub says: Says,
 }
 
 /// A user: the tokens it was given for each pool, the newest last.
@@ -101,12 +103,23 @@ pub(super) enum NodeHappening {
     Take(usize, Arc<Snapshot>),
     Tell(Fact),
     ProbeRound,
-    Probed(ServerNumber, ProbeOutcome),
+    Probed(ServerNumber, ProbeOutcome, Before),
+    LoadRound,
+    LoadRead(ServerNumber, Arc<str>, Says),
     ExchangeEnd(u64),
     Line(u64, LineStep),
     Mount(u64, MountStep),
     ManifestRound,
     ManifestRead(ServerNumber, String, Result<ManifestCopies, String>),
+}
+
+/// What was so when a probe began.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Before {
+    /// As the node counts what a server was ever given.
+    admitted: u32,
+    /// As the judge does.
+    begun: u32,
 }
 
 impl Default for Server {
@@ -115,6 +128,7 @@ impl Default for Server {
             being: Being::Well,
             probes_late_until: 0,
             probes_lost_until: 0,
+            says: Says::Percent(30),
         }
     }
 }
@@ -219,13 +233,17 @@ impl World {
                 self.step(Input::Fact(fact));
             }
             NodeHappening::ProbeRound => self.probe_round(),
-            NodeHappening::Probed(server, outcome) => {
-                self.judge.probed(server, &outcome, self.at);
+            NodeHappening::Probed(server, outcome, before) => {
+                self.judge.probed(server, &outcome, before.begun, self.at);
                 self.step(Input::Probed {
                     server: server.name(),
                     outcome,
-                    admitted: 0,
+                    admitted: before.admitted,
                 });
+            }
+            NodeHappening::LoadRound => self.load_round(),
+            NodeHappening::LoadRead(server, exporter, says) => {
+                self.load_read(server, &exporter, says);
             }
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
             NodeHappening::Line(number, step) => self.step_line(number, step),
@@ -259,7 +277,7 @@ impl World {
         scramble(scramble(!self.seed).wrapping_add(self.at.unsigned_abs()))
     }
 
-    fn between(&mut self, low: i64, high: i64) -> i64 {
+    pub fn between(&mut self, low: i64, high: i64) -> i64 {
         low + (self.roll() % (high - low + 1).unsigned_abs()).cast_signed()
     }
 
@@ -323,6 +341,7 @@ impl World {
             Action::Connect { user, lasts_ms } => self.connect(index, user, lasts_ms),
             Action::Mount { .. } => self.mount(index),
             Action::Copy(change) => self.copies.change(change, self.at),
+            Action::Load(server, says) => self.servers.get_or_default(server).says = says,
             Action::Server(server, being) => {
                 if being == Being::Dead {
                     self.break_lines(server);
@@ -445,6 +464,9 @@ impl World {
         self.node_later(at + tick_ms, NodeHappening::Tick);
         let first = self.between(5, 300);
         self.node_later(at + first, NodeHappening::ProbeRound);
+        if self.setup.loads.is_some() {
+            self.node_later(at + 1, NodeHappening::LoadRound);
+        }
         if self.setup.beside.is_some() {
             self.copies.forgotten();
             self.node_later(at + 1, NodeHappening::ManifestRound);
@@ -672,6 +694,10 @@ impl World {
     fn probe(&mut self, number: ServerNumber) {
         let (quick, timeout) = (self.between(1, 60), 900);
         let at = self.at;
+        let before = Before {
+            admitted: self.admitted(number),
+            begun: self.judge.ever_begun(number),
+        };
         let server = self.servers.get_or_default(number);
         let (lost, late) = (server.probes_lost_until > at, server.probes_late_until > at);
         let bad = |why: &str| ProbeOutcome::Bad(why.into());
@@ -682,10 +708,26 @@ impl World {
             Being::Hung => (bad("timed out"), timeout),
             Being::OnHold => (ProbeOutcome::OnHold, quick),
             Being::AllInUse => (ProbeOutcome::AllInUse, quick),
+            Being::HasPlaces(places) => {
+                let places = Some(u64::from(places));
+                (ProbeOutcome::Good { places }, quick)
+            }
             Being::SaysBad => (bad("status 500"), quick),
         };
         let takes = takes + if late { 800 } else { 0 };
-        self.node_later(at + takes, NodeHappening::Probed(number, outcome));
+        self.node_later(at + takes, NodeHappening::Probed(number, outcome, before));
+    }
+
+    /// What a server was ever given, as the node counts it.
+    fn admitted(&self, number: ServerNumber) -> u32 {
+        let snapshot = self.node.as_ref().map(|node| node.driver.snapshot());
+        let admitted = snapshot.and_then(|snapshot| {
+            let pool = snapshot.pool_named(pool_name(number.pool()))?;
+            let mut servers = pool.servers.iter();
+            let view = servers.find(|view| ServerNumber::of_view(pool, view) == number)?;
+            Some(view.load.places.admitted())
+        });
+        admitted.unwrap_or(0)
     }
 
     fn operate(&mut self, order: Order) {

@@ -8,8 +8,8 @@ use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, PoolView, Refusal, RefusalKind, RequestId,
-    ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Refusal, RefusalKind,
+    RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
@@ -36,6 +36,8 @@ pub(super) enum Asks {
     EndSession(SessionId),
     Live(bool),
     Set(u32, Option<u32>),
+    /// The peak load, in percent.
+    Peak(Option<u8>),
     Rotate([u8; 32]),
     Pool(PoolAsks),
     /// That a door is open, or over.
@@ -92,6 +94,13 @@ impl Judge {
             Command::Forget { server } => (Some(server), Asks::Forget, true),
             Command::EndSessions { ids } => (None, Asks::EndSession(ids[0]), true),
             Command::RemoveServer { server, force } => (Some(server), Asks::Live(false), *force),
+            Command::SetServer { server, change } if change.peak_load.is_some() => {
+                let peak = match change.peak_load {
+                    Some(PeakChange::Percent(percent)) => Some(percent),
+                    _ => None,
+                };
+                (Some(server), Asks::Peak(peak), change.force)
+            }
             Command::SetServer { server, change } => {
                 let max = change.max_sessions.flatten();
                 let asks = Asks::Set(change.weight.unwrap_or(0), max);
@@ -125,6 +134,9 @@ impl Judge {
             let server = self.server(server);
             server.last_ready = Some(id);
             server.closed = None;
+        }
+        if let (Some(server), Asks::Peak(_)) = (server, &asks) {
+            self.peak_asked(id, server);
         }
         let pool = match command {
             Command::Close { pool, .. } | Command::Open { pool } => Some(pool_number(pool)),
@@ -184,7 +196,7 @@ impl Judge {
         }
         if let Some(id) = known.request {
             self.last_sent = id.0;
-            self.guard(id, snapshot);
+            self.guard(id, snapshot, now);
             self.sent(id, writes, now);
         }
         self.tickets.insert(ticket, known);
@@ -256,13 +268,14 @@ impl Judge {
     }
 
     /// No unforced command takes a pool under its minimum.
-    fn guard(&mut self, id: RequestId, snapshot: &Snapshot) {
+    fn guard(&mut self, id: RequestId, snapshot: &Snapshot, now: Now) {
         let Some(request) = self.requests.get(&id) else {
             return;
         };
         let closes = match &request.asks {
             Asks::Intent(want) => *want != Want::Ready,
             Asks::Live(stays) => !stays,
+            Asks::Peak(peak) => *peak == Some(0),
             _ => false,
         };
         let Some(name) = request.server.filter(|_| closes && !request.forced) else {
@@ -278,15 +291,22 @@ impl Judge {
         let admits = |server: &&ServerView| {
             let known = ServerNumber::in_pool(name.pool(), &server.name);
             let known = self.servers.get(known);
-            let room = server
-                .max_sessions
-                .is_none_or(|max| server.load.sessions() < max);
+            let room = server.has_room() && server.peak_load != Some(0);
+            let below_peak = known.is_none_or(|known| known.busy.above(now) != Some(true));
+            let room = room && below_peak;
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
                 known.in_force == Want::Ready && well && room
             })
         };
+        let mut known = pool.servers.iter().filter_map(|server| {
+            let number = ServerNumber::in_pool(name.pool(), &server.name);
+            self.servers.get(number)
+        });
+        if known.any(|known| known.busy.above(now).is_none()) {
+            return;
+        }
         let is_own = |server: &&ServerView| *server.name == *name.server();
         let own = pool.servers.iter().find(is_own);
         let others = || pool.servers.iter().filter(|server| !is_own(server));
@@ -432,6 +452,7 @@ impl Judge {
             }
             Asks::Live(live) => server.live = live,
             Asks::Set(weight, max) => server.set = Some((weight, max)),
+            Asks::Peak(peak) => self.peak_done(id, name, peak, in_force),
             Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) => {}
             Asks::Pool(_) | Asks::Door(..) | Asks::Other => {}
         }

@@ -88,6 +88,7 @@ impl Judge {
             let text = format!("a session began on {name}, closed by request {}", id.0);
             self.fail(CLOSED, text);
         }
+        self.comes_among(name);
         let at = self.at;
         let server = self.server(name);
         if server.self_end.is_none() || server.in_force != Want::Maintenance {

@@ -131,6 +131,7 @@ impl Judge {
                     self.server(name).unserving_at = Some(at);
                 }
                 self.judge_settings(name, shown, snapshot);
+                self.judge_busy(name, shown, server, now);
                 self.judge_epoch(name, server);
                 self.judge_count(name, server, view, &live);
             }
@@ -198,6 +199,7 @@ impl Judge {
                 Seen::starting()
             };
             server.unserving_at = Some(at);
+            server.busy.forget();
         }
         if !server.present {
             server.returned_at = Some(at);
@@ -555,13 +557,15 @@ impl Judge {
         }
     }
 
-    pub fn probed(&mut self, name: ServerNumber, outcome: &ProbeOutcome, at: i64) {
+    /// A probe is back that began when so many sessions had begun there.
+    pub fn probed(&mut self, name: ServerNumber, outcome: &ProbeOutcome, begun: u32, at: i64) {
         let server = self.server(name);
         if !server.present {
             return;
         }
         let was_down = server.seen.verdict == Verdict::Down;
         server.seen.probed(outcome);
+        server.busy.places_told(outcome, begun);
         if was_down || server.seen.verdict == Verdict::Down {
             server.unserving_at = Some(at);
         }

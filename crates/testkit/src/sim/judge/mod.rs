@@ -7,6 +7,7 @@ mod connections;
 mod doors;
 mod health;
 mod intents;
+mod loads;
 mod notices;
 mod pools;
 mod sessions;
@@ -19,6 +20,7 @@ use doors::{Door, DoorRows};
 use ebbtide_core::{DoorId, Now, RequestId, SessionId};
 use health::Seen;
 use intents::{SelfEnd, Want};
+use loads::Busy;
 use pools::Pool;
 use sessions::Stay;
 use std::collections::BTreeMap;
@@ -135,6 +137,7 @@ struct Server {
     /// The last time that it was drained.
     draining_at: Option<i64>,
     seen: Seen,
+    busy: Busy,
 }
 
 impl Judge {
@@ -167,6 +170,7 @@ impl Judge {
         for server in self.servers.values_mut() {
             server.was_present = std::mem::take(&mut server.present);
             server.seen = Seen::default();
+            server.busy.forget();
         }
     }
 
