@@ -127,6 +127,11 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// The server's agent cannot be asked; absent: it answers again.
+    Agent {
+        /// Why.
+        lost: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -188,6 +193,7 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
+            Self::Agent { .. } => "agent",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

@@ -28,7 +28,7 @@ pub use request::{
     WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
-    Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, PoolStatus, ServerStatus,
+    Agent, Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, PoolStatus, ServerStatus,
     SessionCounts, Standing, Status, StoreStatus,
 };
 pub use timestamp::Timestamp;

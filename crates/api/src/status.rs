@@ -125,6 +125,8 @@ pub struct ServerStatus {
     pub health: Health,
     /// How busy its machine is, where that is read.
     pub machine: Option<Machine>,
+    /// What its agent says, where one is asked.
+    pub agent: Option<Agent>,
     /// What follows from all of it.
     pub standing: Standing,
     /// Its sessions.
@@ -182,6 +184,28 @@ pub struct Machine {
     pub no_metrics: Option<String>,
 }
 
+/// What a server's agent says. It is asked again and again; of what it does not speak of, everything
+/// stays as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Agent {
+    /// Whether the server is to take new sessions: `ready`, `drain` or `maint`.
+    pub wish: String,
+    /// Whether the service works: `up`, `down`, `fail` or `stopped`.
+    pub health: String,
+    /// The share of its weight that counts, in percent; 0: no new sessions.
+    pub weight_percent: Option<u32>,
+    /// The weight that counts in place of its own; 0: no new sessions.
+    pub weight: Option<u32>,
+    /// The most sessions that it lets the server have.
+    pub max_sessions: Option<u32>,
+    /// What it says to people.
+    pub remark: Option<String>,
+    /// How long ago it answered.
+    pub age_ms: Option<u64>,
+    /// Why it cannot be asked at present; what it said before counts meanwhile.
+    pub no_agent: Option<String>,
+}
+
 /// What follows from intent and reality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
@@ -190,8 +214,8 @@ pub struct Standing {
     /// Sessions that are here already are served.
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
-    /// `reports-hold`, `over-peak`, `peak-zero`, `starting`, `held`, `draining`, `drill`, `closing`,
-    /// `down`, `closed`, `door-only`, `maintenance` or `removed`.
+    /// `reports-hold`, `over-peak`, `peak-zero`, `agent-full`, `agent-drain`, `agent-maint`, `starting`,
+    /// `held`, `draining`, `drill`, `closing`, `down`, `closed`, `door-only`, `maintenance` or `removed`.
     pub reason: String,
 }
 

@@ -3,6 +3,7 @@
 //! The file says what exists, never what is wanted of it: intents are not here, so a reload cannot
 //! return a held server to traffic. The program's settings table holds the defaults and the bounds.
 
+use crate::agent::AgentSettings;
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::network::Network;
@@ -50,6 +51,8 @@ pub struct PoolConfig {
     pub health: Option<HealthSettings>,
     /// How the load of the servers' machines is found out; `None`: not at all.
     pub load: Option<LoadSettings>,
+    /// How the agents on the servers are asked; `None`: not at all.
+    pub agent: Option<AgentSettings>,
     /// The load in percent above which a server takes no new sessions, 0 to 100; `None`: it always
     /// does.
     pub peak_load: Option<u8>,
@@ -481,6 +484,7 @@ impl PoolConfig {
             minimum: 1,
             health: Some(HealthSettings::defaults()),
             load: None,
+            agent: None,
             peak_load: None,
             contact: None,
             http: HttpSettings::defaults(),

@@ -120,6 +120,11 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// The server's agent cannot be asked; `None`: it answers again.
+    Agent {
+        /// Why.
+        lost: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -172,6 +177,7 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
+            Self::Agent { .. } => "agent",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -216,6 +222,8 @@ impl fmt::Display for EventKind {
             }
             Self::Metrics { lost: Some(why) } => write!(f, "no metrics: {why}"),
             Self::Metrics { lost: None } => f.write_str("its metrics are there again"),
+            Self::Agent { lost: Some(why) } => write!(f, "no agent: {why}"),
+            Self::Agent { lost: None } => f.write_str("its agent answers again"),
             Self::SessionBegan {
                 id,
                 client,

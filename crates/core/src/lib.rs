@@ -6,6 +6,7 @@
 //! The way in is [`Driver::step`]; what the data plane works from is a [`Snapshot`]; what both
 //! planes hold together is the [`SessionTable`].
 
+mod agent;
 mod balance;
 mod candidates;
 mod command;
@@ -36,6 +37,7 @@ mod takeover;
 mod time;
 mod upgrade;
 
+pub use agent::{AgentHealth, AgentSaid, AgentSettings, AgentWeight, AgentWish};
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
 pub use candidates::Candidates;
 pub use command::{
@@ -85,7 +87,8 @@ pub use snapshot::{
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
-    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus,
+    AgentStatus, IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus,
+    ServerStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};

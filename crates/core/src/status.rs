@@ -1,5 +1,6 @@
 //! What people are shown of pools and servers: intent, reality and standing, side by side.
 
+use crate::agent::{AgentHealth, AgentWeight, AgentWish};
 use crate::config::Balance;
 use crate::forecast::Forecast;
 use crate::health::Health;
@@ -75,6 +76,8 @@ pub struct ServerStatus {
     pub places: Option<u64>,
     /// How busy its machine is, where that is read.
     pub machine: Option<MachineStatus>,
+    /// What its agent says, where one is asked.
+    pub agent: Option<AgentStatus>,
     /// What follows.
     pub standing: Standing,
     /// Active sessions.
@@ -100,6 +103,25 @@ pub struct MachineStatus {
     pub age: Option<Millis>,
     /// Why its load cannot be read at present.
     pub no_metrics: Option<String>,
+}
+
+/// What a server's agent says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentStatus {
+    /// Whether the server is to take new sessions.
+    pub wish: AgentWish,
+    /// Whether the service works.
+    pub health: AgentHealth,
+    /// The share of new sessions that it asks for, as it counts now.
+    pub weight: Option<AgentWeight>,
+    /// The most sessions that it lets the server have.
+    pub max_sessions: Option<u32>,
+    /// What it says to people.
+    pub remark: Option<String>,
+    /// How long ago it answered.
+    pub age: Option<Millis>,
+    /// Why it cannot be asked at present.
+    pub no_agent: Option<String>,
 }
 
 /// What the operator wants of a pool.

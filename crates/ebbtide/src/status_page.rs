@@ -1,7 +1,7 @@
 //! `ebbtide status`: the page that an operator keeps open.
 
 use crate::view::{Line, Piece, Style, table};
-use ebbtide_api::{PoolStatus, ServerStatus, Status, Timestamp};
+use ebbtide_api::{Agent, PoolStatus, ServerStatus, Status, Timestamp};
 use ebbtide_core::{Millis, count};
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
@@ -241,6 +241,7 @@ fn note(server: &ServerStatus) -> String {
     if let Some(why) = no_metrics.and_then(|machine| machine.no_metrics.as_ref()) {
         notes.push(format!("no metrics: {why}"));
     }
+    notes.extend(server.agent.as_ref().and_then(agent_note));
     if server.intent.label != "ready" {
         let by = server.intent.by.iter().map(|by| format!("by {by}"));
         let reason = server.intent.reason.clone();
@@ -280,6 +281,34 @@ fn note(server: &ServerStatus) -> String {
         notes.push("set live".into());
     }
     notes.join("; ")
+}
+
+/// What an operator should know of a server's agent.
+fn agent_note(agent: &Agent) -> Option<String> {
+    let mut notes = Vec::new();
+    if let Some(why) = &agent.no_agent {
+        notes.push(format!("no agent: {why}"));
+    }
+    let word = match (agent.health.as_str(), agent.wish.as_str()) {
+        // Why it is down is told already.
+        ("up", "ready") => None,
+        ("up", wish) => Some(wish),
+        (..) => None,
+    };
+    if let Some(word) = word {
+        let remark = agent.remark.as_ref();
+        let remark = remark.map_or(String::new(), |remark| format!(": {remark}"));
+        notes.push(format!("its agent says {word}{remark}"));
+    }
+    match (agent.weight_percent, agent.weight) {
+        (Some(100), _) | (None, None) => {}
+        (Some(percent), _) => notes.push(format!("{percent} % of its weight by its agent")),
+        (None, Some(weight)) => notes.push(format!("weight {weight} by its agent")),
+    }
+    if let Some(max) = agent.max_sessions {
+        notes.push(format!("at most {} by its agent", count(max, "session")));
+    }
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// `14:05:09 UTC`.
@@ -336,6 +365,7 @@ mod tests {
                 places: None,
             },
             machine: None,
+            agent: None,
             standing: Standing {
                 admits_new: standing.0,
                 serves_own: standing.1,
@@ -406,6 +436,37 @@ mod tests {
             .map(|line| line.render(false, width))
             .collect();
         lines.join("\n")
+    }
+
+    #[test]
+    fn what_an_agent_says_is_a_note() {
+        let agent = |health: &str, wish: &str, percent, why: Option<&str>| Agent {
+            wish: wish.into(),
+            health: health.into(),
+            weight_percent: percent,
+            weight: None,
+            max_sessions: None,
+            remark: Some("new disks".into()),
+            age_ms: Some(5),
+            no_agent: why.map(str::to_owned),
+        };
+        for (agent, note) in [
+            (agent("up", "ready", Some(100), None), None),
+            (
+                agent("up", "drain", None, None),
+                Some("its agent says drain: new disks"),
+            ),
+            (
+                agent("up", "ready", Some(40), None),
+                Some("40 % of its weight by its agent"),
+            ),
+            (
+                agent("up", "maint", None, Some("connection refused")),
+                Some("no agent: connection refused; its agent says maint: new disks"),
+            ),
+        ] {
+            assert_eq!(agent_note(&agent).as_deref(), note);
+        }
     }
 
     #[test]

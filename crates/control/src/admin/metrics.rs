@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    CopyView, Counter, Health, IdentitySource, MachineStatus, NodeCounters, NodeSlot, NodeStatus,
-    PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView, Protocol, Reasons, ServerName,
-    ServerSlot, ServerStatus, Snapshot,
+    AgentStatus, AgentWeight, CopyView, Counter, Health, IdentitySource, MachineStatus,
+    NodeCounters, NodeSlot, NodeStatus, PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView,
+    Protocol, Reasons, ServerName, ServerSlot, ServerStatus, Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -110,6 +110,11 @@ static FAMILIES: &[Family] = &[
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
     gauge("server_load_percent", SERVER, "How busy the server's machine is, where its exporter tells", |s| s.of_machines(|machine| machine.load.map(|load| u64::from(load.percent())))),
     gauge("server_metrics", SERVER, "1 if the load of the server's machine can be read, 0 if there are no metrics; of servers with an exporter", |s| s.of_machines(|machine| Some(u64::from(machine.no_metrics.is_none())))),
+    gauge("server_agent", SERVER, "1 if the server's agent can be asked, 0 if there is no agent; of servers with one", |s| s.of_agents(|agent| Some(u64::from(agent.no_agent.is_none())))),
+    gauge("server_agent_weight_percent", SERVER, "The share of its weight that the server's agent asks for, as it counts", |s| s.of_agents(|agent| match agent.weight {
+        Some(AgentWeight::Percent(percent)) => Some(u64::from(percent)),
+        _ => None,
+    })),
     counter("pool_requests", "pool", "Requests that came in; connections, of a TCP or NBD pool", |s| s.of_pools(&[("", |slot| &slot.requests)])),
     counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, the pool is closed, or for operators only", |s| s.of_pools(&[
         ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
@@ -242,6 +247,15 @@ impl Scrape {
         let samples = self.servers().filter_map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
             Some((labels, figure(server.machine.as_ref()?)?))
+        });
+        samples.collect()
+    }
+
+    /// Of the servers whose agents are asked, if it is known.
+    fn of_agents(&self, figure: fn(&AgentStatus) -> Option<u64>) -> Samples {
+        let samples = self.servers().filter_map(|(pool, server)| {
+            let labels = name_server(&pool.name, &server.name);
+            Some((labels, figure(server.agent.as_ref()?)?))
         });
         samples.collect()
     }

@@ -1,11 +1,13 @@
 //! Everything that the control plane asks of others besides health: calls that log users out,
-//! webhooks, version pages, manifests, copies that are read, and exporters. All of it on a thread of its
+//! webhooks, version pages, manifests, copies that are read, exporters, and agents. All of it on a thread of its
 //! own: whoever is asked may be slow or hang, and neither a deadline nor a probe waits for that.
 
+mod agents;
 mod exporters;
 mod logout;
 mod manifests;
 mod readings;
+mod rounds;
 mod tally;
 mod upgrade;
 mod webhook;
@@ -68,6 +70,7 @@ pub(crate) fn start(
                     () = webhook::run(new_hooks, sender) => {}
                     () = manifests::run(snapshots.clone(), inbox.clone()) => {}
                     () = exporters::run(snapshots.clone(), inbox.clone()) => {}
+                    () = agents::run(snapshots.clone(), inbox.clone()) => {}
                     () = readings::run(snapshots.clone(), inbox.clone(), bytes_read) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }

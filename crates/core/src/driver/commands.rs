@@ -113,9 +113,15 @@ impl Planner<'_> {
         let server = self.state.with_sessions(&name)?;
         let from = server.intent.label();
         let mut text = match from {
+            "ready" if server.is_kept_by_silent_agent() => {
+                format!("{name} is ready; what its agent said before it fell silent counts no more")
+            }
             "ready" => format!("{name} was ready already; nothing was changed"),
             _ => format!("{name} is ready again (before: {from})"),
         };
+        if let Some(word) = server.word_of_answering_agent() {
+            text += &format!("; it takes no new sessions as long as {word}");
+        }
         if !server.present {
             text += "; it has left the pool, so it takes no new sessions";
         }

@@ -6,6 +6,7 @@
 //! drain) is applied at once, because a deadline must not wait for a disk, and stored as soon as
 //! the store takes it; a restart in between comes to the same end from the stored drain.
 
+mod agent;
 mod change;
 mod closing;
 mod commands;
@@ -22,6 +23,7 @@ mod show;
 mod state;
 mod upgrade;
 
+use crate::agent::AgentSaid;
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
 use crate::config::Config;
 use crate::event::{Event, EventKind};
@@ -42,6 +44,7 @@ use pursuit::Chase;
 pub use replicas::ManifestCopies;
 use state::State;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// How long a worker may take to acknowledge a generation before the operator is told so.
@@ -89,6 +92,15 @@ pub enum Input {
         exporter: String,
         /// What it tells; `None`: it takes another look to know.
         read: Result<Option<Load>, String>,
+    },
+    /// The agent on a server was asked, or could not be (and why).
+    AgentSaid {
+        /// Which server.
+        server: ServerName,
+        /// Where the agent was asked.
+        agent: SocketAddr,
+        /// What it says.
+        said: Result<AgentSaid, String>,
     },
     /// A server was asked for its version page.
     Version {
@@ -251,6 +263,14 @@ impl Driver {
                 let outputs = &mut self.outputs;
                 self.state.load_read(&server, &exporter, read, now, outputs);
             }
+            Input::AgentSaid {
+                server,
+                agent,
+                said,
+            } => {
+                let outputs = &mut self.outputs;
+                self.state.agent_said(&server, agent, said, now, outputs);
+            }
             Input::Version { server, answer } => self.state.version_answered(&server, answer),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
@@ -330,6 +350,7 @@ impl Driver {
         let upgrades = self.state.settle_upgrades(now, &mut self.outputs);
         self.unsaved.extend(upgrades);
         self.state.judge_loads(now);
+        self.state.judge_agents(now);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

@@ -184,6 +184,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         minimum,
         health,
         load,
+        agent,
         peak_load,
         contact,
         http,
@@ -209,6 +210,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("minimum", before.minimum == *minimum);
     part("health", before.health == *health);
     part("load", before.load == *load);
+    part("agent", before.agent == *agent);
     part("peak_load", before.peak_load == *peak_load);
     part("contact", before.contact == *contact);
     part("http", before.http == *http);

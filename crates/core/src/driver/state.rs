@@ -5,6 +5,7 @@ use crate::config::{Balance, Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::door::DoorTable;
 use crate::driver::Output;
+use crate::driver::agent::Agent;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
@@ -20,7 +21,7 @@ use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
-use crate::standing::{Grounds, Peak, Standing, standings};
+use crate::standing::{AgentWord, Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,6 +83,7 @@ pub(super) struct ServerState {
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
     pub machine: Machine,
+    pub agent: Agent,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -98,8 +100,15 @@ impl ServerState {
         self.set.weight.unwrap_or(self.config.weight)
     }
 
-    pub fn max_sessions(&self) -> Option<u32> {
+    /// Most sessions that it may have by the operator's word.
+    pub fn max_sessions_given(&self) -> Option<u32> {
         self.set.max_sessions.unwrap_or(self.config.max_sessions)
+    }
+
+    /// Most sessions that it may have, by the operator's word and its agent's: whichever is less.
+    pub fn max_sessions(&self) -> Option<u32> {
+        let limits = [self.max_sessions_given(), self.max_sessions_of_agent()];
+        limits.into_iter().flatten().min()
     }
 
     /// Forgets every binding: a new epoch, and a count that starts at zero.
@@ -118,9 +127,10 @@ impl ServerState {
     fn grounds(&self) -> Grounds<'_> {
         Grounds {
             intent: &self.intent,
-            health: self.health.health,
+            health: self.known_health(),
             page: self.health.page,
             peak: self.peak(),
+            agent: self.agent_word(),
             drill: self.drill,
         }
     }
@@ -267,6 +277,7 @@ impl State {
                 standing: Standing::closed(),
                 load: Arc::default(),
                 machine: Machine::default(),
+                agent: Agent::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
@@ -365,6 +376,7 @@ impl State {
         server.lingers = false;
         server.config = config;
         server.follow_exporter(pool, !was_there);
+        server.follow_agent(pool, !was_there);
         let checked = server.health.health != Health::Unchecked;
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
@@ -594,13 +606,15 @@ impl State {
         names.into_iter().zip(judged).collect()
     }
 
-    /// Among the servers that are wanted for new sessions, the one that was well most recently.
+    /// Among the servers that are wanted for new sessions, by their own agents too, the one that was well
+    /// most recently.
     fn last_resort(&self, order: &[ServerName]) -> Option<usize> {
         order
             .iter()
             .enumerate()
             .filter_map(|(index, name)| Some((index, self.servers.get(name)?)))
             .filter(|(_, server)| server.intent == Intent::Ready && server.peak() != Peak::Zero)
+            .filter(|(_, server)| server.agent_word() == AgentWord::Open)
             .max_by_key(|(index, server)| (server.health.since, std::cmp::Reverse(*index)))
             .map(|(index, _)| index)
     }
@@ -621,7 +635,7 @@ impl ServerState {
             key: self.key,
             name: Arc::clone(&self.name),
             address: self.config.address,
-            weight: self.weight(),
+            weight: self.relative_weight(pool),
             max_sessions: self.max_sessions(),
             peak_load: self.peak_load(),
             exporter: self.exporter().map(Arc::from),

@@ -3,6 +3,7 @@
 // tidy: allow(long-file): one world for all transcripts
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod agent;
 mod load;
 mod words;
 
@@ -34,6 +35,8 @@ pub struct World {
     stays: BTreeMap<SessionId, Stay>,
     /// The servers' machines have exporters.
     load: bool,
+    /// There are agents on the servers.
+    agents: bool,
     peak_load: Option<u8>,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
@@ -77,6 +80,7 @@ impl Default for World {
             tcp: false,
             stays: BTreeMap::new(),
             load: false,
+            agents: false,
             peak_load: None,
             disks: Vec::new(),
             withdrawn: Vec::new(),
@@ -103,6 +107,8 @@ impl World {
             ["not", "stored", why @ ..] => self.persisted(Err(why.join(" "))),
             ["ack", worker] => self.acknowledge(worker),
             ["probe", server, outcome @ ..] => self.probe(server, outcome),
+            ["agent", server, says @ ..] => self.hear_agent(server, says),
+            ["weights"] => self.weights(),
             ["load", server, read @ ..] => self.read_load(server, read),
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
@@ -141,6 +147,7 @@ impl World {
                 Some(("protocol", "tcp")) => self.tcp = true,
                 Some(("replica", "on")) => self.replica = true,
                 Some(("load", "on")) => self.load = true,
+                Some(("agent", "on")) => self.agents = true,
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
@@ -169,6 +176,7 @@ impl World {
         }
         pool.http.replica = self.replica;
         pool.peak_load = self.peak_load;
+        pool.agent = self.agents.then_some(agent::SETTINGS);
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
@@ -673,9 +681,10 @@ impl World {
             .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
+                let agent = server.agent.as_ref().map_or(String::new(), agent::agent);
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{agent}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

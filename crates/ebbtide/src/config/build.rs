@@ -14,8 +14,8 @@ use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
 use ebbtide_core::{
-    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall, Millis,
-    NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
+    AgentSettings, Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig,
+    LogoutCall, Millis, NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -200,6 +200,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             sticky,
             minimum: number(minimum),
             load: load(&pool, &servers),
+            agent: agent(&pool),
             peak_load: pool.count("peak_load").map(|read| number(Some(read))),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
@@ -393,6 +394,17 @@ fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>, h
             Some(help.into()),
         );
     }
+}
+
+fn agent(pool: &Section<'_, '_>) -> Option<AgentSettings> {
+    pool.writes("agent").then(|| {
+        let agent = pool.section("agent");
+        AgentSettings {
+            port: number(agent.count("port")),
+            every: value(agent.duration("every")),
+            timeout: value(agent.duration("timeout")),
+        }
+    })
 }
 
 fn notice(notice: &Section<'_, '_>) -> NoticeSettings {

@@ -1,6 +1,7 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+mod agent;
 mod load;
 mod replicas;
 mod sections;
@@ -724,6 +725,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .iter()
         .chain(replicas::SETTINGS)
         .chain(load::SETTINGS)
+        .chain(agent::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

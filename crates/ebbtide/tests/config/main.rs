@@ -1,5 +1,6 @@
 //! The configuration file: what it becomes, and what each mistake in it gets.
 
+mod agent;
 mod helpers;
 mod load;
 mod mistakes;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod agent;
+mod agents;
 mod browser;
 mod closing;
 mod databases;

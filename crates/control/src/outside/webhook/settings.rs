@@ -19,6 +19,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "forgotten",
     "copy",
     "metrics",
+    "agent",
     "session-began",
     "session-moved",
     "session-ended",
