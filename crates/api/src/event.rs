@@ -132,6 +132,15 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// What is wrong with a name whose addresses are servers is something else than before.
+    Name {
+        /// What it is called, as `pool/name`.
+        name: String,
+        /// What is looked up.
+        host: String,
+        /// What is wrong; absent: nothing any more.
+        trouble: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -194,6 +203,7 @@ impl EventKind {
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
             Self::Agent { .. } => "agent",
+            Self::Name { .. } => "name",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

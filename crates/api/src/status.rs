@@ -58,6 +58,8 @@ pub struct PoolStatus {
     /// The servers, in the configuration's order, then those added live, then those that have left the
     /// pool and still have sessions (standing `removed`).
     pub servers: Vec<ServerStatus>,
+    /// Names whose addresses are servers, in the file's order.
+    pub names: Vec<Name>,
     /// Soon after a restart of the node: until then sessions from before may still show themselves
     /// with a request. Before they do they are neither counted nor listed.
     pub counting_until: Option<Timestamp>,
@@ -115,8 +117,10 @@ pub struct ServerStatus {
     pub peak_load: Option<u32>,
     /// What that was before it was set to 0 live, if it had any.
     pub peak_load_before: Option<u32>,
-    /// It was added live, beside the file.
+    /// It was added live, beside the file, or came by a name.
     pub live: bool,
+    /// The name that it came by.
+    pub of_name: Option<String>,
     /// Its weight, its most sessions or its peak load were set live, over the file.
     pub overridden: bool,
     /// What the operator wants.
@@ -171,6 +175,21 @@ pub struct Health {
     pub why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,
+}
+
+/// A name whose addresses are servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Name {
+    /// What it is called in the file.
+    pub name: String,
+    /// What is looked up.
+    pub host: String,
+    /// How many addresses are used of the last answer that had any.
+    pub addresses: u32,
+    /// How old that is.
+    pub age_ms: Option<u64>,
+    /// What is wrong with the newest answer; without any address servers stay as they were.
+    pub trouble: Option<String>,
 }
 
 /// How busy a server's machine is, as its exporter tells.

@@ -4,8 +4,8 @@ use ebbtide_api as api;
 use ebbtide_api::Timestamp;
 use ebbtide_core::{
     AgentStatus, AgentWeight, Answer, AuditEntry, Balance, Event, EventKind, IntentStatus, Millis,
-    NodeStatus, Now, PoolIntentStatus, PoolStatus, ServerStatus, Session, SessionState, Snapshot,
-    WallTime,
+    NameStatus, NodeStatus, Now, PoolIntentStatus, PoolStatus, ServerStatus, Session, SessionState,
+    Snapshot, WallTime,
 };
 use std::time::Duration;
 
@@ -43,6 +43,7 @@ pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
         admitting: pool.admitting,
         listeners: listeners.collect(),
         servers: pool.servers.iter().map(server).collect(),
+        names: pool.names.iter().map(name).collect(),
         counting_until: pool.counting_until.map(time),
     }
 }
@@ -84,6 +85,7 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
         peak_load: server.peak_load.map(u32::from),
         peak_load_before: server.peak_load_before.flatten().map(u32::from),
         live: server.live,
+        of_name: server.of_name.clone(),
         overridden: server.overridden,
         intent: intent(&server.intent),
         health: api::Health {
@@ -114,6 +116,16 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             samples: forecast.samples as u64,
         }),
         counting_until: server.counting_until.map(time),
+    }
+}
+
+fn name(name: &NameStatus) -> api::Name {
+    api::Name {
+        name: name.name.clone(),
+        host: name.host.clone(),
+        addresses: name.addresses,
+        age_ms: name.age.map(|age| age.0),
+        trouble: name.trouble.clone(),
     }
 }
 
@@ -321,6 +333,15 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             what: what.clone(),
         },
         EventKind::Metrics { lost } => api::EventKind::Metrics { lost: lost.clone() },
+        EventKind::Name {
+            name,
+            host,
+            trouble,
+        } => api::EventKind::Name {
+            name: name.clone(),
+            host: host.clone(),
+            trouble: trouble.clone(),
+        },
         EventKind::Agent { lost } => api::EventKind::Agent { lost: lost.clone() },
         EventKind::SessionBegan {
             id,

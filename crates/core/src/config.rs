@@ -80,6 +80,8 @@ pub struct PoolConfig {
     pub replicas: ReplicaSettings,
     /// The servers, in the file's order.
     pub servers: Vec<ServerConfig>,
+    /// Names whose addresses are servers too.
+    pub names: Vec<NameConfig>,
 }
 
 /// What a pool's servers speak, and so what a session of it is.
@@ -312,6 +314,23 @@ pub enum LoadMeasure {
     },
 }
 
+/// A name that is looked up again and again: each address that it has is a server of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameConfig {
+    /// What it is called in the file; its servers are called `NAME-1` and on.
+    pub name: String,
+    /// What is looked up.
+    pub host: String,
+    /// The port of its servers.
+    pub port: u16,
+    /// Time between two look-ups; jittered by a tenth.
+    pub every: Millis,
+    /// How long the sessions of a server may go on whose address the name no longer has.
+    pub leave_within: Millis,
+    /// What its servers are like, but for their names and addresses.
+    pub server: ServerConfig,
+}
+
 /// How HTTP is spoken with a pool's clients and servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -378,6 +397,8 @@ pub struct ServerConfig {
     /// Where users reach it themselves, in pools that lead them there: scheme, host and perhaps a
     /// port and a path, without a `/` at the end, a query or a fragment.
     pub public_url: Option<String>,
+    /// The name that has its address, where it came by one: [`NameConfig::name`].
+    pub of_name: Option<String>,
 }
 
 impl HttpSettings {
@@ -467,6 +488,20 @@ impl PoolConfig {
         Some(server.fill_in(template))
     }
 
+    /// The name that is called so in the file.
+    pub fn name(&self, name: &str) -> Option<&NameConfig> {
+        self.names.iter().find(|entry| entry.name == name)
+    }
+
+    /// What a server is like that is not in the file itself: as it was added, or as the file says of the
+    /// name that it came by; `None` if the file has that no more.
+    pub fn live_server(&self, live: &ServerConfig) -> Option<ServerConfig> {
+        match &live.of_name {
+            None => Some(live.clone()),
+            Some(name) => Some(self.name(name)?.server_at(&live.name, live.address)),
+        }
+    }
+
     /// A pool with every setting at its default and no servers yet.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -498,6 +533,7 @@ impl PoolConfig {
             upgrade: None,
             replicas: ReplicaSettings::defaults(),
             servers: Vec::new(),
+            names: Vec::new(),
             name,
         }
     }
@@ -516,6 +552,19 @@ impl HealthSettings {
             fall: 3,
             rise: 2,
             port: None,
+        }
+    }
+}
+
+impl NameConfig {
+    /// Its server at this address.
+    pub fn server_at(&self, name: &str, address: SocketAddr) -> ServerConfig {
+        ServerConfig {
+            name: name.to_owned(),
+            address,
+            address_text: address.to_string(),
+            of_name: Some(self.name.clone()),
+            ..self.server.clone()
         }
     }
 }
@@ -542,6 +591,7 @@ impl ServerConfig {
             manifest: None,
             exporter: None,
             public_url: None,
+            of_name: None,
         }
     }
 }

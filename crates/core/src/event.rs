@@ -125,6 +125,16 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// What is wrong with a name whose addresses are servers, or with those, is something else than
+    /// before.
+    Name {
+        /// What it is called, as `pool/name`.
+        name: String,
+        /// What is looked up.
+        host: String,
+        /// What is wrong; `None`: nothing any more.
+        trouble: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -178,6 +188,7 @@ impl EventKind {
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
             Self::Agent { .. } => "agent",
+            Self::Name { .. } => "name",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -222,6 +233,14 @@ impl fmt::Display for EventKind {
             }
             Self::Metrics { lost: Some(why) } => write!(f, "no metrics: {why}"),
             Self::Metrics { lost: None } => f.write_str("its metrics are there again"),
+            Self::Name {
+                name,
+                host,
+                trouble,
+            } => match trouble {
+                Some(trouble) => write!(f, "{name} ({host}): {trouble}"),
+                None => write!(f, "{name} ({host}): well again"),
+            },
             Self::Agent { lost: Some(why) } => write!(f, "no agent: {why}"),
             Self::Agent { lost: None } => f.write_str("its agent answers again"),
             Self::SessionBegan {

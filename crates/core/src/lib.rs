@@ -46,8 +46,8 @@ pub use command::{
 };
 pub use config::{
     Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LoadMeasure,
-    LoadSettings, LogoutCall, NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy,
-    ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
+    LoadSettings, LogoutCall, NameConfig, NbdSettings, NoticeSettings, PoolConfig, Protocol,
+    SendProxy, ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
@@ -57,7 +57,9 @@ pub use door::{
     Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorPass,
     DoorRefusal, DoorSecret, DoorSettings, DoorTable,
 };
-pub use driver::{CLOSE_MAX, Close, Driver, Input, ManifestCopies, Output};
+pub use driver::{
+    ADDRESSES_MAX, CLOSE_MAX, Close, Driver, Input, ManifestCopies, NameAnswer, Output,
+};
 pub use event::{Event, EventKind, Fates, count};
 pub use forecast::{DurationHistory, Forecast, Survival};
 pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};
@@ -87,7 +89,7 @@ pub use snapshot::{
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
-    AgentStatus, IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus,
+    AgentStatus, IntentStatus, MachineStatus, NameStatus, NodeStatus, PoolIntentStatus, PoolStatus,
     ServerStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};

@@ -40,6 +40,8 @@ pub struct PoolStatus {
     /// The servers, in the file's order, then those added live, then those that have left the pool and
     /// still have sessions.
     pub servers: Vec<ServerStatus>,
+    /// Names whose addresses are servers, in the file's order.
+    pub names: Vec<NameStatus>,
     /// Soon after a restart: until then sessions from before may still show themselves, which are not
     /// counted and not listed before they do.
     pub counting_until: Option<WallTime>,
@@ -60,8 +62,10 @@ pub struct ServerStatus {
     pub peak_load: Option<u8>,
     /// What that was before it was set to 0 live; the inner `None`: it had none.
     pub peak_load_before: Option<Option<u8>>,
-    /// Whether it was added live, beside the file.
+    /// Whether it was added live, beside the file, or came by a name.
     pub live: bool,
+    /// The name that it came by.
+    pub of_name: Option<String>,
     /// Whether weight or max_sessions were set live.
     pub overridden: bool,
     /// What the operator wants.
@@ -92,6 +96,21 @@ pub struct ServerStatus {
     /// While it is drained soon after a restart: until then sessions from before the restart may
     /// still show themselves, so no sessions does not mean empty yet.
     pub counting_until: Option<WallTime>,
+}
+
+/// A name whose addresses are servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameStatus {
+    /// What it is called in the file.
+    pub name: String,
+    /// What is looked up.
+    pub host: String,
+    /// How many addresses are used of the last answer that had any.
+    pub addresses: u32,
+    /// How old that is.
+    pub age: Option<Millis>,
+    /// What is wrong with the newest answer.
+    pub trouble: Option<String>,
 }
 
 /// How busy a server's machine is.

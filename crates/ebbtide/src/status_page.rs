@@ -1,7 +1,7 @@
 //! `ebbtide status`: the page that an operator keeps open.
 
 use crate::view::{Line, Piece, Style, table};
-use ebbtide_api::{Agent, PoolStatus, ServerStatus, Status, Timestamp};
+use ebbtide_api::{Agent, Name, PoolStatus, ServerStatus, Status, Timestamp};
 use ebbtide_core::{Millis, count};
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
@@ -24,6 +24,9 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
         lines.extend(pool_line(pool).wrap(width, 0));
         lines.extend(closing_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(counting_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
+        for name in &pool.names {
+            lines.extend(name_line(name).map_or_else(Vec::new, |line| line.wrap(width, 0)));
+        }
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -113,6 +116,13 @@ fn closing_line(pool: &PoolStatus) -> Option<Line> {
     for words in intent.reason.iter().chain(&intent.message) {
         text.push_str(&format!(": {}", words.replace('\n', " ")));
     }
+    Some(Line::of(Style::Bad, text))
+}
+
+/// What is wrong with a name whose addresses are servers.
+fn name_line(name: &Name) -> Option<Line> {
+    let trouble = name.trouble.as_ref()?;
+    let text = format!("{} ({}): {trouble}", name.name, name.host);
     Some(Line::of(Style::Bad, text))
 }
 
@@ -275,7 +285,9 @@ fn note(server: &ServerStatus) -> String {
     if let Some(places) = server.health.places {
         notes.push(format!("{places} places left by its page"));
     }
-    if server.live {
+    if let Some(name) = &server.of_name {
+        notes.push(format!("by the name {name}"));
+    } else if server.live {
         notes.push("added live".into());
     } else if server.overridden {
         notes.push("set live".into());
@@ -348,6 +360,7 @@ mod tests {
             peak_load: None,
             peak_load_before: None,
             live: false,
+            of_name: None,
             overridden: false,
             intent: Intent {
                 label: intent.into(),
@@ -421,6 +434,7 @@ mod tests {
                     address: "0.0.0.0:80".into(),
                 }],
                 servers,
+                names: Vec::new(),
                 counting_until: None,
             }],
         }
@@ -436,6 +450,27 @@ mod tests {
             .map(|line| line.render(false, width))
             .collect();
         lines.join("\n")
+    }
+
+    #[test]
+    fn a_name_that_is_not_well_is_told_of_above_its_servers() {
+        let mut web = server("web-1", "ready", "up", (true, true, "ready"));
+        web.live = true;
+        web.of_name = Some("web".into());
+        let mut status = status(vec![web]);
+        status.pools[0].names = vec![Name {
+            name: "web".into(),
+            host: "web.internal".into(),
+            addresses: 1,
+            age_ms: Some(60_000),
+            trouble: Some("has no address".into()),
+        }];
+        let shown = rendered(&status);
+        assert!(
+            shown.contains("\nweb (web.internal): has no address\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("by the name web"), "{shown}");
     }
 
     #[test]

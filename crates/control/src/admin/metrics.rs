@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    AgentStatus, AgentWeight, CopyView, Counter, Health, IdentitySource, MachineStatus,
+    AgentStatus, AgentWeight, CopyView, Counter, Health, IdentitySource, MachineStatus, NameStatus,
     NodeCounters, NodeSlot, NodeStatus, PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView,
     Protocol, Reasons, ServerName, ServerSlot, ServerStatus, Snapshot,
 };
@@ -149,6 +149,8 @@ static FAMILIES: &[Family] = &[
     ])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
+    gauge("name_addresses", "pool, name", "Addresses of the name that are servers, by its last answer that had any", |s| s.of_names(|name| u64::from(name.addresses))),
+    gauge("name_well", "pool, name", "1 if nothing is wrong with the name's newest answer, 0 otherwise; of names whose addresses are servers", |s| s.of_names(|name| u64::from(name.trouble.is_none()))),
     gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others and whose servers take sessions over (yes), or not (no)", Scrape::copies),
     in_unit(&Unit::Bytes, counter("server_identity_read", SERVER, "Read of the server's copies by Ebbtide itself, to know which are identical (`identity = \"read\"`)", Scrape::identity_read)),
     counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, dropped because too many waited, or not made as the user had no cookies (or over 4 KiB of them)", |s| of_tally("pool", &s.outside.logout_calls)),
@@ -247,6 +249,18 @@ impl Scrape {
         let samples = self.servers().filter_map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
             Some((labels, figure(server.machine.as_ref()?)?))
+        });
+        samples.collect()
+    }
+
+    /// Of the names whose addresses are servers.
+    fn of_names(&self, figure: fn(&NameStatus) -> u64) -> Samples {
+        let pools = self.status.pools.iter();
+        let samples = pools.flat_map(|pool| {
+            pool.names.iter().map(move |name| {
+                let labels = vec![("pool", pool.name.clone()), ("name", name.name.clone())];
+                (labels, figure(name))
+            })
         });
         samples.collect()
     }

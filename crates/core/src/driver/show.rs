@@ -69,6 +69,7 @@ impl State {
                 .map(|listener| (listener.name.clone(), listener.bind))
                 .collect(),
             servers,
+            names: self.name_status(&pool.config, now),
             counting_until: counting
                 .filter(|until| now.moment < *until)
                 .map(|until| now.wall_at(until)),
@@ -112,6 +113,7 @@ impl State {
             peak_load: server.peak_load(),
             peak_load_before: server.set.peak_load_before,
             live: server.live.is_some(),
+            of_name: server.config.of_name.clone(),
             overridden: server.set != Default::default(),
             intent: server.intent_status(now),
             health: match server.present {

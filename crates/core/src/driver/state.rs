@@ -9,6 +9,7 @@ use crate::driver::agent::Agent;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
+use crate::driver::names::NameState;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
@@ -61,6 +62,7 @@ pub(super) struct PoolState {
     pub line: Arc<WaitingLine>,
     pub durations: DurationHistory,
     pub replicas: ReplicaState,
+    pub names: BTreeMap<String, NameState>,
 }
 
 pub(super) struct ServerState {
@@ -323,7 +325,10 @@ impl State {
         let live: Vec<(ServerName, ServerConfig)> = self
             .servers_of(&config.name)
             .filter(|(_, server)| !server.present)
-            .filter_map(|(name, server)| Some((name.clone(), server.live.clone()?)))
+            .filter_map(|(name, server)| {
+                let live = config.live_server(server.live.as_ref()?)?;
+                Some((name.clone(), live))
+            })
             .collect();
         for (name, server) in live {
             self.place(&name, server, config, new_health, now);
@@ -341,6 +346,7 @@ impl State {
                 line: Arc::default(),
                 durations: Default::default(),
                 replicas: ReplicaState::default(),
+                names: BTreeMap::new(),
             };
         };
         pool.forget_pages_of_other_files(&config.gate);

@@ -5,6 +5,7 @@
 
 mod agent;
 mod load;
+mod names;
 mod words;
 
 use ebbtide_core::{
@@ -37,6 +38,8 @@ pub struct World {
     load: bool,
     /// There are agents on the servers.
     agents: bool,
+    /// Names whose addresses are servers.
+    entries: Vec<String>,
     peak_load: Option<u8>,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
@@ -81,6 +84,7 @@ impl Default for World {
             stays: BTreeMap::new(),
             load: false,
             agents: false,
+            entries: Vec::new(),
             peak_load: None,
             disks: Vec::new(),
             withdrawn: Vec::new(),
@@ -108,6 +112,11 @@ impl World {
             ["ack", worker] => self.acknowledge(worker),
             ["probe", server, outcome @ ..] => self.probe(server, outcome),
             ["agent", server, says @ ..] => self.hear_agent(server, says),
+            ["lookup", name, answer @ ..] => self.look_up(name, answer),
+            ["names", names @ ..] => {
+                self.entries = names.iter().map(|&name| name.to_owned()).collect();
+                Vec::new()
+            }
             ["weights"] => self.weights(),
             ["load", server, read @ ..] => self.read_load(server, read),
             ["version", server, says @ ..] => self.version(server, says),
@@ -138,6 +147,7 @@ impl World {
     fn start(&mut self, options: &[&str]) -> Vec<String> {
         self.names.clear();
         self.disks.clear();
+        self.entries.clear();
         self.stored.clear();
         for option in options {
             match option.split_once('=') {
@@ -148,6 +158,7 @@ impl World {
                 Some(("replica", "on")) => self.replica = true,
                 Some(("load", "on")) => self.load = true,
                 Some(("agent", "on")) => self.agents = true,
+                Some(("name", name)) => self.entries.push(name.to_owned()),
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
@@ -176,6 +187,7 @@ impl World {
         }
         pool.http.replica = self.replica;
         pool.peak_load = self.peak_load;
+        pool.names = self.entries.iter().map(|name| names::entry(name)).collect();
         pool.agent = self.agents.then_some(agent::SETTINGS);
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
@@ -677,7 +689,9 @@ impl World {
                 )
             });
         let servers = status.pools.iter().flat_map(|pool| &pool.servers);
+        let names = status.pools.iter().flat_map(|pool| &pool.names);
         closing
+            .chain(names.map(names::name))
             .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");

@@ -3,6 +3,7 @@
 
 mod agent;
 mod load;
+mod names;
 mod replicas;
 mod sections;
 mod webhooks;
@@ -726,6 +727,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .chain(replicas::SETTINGS)
         .chain(load::SETTINGS)
         .chain(agent::SETTINGS)
+        .chain(names::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

@@ -4,6 +4,7 @@ mod agent;
 mod helpers;
 mod load;
 mod mistakes;
+mod names;
 mod nbd;
 mod outside;
 mod replicas;

@@ -19,6 +19,7 @@ mod intents;
 mod kills;
 mod load;
 mod logout;
+mod names;
 mod nbd;
 mod nbd_read;
 mod real_servers;

@@ -20,6 +20,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "copy",
     "metrics",
     "agent",
+    "name",
     "session-began",
     "session-moved",
     "session-ended",
