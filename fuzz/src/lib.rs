@@ -7,6 +7,7 @@
 //! hyper may refuse what is accepted here. It may never understand it in another way. And since
 //! hyper forgives much itself, whatever is accepted is also held against the letter of the rules.
 
+mod agent;
 mod body;
 mod configuration;
 mod exporter;
@@ -25,6 +26,7 @@ mod telnet;
 mod token;
 mod understood;
 
+pub use agent::agent;
 pub use body::body;
 pub use configuration::configuration;
 pub use exporter::exporter;
@@ -51,7 +53,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target::new("request", request, "http"),
     Target::new("response", response, "http"),
     Target::new("body", body, "http"),
@@ -59,6 +61,7 @@ pub const TARGETS: [Target; 14] = [
     Target::new("pipeline", pipeline, "http"),
     Target::new("health", health, "health"),
     Target::new("exporter", exporter, "exporter"),
+    Target::new("agent", agent, "agent"),
     Target::new("inject", inject, "html"),
     Target::new("token", token, "token"),
     Target::new("configuration", configuration, "configuration"),

@@ -64,6 +64,11 @@ fn exporter() {
 }
 
 #[test]
+fn agent() {
+    check("agent");
+}
+
+#[test]
 fn inject() {
     check("inject");
 }

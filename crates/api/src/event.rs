@@ -127,6 +127,20 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// The server's agent cannot be asked; absent: it answers again.
+    Agent {
+        /// Why.
+        lost: Option<String>,
+    },
+    /// What is wrong with a name whose addresses are servers is something else than before.
+    Name {
+        /// What it is called, as `pool/name`.
+        name: String,
+        /// What is looked up.
+        host: String,
+        /// What is wrong; absent: nothing any more.
+        trouble: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -188,6 +202,8 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
+            Self::Agent { .. } => "agent",
+            Self::Name { .. } => "name",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

@@ -28,8 +28,8 @@ pub use request::{
     WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
-    Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, PoolStatus, ServerStatus,
-    SessionCounts, Standing, Status, StoreStatus,
+    Agent, Forecast, Health, Intent, Listener, Machine, Name, Node, PoolIntent, PoolStatus,
+    ServerStatus, SessionCounts, Standing, Status, StoreStatus,
 };
 pub use timestamp::Timestamp;
 

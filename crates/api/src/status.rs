@@ -58,6 +58,8 @@ pub struct PoolStatus {
     /// The servers, in the configuration's order, then those added live, then those that have left the
     /// pool and still have sessions (standing `removed`).
     pub servers: Vec<ServerStatus>,
+    /// Names whose addresses are servers, in the file's order.
+    pub names: Vec<Name>,
     /// Soon after a restart of the node: until then sessions from before may still show themselves
     /// with a request. Before they do they are neither counted nor listed.
     pub counting_until: Option<Timestamp>,
@@ -115,8 +117,10 @@ pub struct ServerStatus {
     pub peak_load: Option<u32>,
     /// What that was before it was set to 0 live, if it had any.
     pub peak_load_before: Option<u32>,
-    /// It was added live, beside the file.
+    /// It was added live, beside the file, or came by a name.
     pub live: bool,
+    /// The name that it came by.
+    pub of_name: Option<String>,
     /// Its weight, its most sessions or its peak load were set live, over the file.
     pub overridden: bool,
     /// What the operator wants.
@@ -125,6 +129,8 @@ pub struct ServerStatus {
     pub health: Health,
     /// How busy its machine is, where that is read.
     pub machine: Option<Machine>,
+    /// What its agent says, where one is asked.
+    pub agent: Option<Agent>,
     /// What follows from all of it.
     pub standing: Standing,
     /// Its sessions.
@@ -171,6 +177,21 @@ pub struct Health {
     pub places: Option<u64>,
 }
 
+/// A name whose addresses are servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Name {
+    /// What it is called in the file.
+    pub name: String,
+    /// What is looked up.
+    pub host: String,
+    /// How many addresses are used of the last answer that had any.
+    pub addresses: u32,
+    /// How old that is.
+    pub age_ms: Option<u64>,
+    /// What is wrong with the newest answer; without any address servers stay as they were.
+    pub trouble: Option<String>,
+}
+
 /// How busy a server's machine is, as its exporter tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Machine {
@@ -182,6 +203,28 @@ pub struct Machine {
     pub no_metrics: Option<String>,
 }
 
+/// What a server's agent says. It is asked again and again; of what it does not speak of, everything
+/// stays as it was.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Agent {
+    /// Whether the server is to take new sessions: `ready`, `drain` or `maint`.
+    pub wish: String,
+    /// Whether the service works: `up`, `down`, `fail` or `stopped`.
+    pub health: String,
+    /// The share of its weight that counts, in percent; 0: no new sessions.
+    pub weight_percent: Option<u32>,
+    /// The weight that counts in place of its own; 0: no new sessions.
+    pub weight: Option<u32>,
+    /// The most sessions that it lets the server have.
+    pub max_sessions: Option<u32>,
+    /// What it says to people.
+    pub remark: Option<String>,
+    /// How long ago it answered.
+    pub age_ms: Option<u64>,
+    /// Why it cannot be asked at present; what it said before counts meanwhile.
+    pub no_agent: Option<String>,
+}
+
 /// What follows from intent and reality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
@@ -190,8 +233,8 @@ pub struct Standing {
     /// Sessions that are here already are served.
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
-    /// `reports-hold`, `over-peak`, `peak-zero`, `starting`, `held`, `draining`, `drill`, `closing`,
-    /// `down`, `closed`, `door-only`, `maintenance` or `removed`.
+    /// `reports-hold`, `over-peak`, `peak-zero`, `agent-full`, `agent-drain`, `agent-maint`, `starting`,
+    /// `held`, `draining`, `drill`, `closing`, `down`, `closed`, `door-only`, `maintenance` or `removed`.
     pub reason: String,
 }
 

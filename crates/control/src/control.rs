@@ -4,7 +4,7 @@ use crate::admin::{Admin, App, AppParts};
 use crate::clock::clock;
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message};
-use crate::outside::{self, Webhook};
+use crate::outside::{self, Resolver, Webhook};
 use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
@@ -63,6 +63,8 @@ pub struct Options {
     pub reload: Reload,
     /// Who is told of events.
     pub webhooks: Vec<Webhook>,
+    /// How names are looked up whose addresses are servers.
+    pub resolver: Resolver,
     /// The program's version.
     pub version: &'static str,
 }
@@ -93,8 +95,12 @@ impl Control {
         let (store, store_thread) = StoreThread::start(store)?;
         let prober = prober::start(snapshots.clone(), probes, inbox.clone())?;
         page_files::start(snapshots.clone(), inbox.clone())?;
-        let (outside, outside_thread) =
-            outside::start(snapshots.clone(), inbox.clone(), options.webhooks)?;
+        let (outside, outside_thread) = outside::start(
+            snapshots.clone(),
+            inbox.clone(),
+            options.webhooks,
+            options.resolver,
+        )?;
         let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
         let app = App::new(AppParts {
@@ -135,11 +141,7 @@ impl Control {
             .name("ebbtide-control".into())
             .spawn(move || {
                 run(runtime, shell, receiver, admin, app);
-                for thread in [prober, store_thread, outside_thread] {
-                    if thread.join().is_err() {
-                        tracing::error!("a thread of the control plane had panicked");
-                    }
-                }
+                join([prober, store_thread, outside_thread]);
             })?;
         Ok(Self {
             inbox,
@@ -164,6 +166,14 @@ impl Control {
         self.inbox.send(Message::Stop);
         if self.thread.join().is_err() {
             tracing::error!("the control thread had panicked");
+        }
+    }
+}
+
+fn join(threads: [JoinHandle<()>; 3]) {
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the control plane had panicked");
         }
     }
 }

@@ -22,6 +22,8 @@ pub use clock::{boot_id, clock};
 pub use control::{Control, MoveSessions, Options, Publish, Reload, Reloaded};
 pub use inbox::{Inbox, InboxReceiver, inbox};
 pub use manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestFile, ManifestSource};
-pub use outside::{Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, WebhookUrl};
+pub use outside::{
+    Resolver, Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, WebhookUrl, system_resolver,
+};
 pub use page_files::read_page;
 pub use store::{StorageBackend, Store, StoreError, StoreErrorKind};

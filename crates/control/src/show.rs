@@ -3,8 +3,9 @@
 use ebbtide_api as api;
 use ebbtide_api::Timestamp;
 use ebbtide_core::{
-    Answer, AuditEntry, Balance, Event, EventKind, IntentStatus, Millis, NodeStatus, Now,
-    PoolIntentStatus, PoolStatus, ServerStatus, Session, SessionState, Snapshot, WallTime,
+    AgentStatus, AgentWeight, Answer, AuditEntry, Balance, Event, EventKind, IntentStatus, Millis,
+    NameStatus, NodeStatus, Now, PoolIntentStatus, PoolStatus, ServerStatus, Session, SessionState,
+    Snapshot, WallTime,
 };
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
         admitting: pool.admitting,
         listeners: listeners.collect(),
         servers: pool.servers.iter().map(server).collect(),
+        names: pool.names.iter().map(name).collect(),
         counting_until: pool.counting_until.map(time),
     }
 }
@@ -83,6 +85,7 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
         peak_load: server.peak_load.map(u32::from),
         peak_load_before: server.peak_load_before.flatten().map(u32::from),
         live: server.live,
+        of_name: server.of_name.clone(),
         overridden: server.overridden,
         intent: intent(&server.intent),
         health: api::Health {
@@ -96,6 +99,7 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             age_ms: machine.age.map(|age| age.0),
             no_metrics: machine.no_metrics.clone(),
         }),
+        agent: server.agent.as_ref().map(agent),
         standing: api::Standing {
             admits_new: server.standing.admits_new,
             serves_own: server.standing.serves_own,
@@ -112,6 +116,34 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             samples: forecast.samples as u64,
         }),
         counting_until: server.counting_until.map(time),
+    }
+}
+
+fn name(name: &NameStatus) -> api::Name {
+    api::Name {
+        name: name.name.clone(),
+        host: name.host.clone(),
+        addresses: name.addresses,
+        age_ms: name.age.map(|age| age.0),
+        trouble: name.trouble.clone(),
+    }
+}
+
+fn agent(agent: &AgentStatus) -> api::Agent {
+    let (weight_percent, weight) = match agent.weight {
+        Some(AgentWeight::Percent(percent)) => (Some(percent), None),
+        Some(AgentWeight::Absolute(weight)) => (None, Some(weight)),
+        None => (None, None),
+    };
+    api::Agent {
+        wish: agent.wish.label().to_owned(),
+        health: agent.health.label().to_owned(),
+        weight_percent,
+        weight,
+        max_sessions: agent.max_sessions,
+        remark: agent.remark.clone(),
+        age_ms: agent.age.map(|age| age.0),
+        no_agent: agent.no_agent.clone(),
     }
 }
 
@@ -301,6 +333,16 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             what: what.clone(),
         },
         EventKind::Metrics { lost } => api::EventKind::Metrics { lost: lost.clone() },
+        EventKind::Name {
+            name,
+            host,
+            trouble,
+        } => api::EventKind::Name {
+            name: name.clone(),
+            host: host.clone(),
+            trouble: trouble.clone(),
+        },
+        EventKind::Agent { lost } => api::EventKind::Agent { lost: lost.clone() },
         EventKind::SessionBegan {
             id,
             client,

@@ -14,6 +14,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
+impl RequestId {
+    /// Of what the driver asks for by itself: nobody waits for the answer.
+    pub const NOBODY: Self = Self(0);
+}
+
 /// Who asks, from where and why; goes into the audit log with every change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Actor {

@@ -3,6 +3,7 @@
 //! The file says what exists, never what is wanted of it: intents are not here, so a reload cannot
 //! return a held server to traffic. The program's settings table holds the defaults and the bounds.
 
+use crate::agent::AgentSettings;
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::network::Network;
@@ -50,6 +51,8 @@ pub struct PoolConfig {
     pub health: Option<HealthSettings>,
     /// How the load of the servers' machines is found out; `None`: not at all.
     pub load: Option<LoadSettings>,
+    /// How the agents on the servers are asked; `None`: not at all.
+    pub agent: Option<AgentSettings>,
     /// The load in percent above which a server takes no new sessions, 0 to 100; `None`: it always
     /// does.
     pub peak_load: Option<u8>,
@@ -77,6 +80,8 @@ pub struct PoolConfig {
     pub replicas: ReplicaSettings,
     /// The servers, in the file's order.
     pub servers: Vec<ServerConfig>,
+    /// Names whose addresses are servers too.
+    pub names: Vec<NameConfig>,
 }
 
 /// What a pool's servers speak, and so what a session of it is.
@@ -309,6 +314,23 @@ pub enum LoadMeasure {
     },
 }
 
+/// A name that is looked up again and again: each address that it has is a server of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameConfig {
+    /// What it is called in the file; its servers are called `NAME-1` and on.
+    pub name: String,
+    /// What is looked up.
+    pub host: String,
+    /// The port of its servers.
+    pub port: u16,
+    /// Time between two look-ups; jittered by a tenth.
+    pub every: Millis,
+    /// How long the sessions of a server may go on whose address the name no longer has.
+    pub leave_within: Millis,
+    /// What its servers are like, but for their names and addresses.
+    pub server: ServerConfig,
+}
+
 /// How HTTP is spoken with a pool's clients and servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -375,6 +397,8 @@ pub struct ServerConfig {
     /// Where users reach it themselves, in pools that lead them there: scheme, host and perhaps a
     /// port and a path, without a `/` at the end, a query or a fragment.
     pub public_url: Option<String>,
+    /// The name that has its address, where it came by one: [`NameConfig::name`].
+    pub of_name: Option<String>,
 }
 
 impl HttpSettings {
@@ -464,6 +488,20 @@ impl PoolConfig {
         Some(server.fill_in(template))
     }
 
+    /// The name that is called so in the file.
+    pub fn name(&self, name: &str) -> Option<&NameConfig> {
+        self.names.iter().find(|entry| entry.name == name)
+    }
+
+    /// What a server is like that is not in the file itself: as it was added, or as the file says of the
+    /// name that it came by; `None` if the file has that no more.
+    pub fn live_server(&self, live: &ServerConfig) -> Option<ServerConfig> {
+        match &live.of_name {
+            None => Some(live.clone()),
+            Some(name) => Some(self.name(name)?.server_at(&live.name, live.address)),
+        }
+    }
+
     /// A pool with every setting at its default and no servers yet.
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();
@@ -481,6 +519,7 @@ impl PoolConfig {
             minimum: 1,
             health: Some(HealthSettings::defaults()),
             load: None,
+            agent: None,
             peak_load: None,
             contact: None,
             http: HttpSettings::defaults(),
@@ -494,6 +533,7 @@ impl PoolConfig {
             upgrade: None,
             replicas: ReplicaSettings::defaults(),
             servers: Vec::new(),
+            names: Vec::new(),
             name,
         }
     }
@@ -512,6 +552,19 @@ impl HealthSettings {
             fall: 3,
             rise: 2,
             port: None,
+        }
+    }
+}
+
+impl NameConfig {
+    /// Its server at this address.
+    pub fn server_at(&self, name: &str, address: SocketAddr) -> ServerConfig {
+        ServerConfig {
+            name: name.to_owned(),
+            address,
+            address_text: address.to_string(),
+            of_name: Some(self.name.clone()),
+            ..self.server.clone()
         }
     }
 }
@@ -538,6 +591,7 @@ impl ServerConfig {
             manifest: None,
             exporter: None,
             public_url: None,
+            of_name: None,
         }
     }
 }

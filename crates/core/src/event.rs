@@ -120,6 +120,21 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// The server's agent cannot be asked; `None`: it answers again.
+    Agent {
+        /// Why.
+        lost: Option<String>,
+    },
+    /// What is wrong with a name whose addresses are servers, or with those, is something else than
+    /// before.
+    Name {
+        /// What it is called, as `pool/name`.
+        name: String,
+        /// What is looked up.
+        host: String,
+        /// What is wrong; `None`: nothing any more.
+        trouble: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -172,6 +187,8 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
+            Self::Agent { .. } => "agent",
+            Self::Name { .. } => "name",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -216,6 +233,16 @@ impl fmt::Display for EventKind {
             }
             Self::Metrics { lost: Some(why) } => write!(f, "no metrics: {why}"),
             Self::Metrics { lost: None } => f.write_str("its metrics are there again"),
+            Self::Name {
+                name,
+                host,
+                trouble,
+            } => match trouble {
+                Some(trouble) => write!(f, "{name} ({host}): {trouble}"),
+                None => write!(f, "{name} ({host}): well again"),
+            },
+            Self::Agent { lost: Some(why) } => write!(f, "no agent: {why}"),
+            Self::Agent { lost: None } => f.write_str("its agent answers again"),
             Self::SessionBegan {
                 id,
                 client,

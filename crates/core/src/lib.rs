@@ -6,6 +6,7 @@
 //! The way in is [`Driver::step`]; what the data plane works from is a [`Snapshot`]; what both
 //! planes hold together is the [`SessionTable`].
 
+mod agent;
 mod balance;
 mod candidates;
 mod command;
@@ -36,6 +37,7 @@ mod takeover;
 mod time;
 mod upgrade;
 
+pub use agent::{AgentHealth, AgentSaid, AgentSettings, AgentWeight, AgentWish};
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
 pub use candidates::Candidates;
 pub use command::{
@@ -44,8 +46,8 @@ pub use command::{
 };
 pub use config::{
     Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LoadMeasure,
-    LoadSettings, LogoutCall, NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy,
-    ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
+    LoadSettings, LogoutCall, NameConfig, NbdSettings, NoticeSettings, PoolConfig, Protocol,
+    SendProxy, ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
@@ -55,7 +57,9 @@ pub use door::{
     Credentials, DOORS_MAX, Door, DoorCredentials, DoorId, DoorKeys, DoorNote, DoorPass,
     DoorRefusal, DoorSecret, DoorSettings, DoorTable,
 };
-pub use driver::{CLOSE_MAX, Close, Driver, Input, ManifestCopies, Output};
+pub use driver::{
+    ADDRESSES_MAX, CLOSE_MAX, Close, Driver, Input, ManifestCopies, NameAnswer, Output,
+};
 pub use event::{Event, EventKind, Fates, count};
 pub use forecast::{DurationHistory, Forecast, Survival};
 pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};
@@ -85,7 +89,8 @@ pub use snapshot::{
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
-    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus,
+    AgentStatus, IntentStatus, MachineStatus, NameStatus, NodeStatus, PoolIntentStatus, PoolStatus,
+    ServerStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};

@@ -36,6 +36,12 @@ pub enum Reason {
     OverPeak,
     /// An operator set its peak load to 0.
     PeakZero,
+    /// The agent on it says that it has enough.
+    AgentFull,
+    /// The agent on it says that it is to take no new sessions.
+    AgentDrain,
+    /// The agent on it says that work is done there.
+    AgentMaintenance,
     /// New in a running program; takes no new sessions before its first good probe, unless no
     /// other server does.
     Starting,
@@ -61,7 +67,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 22] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -71,6 +77,9 @@ impl Reason {
         Self::ReportsHold,
         Self::OverPeak,
         Self::PeakZero,
+        Self::AgentFull,
+        Self::AgentDrain,
+        Self::AgentMaintenance,
         Self::Starting,
         Self::Held,
         Self::Draining,
@@ -85,7 +94,10 @@ impl Reason {
 
     /// Whether it takes no new sessions because it has enough to do, which passes by itself.
     pub fn is_full(self) -> bool {
-        matches!(self, Self::Full | Self::ReportsFull | Self::OverPeak)
+        matches!(
+            self,
+            Self::Full | Self::ReportsFull | Self::OverPeak | Self::AgentFull
+        )
     }
 
     /// The word that people see.
@@ -100,6 +112,9 @@ impl Reason {
             Self::ReportsHold => "reports-hold",
             Self::OverPeak => "over-peak",
             Self::PeakZero => "peak-zero",
+            Self::AgentFull => "agent-full",
+            Self::AgentDrain => "agent-drain",
+            Self::AgentMaintenance => "agent-maint",
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
@@ -126,6 +141,20 @@ pub(crate) enum Peak {
     Zero,
 }
 
+/// What a server's agent says of new sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum AgentWord {
+    /// Nothing against them.
+    #[default]
+    Open,
+    /// It has enough.
+    Full,
+    /// None.
+    Drain,
+    /// None, work is done there.
+    Maintenance,
+}
+
 /// What the standing of one server is made from.
 #[derive(Clone, Debug)]
 pub(crate) struct Grounds<'a> {
@@ -133,6 +162,7 @@ pub(crate) struct Grounds<'a> {
     pub health: Health,
     pub page: Page,
     pub peak: Peak,
+    pub agent: AgentWord,
     /// A failover test is being made of it.
     pub drill: bool,
 }
@@ -175,8 +205,12 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (Intent::Hold, _) => (false, true, Reason::Held),
         (Intent::Ready, _) if grounds.drill => (false, true, Reason::Drill),
         // Before anything else that is observed: one that is not known yet may have to do as the only
-        // one there is, but not against an operator's word, or when it is known to be busy.
+        // one there is, but not against an operator's word, its own agent's, or when it is known to be
+        // busy.
         (Intent::Ready, _) if grounds.peak == Peak::Zero => (false, true, Reason::PeakZero),
+        (Intent::Ready, _) if grounds.agent != AgentWord::Open => {
+            (false, true, grounds.agent.reason())
+        }
         (Intent::Ready, _) if grounds.peak == Peak::Above => (false, true, Reason::OverPeak),
         (Intent::Ready, Health::Starting) => (false, true, Reason::Starting),
         (Intent::Ready, health) => match grounds.page {
@@ -190,6 +224,18 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         admits_new,
         serves_own,
         reason,
+    }
+}
+
+impl AgentWord {
+    /// Behind a standing that it brings about.
+    fn reason(self) -> Reason {
+        match self {
+            Self::Open => Reason::Ready,
+            Self::Full => Reason::AgentFull,
+            Self::Drain => Reason::AgentDrain,
+            Self::Maintenance => Reason::AgentMaintenance,
+        }
     }
 }
 

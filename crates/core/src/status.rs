@@ -1,5 +1,6 @@
 //! What people are shown of pools and servers: intent, reality and standing, side by side.
 
+use crate::agent::{AgentHealth, AgentWeight, AgentWish};
 use crate::config::Balance;
 use crate::forecast::Forecast;
 use crate::health::Health;
@@ -39,6 +40,8 @@ pub struct PoolStatus {
     /// The servers, in the file's order, then those added live, then those that have left the pool and
     /// still have sessions.
     pub servers: Vec<ServerStatus>,
+    /// Names whose addresses are servers, in the file's order.
+    pub names: Vec<NameStatus>,
     /// Soon after a restart: until then sessions from before may still show themselves, which are not
     /// counted and not listed before they do.
     pub counting_until: Option<WallTime>,
@@ -59,8 +62,10 @@ pub struct ServerStatus {
     pub peak_load: Option<u8>,
     /// What that was before it was set to 0 live; the inner `None`: it had none.
     pub peak_load_before: Option<Option<u8>>,
-    /// Whether it was added live, beside the file.
+    /// Whether it was added live, beside the file, or came by a name.
     pub live: bool,
+    /// The name that it came by.
+    pub of_name: Option<String>,
     /// Whether weight or max_sessions were set live.
     pub overridden: bool,
     /// What the operator wants.
@@ -75,6 +80,8 @@ pub struct ServerStatus {
     pub places: Option<u64>,
     /// How busy its machine is, where that is read.
     pub machine: Option<MachineStatus>,
+    /// What its agent says, where one is asked.
+    pub agent: Option<AgentStatus>,
     /// What follows.
     pub standing: Standing,
     /// Active sessions.
@@ -91,6 +98,21 @@ pub struct ServerStatus {
     pub counting_until: Option<WallTime>,
 }
 
+/// A name whose addresses are servers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameStatus {
+    /// What it is called in the file.
+    pub name: String,
+    /// What is looked up.
+    pub host: String,
+    /// How many addresses are used of the last answer that had any.
+    pub addresses: u32,
+    /// How old that is.
+    pub age: Option<Millis>,
+    /// What is wrong with the newest answer.
+    pub trouble: Option<String>,
+}
+
 /// How busy a server's machine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MachineStatus {
@@ -100,6 +122,25 @@ pub struct MachineStatus {
     pub age: Option<Millis>,
     /// Why its load cannot be read at present.
     pub no_metrics: Option<String>,
+}
+
+/// What a server's agent says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentStatus {
+    /// Whether the server is to take new sessions.
+    pub wish: AgentWish,
+    /// Whether the service works.
+    pub health: AgentHealth,
+    /// The share of new sessions that it asks for, as it counts now.
+    pub weight: Option<AgentWeight>,
+    /// The most sessions that it lets the server have.
+    pub max_sessions: Option<u32>,
+    /// What it says to people.
+    pub remark: Option<String>,
+    /// How long ago it answered.
+    pub age: Option<Millis>,
+    /// Why it cannot be asked at present.
+    pub no_agent: Option<String>,
 }
 
 /// What the operator wants of a pool.

@@ -66,6 +66,7 @@ impl Node {
             publish: publisher(&plane),
             move_sessions: mover(&plane),
             webhooks: loaded.webhooks.clone(),
+            resolver: ebbtide_control::system_resolver(),
             reload: reloader(&plane, path, node.clone()),
             version: env!("CARGO_PKG_VERSION"),
         })

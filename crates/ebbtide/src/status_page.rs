@@ -1,7 +1,7 @@
 //! `ebbtide status`: the page that an operator keeps open.
 
 use crate::view::{Line, Piece, Style, table};
-use ebbtide_api::{PoolStatus, ServerStatus, Status, Timestamp};
+use ebbtide_api::{Agent, Name, PoolStatus, ServerStatus, Status, Timestamp};
 use ebbtide_core::{Millis, count};
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
@@ -24,6 +24,9 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
         lines.extend(pool_line(pool).wrap(width, 0));
         lines.extend(closing_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(counting_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
+        for name in &pool.names {
+            lines.extend(name_line(name).map_or_else(Vec::new, |line| line.wrap(width, 0)));
+        }
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -113,6 +116,13 @@ fn closing_line(pool: &PoolStatus) -> Option<Line> {
     for words in intent.reason.iter().chain(&intent.message) {
         text.push_str(&format!(": {}", words.replace('\n', " ")));
     }
+    Some(Line::of(Style::Bad, text))
+}
+
+/// What is wrong with a name whose addresses are servers.
+fn name_line(name: &Name) -> Option<Line> {
+    let trouble = name.trouble.as_ref()?;
+    let text = format!("{} ({}): {trouble}", name.name, name.host);
     Some(Line::of(Style::Bad, text))
 }
 
@@ -241,6 +251,7 @@ fn note(server: &ServerStatus) -> String {
     if let Some(why) = no_metrics.and_then(|machine| machine.no_metrics.as_ref()) {
         notes.push(format!("no metrics: {why}"));
     }
+    notes.extend(server.agent.as_ref().and_then(agent_note));
     if server.intent.label != "ready" {
         let by = server.intent.by.iter().map(|by| format!("by {by}"));
         let reason = server.intent.reason.clone();
@@ -274,12 +285,42 @@ fn note(server: &ServerStatus) -> String {
     if let Some(places) = server.health.places {
         notes.push(format!("{places} places left by its page"));
     }
-    if server.live {
+    if let Some(name) = &server.of_name {
+        notes.push(format!("by the name {name}"));
+    } else if server.live {
         notes.push("added live".into());
     } else if server.overridden {
         notes.push("set live".into());
     }
     notes.join("; ")
+}
+
+/// What an operator should know of a server's agent.
+fn agent_note(agent: &Agent) -> Option<String> {
+    let mut notes = Vec::new();
+    if let Some(why) = &agent.no_agent {
+        notes.push(format!("no agent: {why}"));
+    }
+    let word = match (agent.health.as_str(), agent.wish.as_str()) {
+        // Why it is down is told already.
+        ("up", "ready") => None,
+        ("up", wish) => Some(wish),
+        (..) => None,
+    };
+    if let Some(word) = word {
+        let remark = agent.remark.as_ref();
+        let remark = remark.map_or(String::new(), |remark| format!(": {remark}"));
+        notes.push(format!("its agent says {word}{remark}"));
+    }
+    match (agent.weight_percent, agent.weight) {
+        (Some(100), _) | (None, None) => {}
+        (Some(percent), _) => notes.push(format!("{percent} % of its weight by its agent")),
+        (None, Some(weight)) => notes.push(format!("weight {weight} by its agent")),
+    }
+    if let Some(max) = agent.max_sessions {
+        notes.push(format!("at most {} by its agent", count(max, "session")));
+    }
+    (!notes.is_empty()).then(|| notes.join("; "))
 }
 
 /// `14:05:09 UTC`.
@@ -319,6 +360,7 @@ mod tests {
             peak_load: None,
             peak_load_before: None,
             live: false,
+            of_name: None,
             overridden: false,
             intent: Intent {
                 label: intent.into(),
@@ -336,6 +378,7 @@ mod tests {
                 places: None,
             },
             machine: None,
+            agent: None,
             standing: Standing {
                 admits_new: standing.0,
                 serves_own: standing.1,
@@ -391,6 +434,7 @@ mod tests {
                     address: "0.0.0.0:80".into(),
                 }],
                 servers,
+                names: Vec::new(),
                 counting_until: None,
             }],
         }
@@ -406,6 +450,58 @@ mod tests {
             .map(|line| line.render(false, width))
             .collect();
         lines.join("\n")
+    }
+
+    #[test]
+    fn a_name_that_is_not_well_is_told_of_above_its_servers() {
+        let mut web = server("web-1", "ready", "up", (true, true, "ready"));
+        web.live = true;
+        web.of_name = Some("web".into());
+        let mut status = status(vec![web]);
+        status.pools[0].names = vec![Name {
+            name: "web".into(),
+            host: "web.internal".into(),
+            addresses: 1,
+            age_ms: Some(60_000),
+            trouble: Some("has no address".into()),
+        }];
+        let shown = rendered(&status);
+        assert!(
+            shown.contains("\nweb (web.internal): has no address\n"),
+            "{shown}"
+        );
+        assert!(shown.contains("by the name web"), "{shown}");
+    }
+
+    #[test]
+    fn what_an_agent_says_is_a_note() {
+        let agent = |health: &str, wish: &str, percent, why: Option<&str>| Agent {
+            wish: wish.into(),
+            health: health.into(),
+            weight_percent: percent,
+            weight: None,
+            max_sessions: None,
+            remark: Some("new disks".into()),
+            age_ms: Some(5),
+            no_agent: why.map(str::to_owned),
+        };
+        for (agent, note) in [
+            (agent("up", "ready", Some(100), None), None),
+            (
+                agent("up", "drain", None, None),
+                Some("its agent says drain: new disks"),
+            ),
+            (
+                agent("up", "ready", Some(40), None),
+                Some("40 % of its weight by its agent"),
+            ),
+            (
+                agent("up", "maint", None, Some("connection refused")),
+                Some("no agent: connection refused; its agent says maint: new disks"),
+            ),
+        ] {
+            assert_eq!(agent_note(&agent).as_deref(), note);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Everything that is parsed here comes from a stranger. Nothing in this crate panics on input,
 //! and whatever could be read in two ways is refused ([`http1::Reject`]).
 
+pub mod agent;
 pub mod exporter;
 pub mod exposition;
 pub mod health;

@@ -30,7 +30,11 @@ pub struct Model {
 impl Model {
     /// Starts a server that records its requests in the file `ledger`, which servers may share.
     pub fn start(name: &str, ledger: &Path) -> Self {
-        let address = free_address();
+        Self::start_at(name, free_address(), ledger)
+    }
+
+    /// The same, at this address.
+    pub fn start_at(name: &str, address: SocketAddr, ledger: &Path) -> Self {
         Self {
             name: name.into(),
             address,

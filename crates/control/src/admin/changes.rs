@@ -195,6 +195,7 @@ pub(super) async fn add_server(
         manifest: None,
         exporter: None,
         public_url: None,
+        of_name: None,
     };
     let command = Command::AddServer { pool, server };
     carry_out(&app, &caller, body.reason, command).await

@@ -8,9 +8,9 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use ebbtide_core::{
-    CopyView, Counter, Health, IdentitySource, MachineStatus, NodeCounters, NodeSlot, NodeStatus,
-    PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView, Protocol, Reasons, ServerName,
-    ServerSlot, ServerStatus, Snapshot,
+    AgentStatus, AgentWeight, CopyView, Counter, Health, IdentitySource, MachineStatus, NameStatus,
+    NodeCounters, NodeSlot, NodeStatus, PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView,
+    Protocol, Reasons, ServerName, ServerSlot, ServerStatus, Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -110,6 +110,11 @@ static FAMILIES: &[Family] = &[
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
     gauge("server_load_percent", SERVER, "How busy the server's machine is, where its exporter tells", |s| s.of_machines(|machine| machine.load.map(|load| u64::from(load.percent())))),
     gauge("server_metrics", SERVER, "1 if the load of the server's machine can be read, 0 if there are no metrics; of servers with an exporter", |s| s.of_machines(|machine| Some(u64::from(machine.no_metrics.is_none())))),
+    gauge("server_agent", SERVER, "1 if the server's agent can be asked, 0 if there is no agent; of servers with one", |s| s.of_agents(|agent| Some(u64::from(agent.no_agent.is_none())))),
+    gauge("server_agent_weight_percent", SERVER, "The share of its weight that the server's agent asks for, as it counts", |s| s.of_agents(|agent| match agent.weight {
+        Some(AgentWeight::Percent(percent)) => Some(u64::from(percent)),
+        _ => None,
+    })),
     counter("pool_requests", "pool", "Requests that came in; connections, of a TCP or NBD pool", |s| s.of_pools(&[("", |slot| &slot.requests)])),
     counter("pool_sessions_refused", "pool, reason", "New sessions refused: every server full, none admits any, the pool is closed, or for operators only", |s| s.of_pools(&[
         ("full", |slot| &slot.refused_full), ("unavailable", |slot| &slot.refused_unavailable),
@@ -144,6 +149,8 @@ static FAMILIES: &[Family] = &[
     ])),
     gauge("pool_servers_admitting", "pool", "Servers that admit new sessions", |s| s.of_pool_status(|pool| pool.admitting)),
     gauge("pool_servers_minimum", "pool", "Servers that must go on admitting", |s| s.of_pool_status(|pool| pool.minimum)),
+    gauge("name_addresses", "pool, name", "Addresses of the name that are servers, by its last answer that had any", |s| s.of_names(|name| u64::from(name.addresses))),
+    gauge("name_well", "pool, name", "1 if nothing is wrong with the name's newest answer, 0 otherwise; of names whose addresses are servers", |s| s.of_names(|name| u64::from(name.trouble.is_none()))),
     gauge("pool_copies", "pool, stands_in", "Copies of resources that may stand in for others and whose servers take sessions over (yes), or not (no)", Scrape::copies),
     in_unit(&Unit::Bytes, counter("server_identity_read", SERVER, "Read of the server's copies by Ebbtide itself, to know which are identical (`identity = \"read\"`)", Scrape::identity_read)),
     counter("logout_calls", "pool, outcome", "Calls that log users out of the application: done, refused by it, failed, timeout, dropped because too many waited, or not made as the user had no cookies (or over 4 KiB of them)", |s| of_tally("pool", &s.outside.logout_calls)),
@@ -242,6 +249,27 @@ impl Scrape {
         let samples = self.servers().filter_map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
             Some((labels, figure(server.machine.as_ref()?)?))
+        });
+        samples.collect()
+    }
+
+    /// Of the names whose addresses are servers.
+    fn of_names(&self, figure: fn(&NameStatus) -> u64) -> Samples {
+        let pools = self.status.pools.iter();
+        let samples = pools.flat_map(|pool| {
+            pool.names.iter().map(move |name| {
+                let labels = vec![("pool", pool.name.clone()), ("name", name.name.clone())];
+                (labels, figure(name))
+            })
+        });
+        samples.collect()
+    }
+
+    /// Of the servers whose agents are asked, if it is known.
+    fn of_agents(&self, figure: fn(&AgentStatus) -> Option<u64>) -> Samples {
+        let samples = self.servers().filter_map(|(pool, server)| {
+            let labels = name_server(&pool.name, &server.name);
+            Some((labels, figure(server.agent.as_ref()?)?))
         });
         samples.collect()
     }

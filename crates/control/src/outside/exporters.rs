@@ -7,6 +7,7 @@ mod tests;
 
 use crate::inbox::{Inbox, Message};
 use crate::manifest::ManifestSource;
+use crate::outside::rounds::{self, Turn};
 use crate::probe::describe;
 use crate::prober::jittered;
 use ebbtide_core::{Input, Load, LoadSettings, Millis, ServerName, Snapshot};
@@ -24,8 +25,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The longest page that is read, in bytes. It is read as it comes and never kept.
@@ -45,39 +45,9 @@ struct Question {
 }
 
 /// Asks until the sender of `snapshots` is dropped.
-pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
-    let mut tasks = JoinSet::new();
-    let mut asked = BTreeMap::<ServerName, (Question, AbortHandle)>::new();
-    let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let questions = questions(&snapshot);
-        asked.retain(|name, (question, task)| {
-            let stays = questions.get(name) == Some(question);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        let count = questions.len();
-        for (index, (name, question)) in questions.into_iter().enumerate() {
-            asked.entry(name.clone()).or_insert_with(|| {
-                // Few are asked at once, many one after the other.
-                let share = match count > AT_ONCE_MAX {
-                    true => index as f64 / count as f64,
-                    false => 0.0,
-                };
-                let (inbox, places) = (inbox.clone(), Arc::clone(&places));
-                let task = ask_on(name, question.clone(), share, places, inbox);
-                (question, tasks.spawn(task))
-            });
-        }
-        // What was aborted is taken out, so that it does not add up.
-        while tasks.try_join_next().is_some() {}
-        if snapshots.changed().await.is_err() {
-            return;
-        }
-    }
+pub(super) async fn run(snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
+    let ask = |name, question, turn| ask_on(name, question, turn, inbox.clone());
+    rounds::run(snapshots, AT_ONCE_MAX, questions, ask).await;
 }
 
 fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
@@ -97,20 +67,13 @@ fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
 }
 
 /// Asks one exporter until it is aborted.
-async fn ask_on(
-    name: ServerName,
-    question: Question,
-    share: f64,
-    places: Arc<Semaphore>,
-    inbox: Inbox,
-) {
+async fn ask_on(name: ServerName, question: Question, turn: Turn, inbox: Inbox) {
     let Question { exporter, settings } = question;
     let every = Duration::from_millis(settings.every.0);
-    sleep(every.mul_f64(share)).await;
+    sleep(every.mul_f64(turn.share)).await;
     let mut meter = Meter::new(settings.by.clone());
     loop {
-        // The semaphore is never closed; without it nobody is kept from asking.
-        let place = places.acquire().await;
+        let place = turn.place().await;
         let read = look(&exporter, &settings, &mut meter).await;
         drop(place);
         let again_after = match read {

@@ -1,11 +1,15 @@
 //! Everything that the control plane asks of others besides health: calls that log users out,
-//! webhooks, version pages, manifests, copies that are read, and exporters. All of it on a thread of its
+//! webhooks, version pages, manifests, copies that are read, exporters,
+//! agents, and names. All of it on a thread of its
 //! own: whoever is asked may be slow or hang, and neither a deadline nor a probe waits for that.
 
+mod agents;
 mod exporters;
 mod logout;
 mod manifests;
+mod names;
 mod readings;
+mod rounds;
 mod tally;
 mod upgrade;
 mod webhook;
@@ -13,6 +17,7 @@ mod webhook;
 use crate::inbox::Inbox;
 use ebbtide_core::{SessionChange, Snapshot};
 use logout::{Call, Waiting};
+pub use names::{Resolver, system_resolver};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -39,6 +44,7 @@ pub(crate) fn start(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     inbox: Inbox,
     webhooks: Vec<Webhook>,
+    resolver: Resolver,
 ) -> io::Result<(Arc<Outside>, JoinHandle<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -68,6 +74,8 @@ pub(crate) fn start(
                     () = webhook::run(new_hooks, sender) => {}
                     () = manifests::run(snapshots.clone(), inbox.clone()) => {}
                     () = exporters::run(snapshots.clone(), inbox.clone()) => {}
+                    () = agents::run(snapshots.clone(), inbox.clone()) => {}
+                    () = names::run(snapshots.clone(), inbox.clone(), resolver) => {}
                     () = readings::run(snapshots.clone(), inbox.clone(), bytes_read) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }

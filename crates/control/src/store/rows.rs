@@ -265,6 +265,8 @@ pub(super) struct LiveRow {
     address_text: String,
     weight: u32,
     max_sessions: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    of_name: Option<String>,
 }
 
 impl From<&ServerConfig> for LiveRow {
@@ -274,6 +276,7 @@ impl From<&ServerConfig> for LiveRow {
             address_text: server.address_text.clone(),
             weight: server.weight,
             max_sessions: server.max_sessions,
+            of_name: server.of_name.clone(),
         }
     }
 }
@@ -290,6 +293,7 @@ impl LiveRow {
             manifest: None,
             exporter: None,
             public_url: None,
+            of_name: self.of_name,
         }
     }
 }

@@ -230,6 +230,9 @@ impl State {
             by: record.by.clone(),
             message: intent.message().map(str::to_owned),
         });
+        if intent == Intent::Ready {
+            server.overrule_silent_agent();
+        }
         server.intent = intent;
         server.intent_record = Some(record);
         if let Some(epoch) = epoch {

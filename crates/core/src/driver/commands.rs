@@ -10,6 +10,7 @@ use crate::driver::removed::has_left;
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::event::count;
 use crate::guard::GuardRefusal;
+use crate::health::Health;
 use crate::intent::{Drain, Intent};
 use crate::name::{ServerName, SessionId, is_name};
 use crate::record::{AuditEntry, IntentRecord, ServerOverride, StoredIntent, Write};
@@ -113,9 +114,15 @@ impl Planner<'_> {
         let server = self.state.with_sessions(&name)?;
         let from = server.intent.label();
         let mut text = match from {
+            "ready" if server.is_kept_by_silent_agent() => {
+                format!("{name} is ready; what its agent said before it fell silent counts no more")
+            }
             "ready" => format!("{name} was ready already; nothing was changed"),
             _ => format!("{name} is ready again (before: {from})"),
         };
+        if let Some(word) = server.word_of_answering_agent() {
+            text += &format!("; it takes no new sessions as long as {word}");
+        }
         if !server.present {
             text += "; it has left the pool, so it takes no new sessions";
         }
@@ -341,9 +348,18 @@ impl Planner<'_> {
                 "{name} is in the configuration file: take it out there, then `ebbtide reload`"
             )));
         }
+        if self.state.is_named(&name, server) {
+            return Err(Refusal::invalid(format!(
+                "{name} comes by a name of the file that has its address, {}, and would come again: take \
+                 the address from the name, or keep users off it (ebbtide hold {name})",
+                server.config.address
+            )));
+        }
         let sessions = server.load.sessions();
         let after = self.state.after_removal(&name);
-        if sessions > 0 && !force {
+        // What is on it is lost to its users already: nothing could be drained.
+        let is_down = server.known_health() == Health::Down;
+        if sessions > 0 && !force && !is_down {
             let mut refusal = Refusal::guarded(GuardRefusal {
                 server: name,
                 resource: None,
@@ -355,8 +371,13 @@ impl Planner<'_> {
             refusal.text += &format!(": {after}");
             return Err(refusal);
         }
-        let forced = self.state.guard(&name, force)? || sessions > 0;
-        let text = format!("{name} was removed; {after}");
+        let forced = self.state.guard(&name, force)? || (sessions > 0 && !is_down);
+        let mut text = format!("{name} was removed; {after}");
+        if is_down {
+            let why = server.health_why();
+            let why = why.map_or(String::new(), |why| format!(" ({why})"));
+            text += &format!("; beware: it was down{why}, so nobody knows what is left on it");
+        }
         let writes = vec![Write::LiveServer(name.clone(), None)];
         Ok(self.of_server(
             "server remove",

@@ -132,7 +132,7 @@ impl ServerState {
             (Reason::OverPeak, Some(load), Some(peak)) => Some(format!(
                 "its load is {load}, above its peak load of {peak} %"
             )),
-            _ => self.health.why.clone(),
+            _ => self.agent_why(reason).or_else(|| self.health_why()),
         }
     }
 

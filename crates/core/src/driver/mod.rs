@@ -6,6 +6,7 @@
 //! drain) is applied at once, because a deadline must not wait for a disk, and stored as soon as
 //! the store takes it; a restart in between comes to the same end from the stored drain.
 
+mod agent;
 mod change;
 mod closing;
 mod commands;
@@ -13,6 +14,7 @@ mod doors;
 mod guarding;
 mod load;
 mod moving;
+mod names;
 mod pursuit;
 mod reload;
 mod removed;
@@ -22,6 +24,7 @@ mod show;
 mod state;
 mod upgrade;
 
+use crate::agent::AgentSaid;
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
 use crate::config::Config;
 use crate::event::{Event, EventKind};
@@ -38,10 +41,12 @@ use crate::time::{Millis, Moment, Now};
 use crate::upgrade::VersionAnswer;
 use change::Plan;
 pub use closing::{CLOSE_MAX, Close};
+pub use names::{ADDRESSES_MAX, NameAnswer};
 use pursuit::Chase;
 pub use replicas::ManifestCopies;
 use state::State;
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// How long a worker may take to acknowledge a generation before the operator is told so.
@@ -89,6 +94,24 @@ pub enum Input {
         exporter: String,
         /// What it tells; `None`: it takes another look to know.
         read: Result<Option<Load>, String>,
+    },
+    /// The agent on a server was asked, or could not be (and why).
+    AgentSaid {
+        /// Which server.
+        server: ServerName,
+        /// Where the agent was asked.
+        agent: SocketAddr,
+        /// What it says.
+        said: Result<AgentSaid, String>,
+    },
+    /// A name was looked up whose addresses are servers, or could not be (and why).
+    LookedUp {
+        /// The pool's name.
+        pool: String,
+        /// What the name is called in the file.
+        name: String,
+        /// Its addresses.
+        answer: Result<NameAnswer, String>,
     },
     /// A server was asked for its version page.
     Version {
@@ -251,6 +274,15 @@ impl Driver {
                 let outputs = &mut self.outputs;
                 self.state.load_read(&server, &exporter, read, now, outputs);
             }
+            Input::AgentSaid {
+                server,
+                agent,
+                said,
+            } => {
+                let outputs = &mut self.outputs;
+                self.state.agent_said(&server, agent, said, now, outputs);
+            }
+            Input::LookedUp { pool, name, answer } => self.looked_up(&pool, &name, answer, now),
             Input::Version { server, answer } => self.state.version_answered(&server, answer),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
@@ -330,6 +362,7 @@ impl Driver {
         let upgrades = self.state.settle_upgrades(now, &mut self.outputs);
         self.unsaved.extend(upgrades);
         self.state.judge_loads(now);
+        self.state.judge_agents(now);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);
@@ -343,6 +376,28 @@ impl Driver {
     fn acknowledged(&self) -> u64 {
         let oldest = self.acknowledged.iter().min().copied();
         oldest.unwrap_or(u64::MAX).min(self.state.generation())
+    }
+
+    /// A name was looked up: what follows is done as if somebody had asked for it. What an earlier answer
+    /// led to is done first; a later one brings the rest.
+    fn looked_up(&mut self, pool: &str, name: &str, answer: Result<NameAnswer, String>, now: Now) {
+        let outputs = &mut self.outputs;
+        let commands = self.state.looked_up(pool, name, answer, now, outputs);
+        let is_done = |(actor, _): &(Actor, Command)| !self.is_under_way(&actor.from);
+        if commands.first().is_some_and(is_done) {
+            let commands = commands.into_iter();
+            let commands = commands.map(|(actor, command)| (RequestId::NOBODY, actor, command));
+            self.queue.extend(commands);
+        }
+    }
+
+    /// Whether anything that was asked for from here is not decided or not stored yet.
+    fn is_under_way(&self, from: &str) -> bool {
+        let in_flight = self.stored_next.as_ref();
+        let plan = in_flight.and_then(|next| next.command.as_ref());
+        let mut writes = plan.into_iter().flat_map(|(_, plan)| &plan.writes);
+        self.queue.iter().any(|(_, actor, _)| actor.from == from)
+            || writes.any(|write| matches!(write, Write::Audit(entry) if entry.actor.from == from))
     }
 
     /// Sends the next command, or else what is unsaved, to the store, if nothing is on its way.

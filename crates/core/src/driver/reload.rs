@@ -4,6 +4,7 @@ use crate::command::Refusal;
 use crate::config::{Balance, Config, PoolConfig};
 use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
+use crate::driver::state::ServerState;
 use crate::event::count;
 use crate::intent::Intent;
 use crate::name::ServerName;
@@ -37,6 +38,7 @@ impl Planner<'_> {
         let audited = format!("{text} {}", shown.join(", "));
         changes.extend(self.left_behind(&config));
         changes.extend(self.overridden(&config));
+        changes.extend(self.beside_the_file(&config));
         let change = Change::Node(NodeEdit::Config(config));
         let target = "-".to_owned();
         let mut plan = self.plan(
@@ -67,7 +69,7 @@ impl Planner<'_> {
         let in_file = |name: &ServerName| pool.servers.iter().any(|s| s.name == name.server);
         let is_live = |name: &ServerName| {
             let known = self.state.servers.get(name);
-            known.is_some_and(|server| server.live.is_some())
+            known.is_some_and(|server| stays_live(pool, server))
         };
         let now = present.order.iter().filter(|name| wanted(name)).count();
         let names = pool
@@ -89,6 +91,14 @@ impl Planner<'_> {
             .filter(|name| !wanted(name))
             .map(ToString::to_string)
             .collect();
+        if held.is_empty() {
+            return Err(Refusal::invalid(format!(
+                "nothing was changed: this file would leave pool {} with {then} servers, and it needs \
+                 {minimum}; its names have no servers yet: leave the others in the file until those of \
+                 the names have come (ebbtide status), then reload",
+                pool.name,
+            )));
+        }
         Err(Refusal::invalid(format!(
             "nothing was changed: this file would leave pool {} with {then} servers that may admit \
              new sessions, and it needs {minimum}; {} held, drained or in maintenance: return a \
@@ -111,10 +121,43 @@ impl Planner<'_> {
                 .iter()
                 .filter_map(|name| Some((name, self.state.servers.get(name)?)));
             let stays = |name: &ServerName| pool.servers.iter().any(|one| one.name == name.server);
-            let leave = known.filter(|(name, server)| server.live.is_none() && !stays(name));
+            let leave = known.filter(|(name, server)| !stays_live(pool, server) && !stays(name));
             for (name, _) in leave.filter(|(_, server)| server.load.sessions() > 0) {
                 let after = self.state.after_removal(name);
                 lines.push(format!("! {name} leaves the pool: {after}"));
+            }
+        }
+        lines
+    }
+
+    /// Says which of two counts where the file begins or ceases to name a server that was added live, or
+    /// that came by a name.
+    fn beside_the_file(&self, config: &Config) -> Vec<String> {
+        let mut lines = Vec::new();
+        for pool in &config.pools {
+            let before = self.state.pools.get(&pool.name);
+            let named_in = |pool: &PoolConfig, name: &ServerName| {
+                let server = pool.servers.iter().find(|one| one.name == name.server);
+                server.map(|server| server.address_text.clone())
+            };
+            for (name, server) in self.state.servers_of(&pool.name) {
+                let live = server.live.as_ref();
+                let Some(live) = live.and_then(|live| pool.live_server(live)) else {
+                    continue;
+                };
+                let was_named = before.and_then(|before| named_in(&before.config, name));
+                let added = &live.address_text;
+                match (was_named, named_in(pool, name)) {
+                    (None, Some(address)) => lines.push(format!(
+                        "! {name} is in the file now, at {address}, and that counts; as it was added \
+                         live, at {added}, it comes back when the file loses it"
+                    )),
+                    (Some(_), None) => lines.push(format!(
+                        "! {name} has left the file, and goes on as it was added live, at {added}; to \
+                         remove it: ebbtide server remove {name}"
+                    )),
+                    _ => {}
+                }
             }
         }
         lines
@@ -152,6 +195,12 @@ impl Planner<'_> {
     }
 }
 
+/// Whether a server goes on under this configuration that is not in the file itself.
+fn stays_live(pool: &PoolConfig, server: &ServerState) -> bool {
+    let live = server.live.as_ref();
+    live.is_some_and(|live| pool.live_server(live).is_some())
+}
+
 /// What is different, a line each: `+` came, `-` left, `~` changed.
 fn differences(before: &Config, after: &Config) -> Vec<String> {
     let mut lines = Vec::new();
@@ -184,6 +233,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         minimum,
         health,
         load,
+        agent,
         peak_load,
         contact,
         http,
@@ -197,6 +247,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         door,
         replicas,
         servers,
+        names,
     } = after;
     let mut part = |what: &str, same: bool| {
         if !same {
@@ -209,6 +260,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("minimum", before.minimum == *minimum);
     part("health", before.health == *health);
     part("load", before.load == *load);
+    part("agent", before.agent == *agent);
     part("peak_load", before.peak_load == *peak_load);
     part("contact", before.contact == *contact);
     part("http", before.http == *http);
@@ -225,6 +277,11 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         &by_name(&before.servers, |server| &server.name),
         &by_name(servers, |server| &server.name),
         |sign, server| lines.push(format!("{sign} pools.{name}.servers.{server}")),
+    );
+    compare(
+        &by_name(&before.names, |entry| &entry.name),
+        &by_name(names, |entry| &entry.name),
+        |sign, entry| lines.push(format!("{sign} pools.{name}.servers.{entry}")),
     );
 }
 

@@ -450,7 +450,7 @@ impl ServerState {
     fn bar(&self, is_closed: bool) -> Option<&'static str> {
         if self.intent == Intent::Maintenance {
             Some("it is in maintenance, and is read when it is back")
-        } else if self.health.health == Health::Down {
+        } else if self.known_health() == Health::Down {
             Some("it is down, and is read when it is back")
         } else {
             is_closed.then_some("its pool is closed, and it is read when that is open")

@@ -69,6 +69,7 @@ impl State {
                 .map(|listener| (listener.name.clone(), listener.bind))
                 .collect(),
             servers,
+            names: self.name_status(&pool.config, now),
             counting_until: counting
                 .filter(|until| now.moment < *until)
                 .map(|until| now.wall_at(until)),
@@ -108,20 +109,22 @@ impl State {
             name: name.server.clone(),
             address: server.config.address_text.clone(),
             weight: server.weight(),
-            max_sessions: server.max_sessions(),
+            max_sessions: server.max_sessions_given(),
             peak_load: server.peak_load(),
             peak_load_before: server.set.peak_load_before,
             live: server.live.is_some(),
+            of_name: server.config.of_name.clone(),
             overridden: server.set != Default::default(),
             intent: server.intent_status(now),
             health: match server.present {
-                true => server.health.health,
+                true => server.known_health(),
                 false => Health::Unchecked,
             },
             health_since: server.health.since,
-            health_why: server.health.why.clone().filter(|_| server.present),
+            health_why: server.health_why().filter(|_| server.present),
             places: server.places().filter(|_| server.present),
             machine: server.machine_status(now).filter(|_| server.present),
+            agent: server.agent_status(now).filter(|_| server.present),
             standing: self.as_shown(pool, server, server.standing),
             active: tally.active,
             idle: tally.idle,

@@ -5,9 +5,11 @@ use crate::config::{Balance, Config, HealthSettings, PoolConfig, ServerConfig};
 use crate::counters::{PoolCounters, ServerCounters};
 use crate::door::DoorTable;
 use crate::driver::Output;
+use crate::driver::agent::Agent;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
+use crate::driver::names::NameState;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
@@ -20,7 +22,7 @@ use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
-use crate::standing::{Grounds, Peak, Standing, standings};
+use crate::standing::{AgentWord, Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
 use crate::time::{Millis, Moment, Now, WallTime};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,6 +62,7 @@ pub(super) struct PoolState {
     pub line: Arc<WaitingLine>,
     pub durations: DurationHistory,
     pub replicas: ReplicaState,
+    pub names: BTreeMap<String, NameState>,
 }
 
 pub(super) struct ServerState {
@@ -82,6 +85,7 @@ pub(super) struct ServerState {
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
     pub machine: Machine,
+    pub agent: Agent,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -98,8 +102,15 @@ impl ServerState {
         self.set.weight.unwrap_or(self.config.weight)
     }
 
-    pub fn max_sessions(&self) -> Option<u32> {
+    /// Most sessions that it may have by the operator's word.
+    pub fn max_sessions_given(&self) -> Option<u32> {
         self.set.max_sessions.unwrap_or(self.config.max_sessions)
+    }
+
+    /// Most sessions that it may have, by the operator's word and its agent's: whichever is less.
+    pub fn max_sessions(&self) -> Option<u32> {
+        let limits = [self.max_sessions_given(), self.max_sessions_of_agent()];
+        limits.into_iter().flatten().min()
     }
 
     /// Forgets every binding: a new epoch, and a count that starts at zero.
@@ -118,9 +129,10 @@ impl ServerState {
     fn grounds(&self) -> Grounds<'_> {
         Grounds {
             intent: &self.intent,
-            health: self.health.health,
+            health: self.known_health(),
             page: self.health.page,
             peak: self.peak(),
+            agent: self.agent_word(),
             drill: self.drill,
         }
     }
@@ -267,6 +279,7 @@ impl State {
                 standing: Standing::closed(),
                 load: Arc::default(),
                 machine: Machine::default(),
+                agent: Agent::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
@@ -312,7 +325,10 @@ impl State {
         let live: Vec<(ServerName, ServerConfig)> = self
             .servers_of(&config.name)
             .filter(|(_, server)| !server.present)
-            .filter_map(|(name, server)| Some((name.clone(), server.live.clone()?)))
+            .filter_map(|(name, server)| {
+                let live = config.live_server(server.live.as_ref()?)?;
+                Some((name.clone(), live))
+            })
             .collect();
         for (name, server) in live {
             self.place(&name, server, config, new_health, now);
@@ -330,6 +346,7 @@ impl State {
                 line: Arc::default(),
                 durations: Default::default(),
                 replicas: ReplicaState::default(),
+                names: BTreeMap::new(),
             };
         };
         pool.forget_pages_of_other_files(&config.gate);
@@ -365,6 +382,7 @@ impl State {
         server.lingers = false;
         server.config = config;
         server.follow_exporter(pool, !was_there);
+        server.follow_agent(pool, !was_there);
         let checked = server.health.health != Health::Unchecked;
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
@@ -594,13 +612,15 @@ impl State {
         names.into_iter().zip(judged).collect()
     }
 
-    /// Among the servers that are wanted for new sessions, the one that was well most recently.
+    /// Among the servers that are wanted for new sessions, by their own agents too, the one that was well
+    /// most recently.
     fn last_resort(&self, order: &[ServerName]) -> Option<usize> {
         order
             .iter()
             .enumerate()
             .filter_map(|(index, name)| Some((index, self.servers.get(name)?)))
             .filter(|(_, server)| server.intent == Intent::Ready && server.peak() != Peak::Zero)
+            .filter(|(_, server)| server.agent_word() == AgentWord::Open)
             .max_by_key(|(index, server)| (server.health.since, std::cmp::Reverse(*index)))
             .map(|(index, _)| index)
     }
@@ -621,7 +641,7 @@ impl ServerState {
             key: self.key,
             name: Arc::clone(&self.name),
             address: self.config.address,
-            weight: self.weight(),
+            weight: self.relative_weight(pool),
             max_sessions: self.max_sessions(),
             peak_load: self.peak_load(),
             exporter: self.exporter().map(Arc::from),

@@ -135,7 +135,7 @@ impl Upgrade {
 impl ServerState {
     /// Why it is not well enough for an upgraded pool to open.
     fn is_unwell(&self) -> Option<&'static str> {
-        match (self.health.health, self.health.page) {
+        match (self.known_health(), self.health.page) {
             (Health::Up, Page::OnHold) => Some("reports that it is on hold"),
             (Health::Up, Page::AllInUse) => Some("reports that all its sessions are in use"),
             (Health::Up | Health::Unchecked, _) => None,

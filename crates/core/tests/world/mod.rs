@@ -3,7 +3,9 @@
 // tidy: allow(long-file): one world for all transcripts
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
+mod agent;
 mod load;
+mod names;
 mod words;
 
 use ebbtide_core::{
@@ -34,6 +36,10 @@ pub struct World {
     stays: BTreeMap<SessionId, Stay>,
     /// The servers' machines have exporters.
     load: bool,
+    /// There are agents on the servers.
+    agents: bool,
+    /// Names whose addresses are servers.
+    entries: Vec<String>,
     peak_load: Option<u8>,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
@@ -77,6 +83,8 @@ impl Default for World {
             tcp: false,
             stays: BTreeMap::new(),
             load: false,
+            agents: false,
+            entries: Vec::new(),
             peak_load: None,
             disks: Vec::new(),
             withdrawn: Vec::new(),
@@ -103,6 +111,13 @@ impl World {
             ["not", "stored", why @ ..] => self.persisted(Err(why.join(" "))),
             ["ack", worker] => self.acknowledge(worker),
             ["probe", server, outcome @ ..] => self.probe(server, outcome),
+            ["agent", server, says @ ..] => self.hear_agent(server, says),
+            ["lookup", name, answer @ ..] => self.look_up(name, answer),
+            ["names", names @ ..] => {
+                self.entries = names.iter().map(|&name| name.to_owned()).collect();
+                Vec::new()
+            }
+            ["weights"] => self.weights(),
             ["load", server, read @ ..] => self.read_load(server, read),
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
@@ -132,6 +147,7 @@ impl World {
     fn start(&mut self, options: &[&str]) -> Vec<String> {
         self.names.clear();
         self.disks.clear();
+        self.entries.clear();
         self.stored.clear();
         for option in options {
             match option.split_once('=') {
@@ -141,6 +157,8 @@ impl World {
                 Some(("protocol", "tcp")) => self.tcp = true,
                 Some(("replica", "on")) => self.replica = true,
                 Some(("load", "on")) => self.load = true,
+                Some(("agent", "on")) => self.agents = true,
+                Some(("name", name)) => self.entries.push(name.to_owned()),
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
@@ -169,6 +187,8 @@ impl World {
         }
         pool.http.replica = self.replica;
         pool.peak_load = self.peak_load;
+        pool.names = self.entries.iter().map(|name| names::entry(name)).collect();
+        pool.agent = self.agents.then_some(agent::SETTINGS);
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
@@ -669,13 +689,16 @@ impl World {
                 )
             });
         let servers = status.pools.iter().flat_map(|pool| &pool.servers);
+        let names = status.pools.iter().flat_map(|pool| &pool.names);
         closing
+            .chain(names.map(names::name))
             .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
+                let agent = server.agent.as_ref().map_or(String::new(), agent::agent);
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{agent}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

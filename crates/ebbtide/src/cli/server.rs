@@ -26,7 +26,11 @@ Example:
         why: Why,
     },
     /// Remove a server that was added so
-    #[command(after_help = "Example:\n  ebbtide server remove app/web3")]
+    #[command(after_help = "\
+Example:
+  ebbtide server remove app/web3
+
+With sessions it is drained first, unless it is down.")]
     Remove {
         #[command(flatten)]
         server: Server,

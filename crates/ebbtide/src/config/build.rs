@@ -4,6 +4,7 @@
 use super::door::door;
 use super::gate::gate;
 use super::load::load;
+use super::names::{is_name, names};
 use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
@@ -14,8 +15,8 @@ use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
 use ebbtide_core::{
-    Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LogoutCall, Millis,
-    NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
+    AgentSettings, Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig,
+    LogoutCall, Millis, NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -186,8 +187,17 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
         let own_cookies: Vec<String> = cookies.keys().cloned().collect();
         let protocol = protocol(&pool);
         let servers = servers(&pool);
+        let names = names(&pool);
+        let all: Vec<ServerConfig> = servers
+            .iter()
+            .chain(names.iter().map(|name| &name.server))
+            .cloned()
+            .collect();
         let minimum = pool.count("minimum");
-        if let Some(minimum) = minimum.as_ref().filter(|read| read.written) {
+        if let Some(minimum) = minimum
+            .as_ref()
+            .filter(|read| read.written && names.is_empty())
+        {
             check_minimum(&pool, minimum, pool.section("servers").named().len());
         }
         let health = (!pool.is_off("health")).then(|| health(&pool.section("health"), protocol));
@@ -199,7 +209,8 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             balance: balance(value(pool.word("balance"))),
             sticky,
             minimum: number(minimum),
-            load: load(&pool, &servers),
+            load: load(&pool, &all),
+            agent: agent(&pool),
             peak_load: pool.count("peak_load").map(|read| number(Some(read))),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
@@ -216,6 +227,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
                 .then(|| logout_call(&pool.section("logout_call"))),
             replicas: replicas(&pool, protocol, &servers),
             servers,
+            names,
             name,
         };
         pools.push((config, pool.span));
@@ -395,6 +407,17 @@ fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>, h
     }
 }
 
+fn agent(pool: &Section<'_, '_>) -> Option<AgentSettings> {
+    pool.writes("agent").then(|| {
+        let agent = pool.section("agent");
+        AgentSettings {
+            port: number(agent.count("port")),
+            every: value(agent.duration("every")),
+            timeout: value(agent.duration("timeout")),
+        }
+    })
+}
+
 fn notice(notice: &Section<'_, '_>) -> NoticeSettings {
     NoticeSettings {
         reminders: value(notice.durations("reminders")),
@@ -482,7 +505,7 @@ fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
     }
     let mut servers: Vec<ServerConfig> = Vec::with_capacity(named.len());
     let mut taken: BTreeMap<SocketAddr, String> = BTreeMap::new();
-    for (name, server) in named {
+    for (name, server) in named.into_iter().filter(|(_, server)| !is_name(server)) {
         let weight = number(server.count("weight"));
         let max_sessions = server.count("max_sessions").map(|read| number(Some(read)));
         if let Some((address, read)) = server.address("address") {
@@ -505,6 +528,7 @@ fn servers(pool: &Section<'_, '_>) -> Vec<ServerConfig> {
                 manifest: maybe(server.text("manifest")),
                 exporter: maybe(server.text("exporter")),
                 public_url: public_url(pool, &server),
+                of_name: None,
             });
         }
     }

@@ -5,6 +5,7 @@ mod build;
 mod door;
 mod gate;
 mod load;
+mod names;
 mod outside;
 mod problem;
 mod read;

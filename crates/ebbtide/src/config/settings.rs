@@ -1,7 +1,9 @@
 //! The settings table: each setting's name, kind, bounds, default and help, once. The reader, the
 //! reference page and the JSON schema are made from it.
 
+mod agent;
 mod load;
+mod names;
 mod replicas;
 mod sections;
 mod webhooks;
@@ -724,6 +726,8 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .iter()
         .chain(replicas::SETTINGS)
         .chain(load::SETTINGS)
+        .chain(agent::SETTINGS)
+        .chain(names::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

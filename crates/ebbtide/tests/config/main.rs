@@ -1,8 +1,10 @@
 //! The configuration file: what it becomes, and what each mistake in it gets.
 
+mod agent;
 mod helpers;
 mod load;
 mod mistakes;
+mod names;
 mod nbd;
 mod outside;
 mod replicas;

@@ -17,7 +17,7 @@ fn ebbtide(words: &[&str]) -> Command {
 }
 
 /// An agent, and where it keeps its hold.
-struct Agent {
+pub struct Agent {
     address: SocketAddr,
     state: PathBuf,
     _process: Foreign,
@@ -25,7 +25,11 @@ struct Agent {
 
 impl Agent {
     fn start(scratch: &Scratch, words: &[&str]) -> Self {
-        let address = free_address();
+        Self::start_at(free_address(), scratch, words)
+    }
+
+    /// One that answers here.
+    pub fn start_at(address: SocketAddr, scratch: &Scratch, words: &[&str]) -> Self {
         let state = scratch.join("agent");
         let mut command = ebbtide(&["agent", "--every", "1s", "--listen", &address.to_string()]);
         command.arg("--state-dir").arg(&state).args(words);
@@ -37,7 +41,7 @@ impl Agent {
     }
 
     /// What is typed on the server's own console.
-    fn console(&self, words: &[&str]) -> Output {
+    pub fn console(&self, words: &[&str]) -> Output {
         let mut command = ebbtide(&["agent"]);
         command.args(words).arg("--state-dir").arg(&self.state);
         command.output().unwrap()

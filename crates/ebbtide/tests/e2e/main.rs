@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod agent;
+mod agents;
 mod browser;
 mod closing;
 mod databases;
@@ -18,6 +19,7 @@ mod intents;
 mod kills;
 mod load;
 mod logout;
+mod names;
 mod nbd;
 mod nbd_read;
 mod real_servers;

@@ -19,6 +19,8 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "forgotten",
     "copy",
     "metrics",
+    "agent",
+    "name",
     "session-began",
     "session-moved",
     "session-ended",

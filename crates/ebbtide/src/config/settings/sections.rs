@@ -72,6 +72,13 @@ pub const SECTIONS: &[Section] = &[
          meanwhile. See [balancing.md](balancing.md#readings).",
     ),
     section(
+        "pools.*.agent",
+        Short::Setting("port"),
+        "Agents on the servers, in the agent-check protocol of HAProxy: they speak for the servers' own \
+         operators and tell shares of weights. A server whose agent cannot be asked has the mark *no \
+         agent* and goes on. See [agent.md](agent.md).",
+    ),
+    section(
         "pools.*.upgrade",
         Short::None,
         "When a pool that was closed with `--until-upgraded` opens by itself. \
