@@ -105,6 +105,13 @@ pub enum EventKind {
         /// The longest time that one of those that moved had no server to ask, in microseconds.
         longest_pause_us: Option<u64>,
     },
+    /// The server came back, and gets fewer new sessions than its share for a while.
+    Returning {
+        /// For how long.
+        over_ms: u64,
+    },
+    /// The server's slow start is over.
+    Returned,
     /// Every binding to the server was forgotten.
     Forgotten {
         /// Sessions that were forgotten.
@@ -185,6 +192,8 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Returning { .. } => "returning",
+            Self::Returned => "returned",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",

@@ -116,6 +116,9 @@ pub struct SetServer {
     /// The peak load is again what it was before it was set to 0.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub peak_load_back: bool,
+    /// Its slow start is over: it gets all of its new sessions from now on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub slow_start_over: bool,
     /// Past the capacity guard, where the peak load takes the server out of traffic.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,

@@ -115,6 +115,8 @@ pub struct ServerStatus {
     pub peak_load: Option<u32>,
     /// What that was before it was set to 0 live, if it had any.
     pub peak_load_before: Option<u32>,
+    /// Its slow start, while that gives it fewer new sessions than it would get without.
+    pub returning: Option<Returning>,
     /// It was added live, beside the file.
     pub live: bool,
     /// Its weight, its most sessions or its peak load were set live, over the file.
@@ -169,6 +171,17 @@ pub struct Health {
     pub why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,
+}
+
+/// How far a server's slow start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Returning {
+    /// What it gets of the new sessions that it would get without, in percent.
+    pub share_percent: u32,
+    /// When it gets all of them.
+    pub until: Timestamp,
+    /// How long that is from now.
+    pub left_ms: u64,
 }
 
 /// How busy a server's machine is, as its exporter tells.

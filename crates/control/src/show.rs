@@ -82,6 +82,11 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
         max_sessions: server.max_sessions,
         peak_load: server.peak_load.map(u32::from),
         peak_load_before: server.peak_load_before.flatten().map(u32::from),
+        returning: server.returning.map(|returning| api::Returning {
+            share_percent: u32::from(returning.share),
+            until: time(returning.until),
+            left_ms: returning.left.0,
+        }),
         live: server.live,
         overridden: server.overridden,
         intent: intent(&server.intent),
@@ -286,6 +291,8 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             stayed: *stayed,
             longest_pause_us: longest_pause.map(micros),
         },
+        EventKind::Returning { over } => api::EventKind::Returning { over_ms: over.0 },
+        EventKind::Returned => api::EventKind::Returned,
         EventKind::Forgotten { sessions } => api::EventKind::Forgotten {
             sessions: *sessions,
         },

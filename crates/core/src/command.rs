@@ -194,6 +194,8 @@ pub struct ServerChange {
     pub max_sessions: Option<Option<u32>>,
     /// The load in percent above which it takes no new sessions, 0 to 100.
     pub peak_load: Option<PeakChange>,
+    /// Ends its slow start.
+    pub slow_start_over: bool,
     /// Drops whatever was set live before: the file's values count again.
     pub reset: bool,
     /// Past the capacity guard, where the peak load takes it out of traffic.

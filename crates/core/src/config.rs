@@ -53,6 +53,8 @@ pub struct PoolConfig {
     /// The load in percent above which a server takes no new sessions, 0 to 100; `None`: it always
     /// does.
     pub peak_load: Option<u8>,
+    /// For how long a server that comes back gets fewer new sessions than its share; zero: not at all.
+    pub slow_start: Millis,
     /// Whom users turn to; shown on Ebbtide's own pages.
     pub contact: Option<String>,
     /// How HTTP is spoken.
@@ -482,6 +484,7 @@ impl PoolConfig {
             health: Some(HealthSettings::defaults()),
             load: None,
             peak_load: None,
+            slow_start: Millis(0),
             contact: None,
             http: HttpSettings::defaults(),
             tcp: TcpSettings::defaults(),

@@ -98,6 +98,13 @@ pub enum EventKind {
         /// The same in a sentence.
         outcome: String,
     },
+    /// The server came back, and gets fewer new sessions than its share for a while.
+    Returning {
+        /// For how long.
+        over: Millis,
+    },
+    /// The server's slow start is over.
+    Returned,
     /// Every binding to the server was forgotten.
     Forgotten {
         /// Sessions that were forgotten.
@@ -169,6 +176,8 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Returning { .. } => "returning",
+            Self::Returned => "returned",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
@@ -204,6 +213,10 @@ impl fmt::Display for EventKind {
                 write!(f, "a drill begins: its sessions {how}, by {by}")
             }
             Self::DrillEnded { outcome, .. } => f.write_str(outcome),
+            Self::Returning { over } => {
+                write!(f, "returns slowly: all of its new sessions in {over}")
+            }
+            Self::Returned => f.write_str("gets all of its new sessions again"),
             Self::Forgotten { sessions } => write!(f, "forgot {}", count(*sessions, "session")),
             Self::Copy {
                 resource,

@@ -27,6 +27,7 @@ mod places;
 mod record;
 mod replica;
 mod session;
+mod slow_start;
 mod snapshot;
 mod source;
 mod standing;
@@ -78,6 +79,7 @@ pub use replica::{
     Mode, Modified, Outlook, Proof, Reading, ReplicaSettings, ReplicaView, ResourceConfig,
     ResourceView, Verdict, grouped,
 };
+pub use slow_start::{SHARE_WHOLE, share_after};
 pub use session::{Crossing, EndReason, Session, SessionState, Stay};
 pub use snapshot::{
     Fact, Place, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets,
@@ -85,7 +87,8 @@ pub use snapshot::{
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
-    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus,
+    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ReturnStatus,
+    ServerStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};

@@ -57,6 +57,8 @@ pub struct ServerStatus {
     pub max_sessions: Option<u32>,
     /// The load in percent above which it takes no new sessions.
     pub peak_load: Option<u8>,
+    /// Its slow start, while that gives it fewer new sessions than it would get without.
+    pub returning: Option<ReturnStatus>,
     /// What that was before it was set to 0 live; the inner `None`: it had none.
     pub peak_load_before: Option<Option<u8>>,
     /// Whether it was added live, beside the file.
@@ -142,4 +144,15 @@ pub struct IntentStatus {
     pub left: Option<Millis>,
     /// What users are told.
     pub message: Option<String>,
+}
+
+/// How far a server's slow start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReturnStatus {
+    /// The share of new sessions that it gets of those that it would get without, in percent.
+    pub share: u8,
+    /// When it gets all of them.
+    pub until: WallTime,
+    /// How long that is from now.
+    pub left: Millis,
 }

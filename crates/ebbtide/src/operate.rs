@@ -403,6 +403,7 @@ async fn server(client: &Client, command: ServerCommand, json: bool) -> Done {
                     Assignment::MaxSessions(max) => body.max_sessions = Some(max),
                     Assignment::PeakLoad(percent) => body.peak_load = Some(percent),
                     Assignment::PeakLoadBack => body.peak_load_back = true,
+                    Assignment::SlowStartOver => body.slow_start_over = true,
                 }
             }
             let ServerName { pool, server } = server.server;

@@ -175,7 +175,10 @@ fn standing(server: &ServerStatus) -> Piece {
         (false, false) if standing.reason == "down" => (Style::Bad, '○'),
         (false, false) => (Style::Dim, '○'),
     };
-    (style, format!("{mark} {}", standing.reason))
+    let share = server.returning.map(|one| one.share_percent);
+    let share = share.map(|percent| format!(", {percent} %"));
+    let share = share.unwrap_or_default();
+    (style, format!("{mark} {}{share}", standing.reason))
 }
 
 /// How busy its machine is, or the mark that this cannot be read.
@@ -255,6 +258,12 @@ fn note(server: &ServerStatus) -> String {
             "sessions from before the restart may come until {until}"
         ));
     }
+    if let Some(returning) = server.returning {
+        notes.push(format!(
+            "returns slowly: all of its new sessions in {}",
+            span(returning.left_ms)
+        ));
+    }
     if server.standing.reason == "over-peak"
         && let Some(peak) = server.peak_load
     {
@@ -318,6 +327,7 @@ mod tests {
             max_sessions: None,
             peak_load: None,
             peak_load_before: None,
+            returning: None,
             live: false,
             overridden: false,
             intent: Intent {

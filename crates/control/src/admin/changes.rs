@@ -237,6 +237,7 @@ pub(super) async fn set_server(
             weight: body.weight,
             max_sessions: body.max_sessions,
             peak_load,
+            slow_start_over: body.slow_start_over,
             reset: body.reset,
             force: body.force,
         },

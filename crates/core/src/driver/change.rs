@@ -65,7 +65,8 @@ pub(super) enum ServerEdit {
     Epoch(u32),
     Add(ServerConfig),
     Remove,
-    Set(ServerOverride),
+    /// Settings; and whether its slow start ends.
+    Set(ServerOverride, bool),
     /// A failover test begins, as it was asked for by somebody.
     Drill {
         cut: bool,
@@ -199,10 +200,13 @@ impl State {
                 }
             }
             ServerEdit::Remove => self.remove_live(name, now, outputs),
-            ServerEdit::Set(set) => {
+            ServerEdit::Set(set, slow_start_over) => {
                 if let Some(server) = self.servers.get_mut(name) {
                     server.set = set;
                     server.judge_new_peak(now);
+                    if slow_start_over {
+                        server.returning.end_slow_start();
+                    }
                     let change = format!("{name}: settings changed live");
                     outputs.push(event(Some(name), EventKind::Configured { change }, now));
                 }

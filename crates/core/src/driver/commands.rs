@@ -372,7 +372,8 @@ impl Planner<'_> {
         let server = self.state.present(&name)?;
         if change == ServerChange::default() {
             return Err(Refusal::invalid(format!(
-                "nothing to set on {name}: give weight=…, max_sessions=… or peak_load=…, or reset it"
+                "nothing to set on {name}: give weight=…, max_sessions=…, \
+                 peak_load=… or slow_start=now, or reset it"
             )));
         }
         check_bounds(&name, change.weight, change.max_sessions.flatten())?;
@@ -396,12 +397,20 @@ impl Planner<'_> {
         if change.peak_load.is_some() {
             said.push(peak_load_text(server, &set));
         }
+        if change.slow_start_over {
+            if server.returning.status(self.now).is_none() {
+                return Err(Refusal::invalid(format!(
+                    "{name} is not in its slow start: it gets all of its new sessions"
+                )));
+            }
+            said.push("no slow start any more".to_owned());
+        }
         let text = format!("{name} now has {}", said.join(", "));
         let writes = vec![Write::Override(name.clone(), set)];
         Ok(self.of_server(
             "server set",
             name,
-            ServerEdit::Set(set),
+            ServerEdit::Set(set, change.slow_start_over),
             writes,
             text,
             forced,

@@ -17,6 +17,7 @@ mod pursuit;
 mod reload;
 mod removed;
 mod replicas;
+mod returning;
 mod settle;
 mod show;
 mod state;
@@ -330,6 +331,7 @@ impl Driver {
         let upgrades = self.state.settle_upgrades(now, &mut self.outputs);
         self.unsaved.extend(upgrades);
         self.state.judge_loads(now);
+        self.state.judge_returns(now);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

@@ -110,6 +110,7 @@ impl State {
             weight: server.weight(),
             max_sessions: server.max_sessions(),
             peak_load: server.peak_load(),
+            returning: server.returning.status(now),
             peak_load_before: server.set.peak_load_before,
             live: server.live.is_some(),
             overridden: server.set != Default::default(),

@@ -9,6 +9,7 @@ use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
 use crate::driver::replicas::ReplicaState;
+use crate::driver::returning::Return;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
@@ -20,6 +21,7 @@ use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
+use crate::slow_start::seen_together;
 use crate::standing::{Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
 use crate::time::{Millis, Moment, Now, WallTime};
@@ -89,6 +91,7 @@ pub(super) struct ServerState {
     pub counting_until: Moment,
     /// A failover test is being made of it: it takes no new sessions until that is over.
     pub drill: bool,
+    pub returning: Return,
     /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
     pub revision: u64,
 }
@@ -166,6 +169,7 @@ impl State {
         if restored.first_start {
             return state;
         }
+        state.resume_slow_starts(now);
         for (name, server) in &mut state.servers {
             let pool = state.pools.get(&name.pool);
             // No connection outlives the program: only what a token names can show itself again.
@@ -271,6 +275,7 @@ impl State {
                 closed_in: 0,
                 counting_until: now.moment,
                 drill: false,
+                returning: Return::default(),
                 revision: 0,
             }
         })
@@ -369,6 +374,10 @@ impl State {
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
             server.load.places.tell(None, 0);
+        }
+        if !was_there {
+            // The node's own first servers are not new to anybody.
+            server.returning.is_away = new_health == Health::Starting;
         }
     }
 
@@ -496,7 +505,7 @@ impl State {
             .filter_map(|(_, pool)| Some((pool.key, Arc::clone(self.snapshot.pool(pool.key)?))))
             .collect();
         for name in std::mem::take(&mut self.changed) {
-            if let Some(view) = self.view(&name, generation, now.wall, outputs) {
+            if let Some(view) = self.view(&name, generation, now, outputs) {
                 views.insert(view.key, Arc::new(view));
             }
         }
@@ -515,26 +524,26 @@ impl State {
         &mut self,
         name: &str,
         generation: u64,
-        at: WallTime,
+        now: Now,
         outputs: &mut Vec<Output>,
     ) -> Option<PoolView> {
         let replicas = self.replica_view(name);
         let removed = self.removed_views(name, generation);
         let pool = self.pools.get(name)?;
         let intent = self.wish(name).clone();
-        let judged: Vec<Standing> = self
-            .judge(&pool.order)
+        let judged: Vec<(Standing, Standing)> = self
+            .judge_servers(&pool.order)
             .into_iter()
-            .map(|(_, standing)| standing)
+            .map(|(_, alone)| (alone, self.within_pool(name, alone)))
             .collect();
         let mut servers = Vec::with_capacity(pool.order.len());
-        for (name, standing) in pool.order.iter().zip(judged) {
+        for (name, (alone, standing)) in pool.order.iter().zip(judged) {
             let Some(server) = self.servers.get_mut(name) else {
                 continue;
             };
             if server.standing.reason != standing.reason {
                 outputs.push(Output::Event(Event {
-                    at,
+                    at: now.wall,
                     server: Some(name.clone()),
                     kind: EventKind::Standing {
                         from: server.standing.reason,
@@ -547,9 +556,14 @@ impl State {
                 server.closed_in = generation;
             }
             server.standing = standing;
+            let slow_start = pool.config.slow_start;
+            server.returning.follow(alone.reason, slow_start, now);
             servers.push(server.view(&intent, &pool.config));
         }
         servers.sort_by_key(|server| server.key);
+        seen_together(&mut servers);
+        self.note_shares(&servers, now, outputs);
+        let pool = self.pools.get(name)?;
         Some(PoolView {
             key: pool.key,
             config: Arc::clone(&pool.config),
@@ -622,6 +636,7 @@ impl ServerState {
             name: Arc::clone(&self.name),
             address: self.config.address,
             weight: self.weight(),
+            share: self.share(),
             max_sessions: self.max_sessions(),
             peak_load: self.peak_load(),
             exporter: self.exporter().map(Arc::from),

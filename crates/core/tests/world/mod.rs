@@ -35,6 +35,7 @@ pub struct World {
     /// The servers' machines have exporters.
     load: bool,
     peak_load: Option<u8>,
+    slow_start: Millis,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
     /// Those of them that are in maintenance.
@@ -78,6 +79,7 @@ impl Default for World {
             stays: BTreeMap::new(),
             load: false,
             peak_load: None,
+            slow_start: Millis(0),
             disks: Vec::new(),
             withdrawn: Vec::new(),
             replica: false,
@@ -141,6 +143,7 @@ impl World {
                 Some(("protocol", "tcp")) => self.tcp = true,
                 Some(("replica", "on")) => self.replica = true,
                 Some(("load", "on")) => self.load = true,
+                Some(("slow", span)) => self.slow_start = millis(span),
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
@@ -169,6 +172,7 @@ impl World {
         }
         pool.http.replica = self.replica;
         pool.peak_load = self.peak_load;
+        pool.slow_start = self.slow_start;
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
@@ -373,6 +377,13 @@ impl World {
                         percent => PeakChange::Percent(percent.parse().unwrap()),
                     }),
                     force,
+                    ..ServerChange::default()
+                },
+            },
+            ["set", name, "slow_start=now"] => Command::SetServer {
+                server: server(name),
+                change: ServerChange {
+                    slow_start_over: true,
                     ..ServerChange::default()
                 },
             },
@@ -673,9 +684,12 @@ impl World {
             .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
+                let returning = server.returning.map_or(String::new(), |returning| {
+                    format!(", {} % for {}", returning.share, returning.left)
+                });
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{returning}{machine}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

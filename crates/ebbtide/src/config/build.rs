@@ -201,6 +201,9 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             minimum: number(minimum),
             load: load(&pool, &servers),
             peak_load: pool.count("peak_load").map(|read| number(Some(read))),
+            slow_start: pool
+                .duration("slow_start")
+                .map_or(Millis(0), |read| read.value),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),

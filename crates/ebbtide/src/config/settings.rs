@@ -3,6 +3,7 @@
 
 mod load;
 mod replicas;
+mod returning;
 mod sections;
 mod webhooks;
 
@@ -724,6 +725,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .iter()
         .chain(replicas::SETTINGS)
         .chain(load::SETTINGS)
+        .chain(returning::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }
