@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// Back into traffic.
-    pub async fn ready(&self, pool: &str, server: &str, body: &ReasonRequest) -> Result<Changed> {
+    pub async fn ready(&self, pool: &str, server: &str, body: &HoldRequest) -> Result<Changed> {
         self.post(&at(pool, server, "/ready"), body).await
     }
 

@@ -105,6 +105,16 @@ pub enum EventKind {
         /// The longest time that one of those that moved had no server to ask, in microseconds.
         longest_pause_us: Option<u64>,
     },
+    /// A server that came out of maintenance has shown that it is well.
+    Verified {
+        /// What it has shown.
+        how: String,
+    },
+    /// A server that came out of maintenance has not shown in time that it is well: it stays out.
+    NotVerified {
+        /// What it has shown, and what was wrong.
+        why: String,
+    },
     /// The server came back, and gets fewer new sessions than its share for a while.
     Returning {
         /// For how long.
@@ -192,6 +202,8 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Verified { .. } => "verified",
+            Self::NotVerified { .. } => "not-verified",
             Self::Returning { .. } => "returning",
             Self::Returned => "returned",
             Self::Forgotten { .. } => "forgotten",

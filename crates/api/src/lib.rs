@@ -28,8 +28,8 @@ pub use request::{
     WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
-    Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, PoolStatus, ServerStatus,
-    SessionCounts, Standing, Status, StoreStatus,
+    Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, PoolStatus, Returning,
+    ServerStatus, SessionCounts, Standing, Status, StoreStatus, Verification,
 };
 pub use timestamp::Timestamp;
 

@@ -5,11 +5,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use utoipa::{IntoParams, ToSchema};
 
-/// Body of `hold` and `maintenance`.
+/// Body of `hold`, `maintenance` and `ready`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HoldRequest {
-    /// Past the capacity guard.
+    /// Past the capacity guard; of `ready`: without having shown that it is well, after maintenance.
     pub force: bool,
     /// Why, for the audit log.
     pub reason: Option<String>,
@@ -33,7 +33,7 @@ pub struct DrainRequest {
     pub reason: Option<String>,
 }
 
-/// Body of `ready`, `forget`, `reload` and `token-secret/rotate`.
+/// Body of `forget`, `reload` and `token-secret/rotate`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReasonRequest {

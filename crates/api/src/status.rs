@@ -115,6 +115,8 @@ pub struct ServerStatus {
     pub peak_load: Option<u32>,
     /// What that was before it was set to 0 live, if it had any.
     pub peak_load_before: Option<u32>,
+    /// What it has shown so far, while it is to be verified after maintenance or when that has failed.
+    pub verification: Option<Verification>,
     /// Its slow start, while that gives it fewer new sessions than it would get without.
     pub returning: Option<Returning>,
     /// It was added live, beside the file.
@@ -173,6 +175,25 @@ pub struct Health {
     pub places: Option<u64>,
 }
 
+/// What a server has shown so far that came out of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verification {
+    /// Good probes, or answers, in a row that it takes.
+    pub needed: u32,
+    /// Good probes in a row so far, where it is probed.
+    pub good_probes: Option<u32>,
+    /// Good answers of its version page in a row so far, where it is asked for that.
+    pub good_pages: Option<u32>,
+    /// The same for people, and what was wrong with the last one.
+    pub progress: String,
+    /// Why it stays out, if it has not shown enough in time.
+    pub failed: Option<String>,
+    /// When it stays out if it does not show enough.
+    pub until: Option<Timestamp>,
+    /// How long that is from now.
+    pub left_ms: Option<u64>,
+}
+
 /// How far a server's slow start is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Returning {
@@ -204,7 +225,7 @@ pub struct Standing {
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
     /// `reports-hold`, `over-peak`, `peak-zero`, `starting`, `held`, `draining`, `drill`, `closing`,
-    /// `down`, `closed`, `door-only`, `maintenance` or `removed`.
+    /// `down`, `closed`, `door-only`, `maintenance`, `verifying`, `unverified` or `removed`.
     pub reason: String,
 }
 

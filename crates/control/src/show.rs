@@ -82,6 +82,15 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
         max_sessions: server.max_sessions,
         peak_load: server.peak_load.map(u32::from),
         peak_load_before: server.peak_load_before.flatten().map(u32::from),
+        verification: server.verification.as_ref().map(|shown| api::Verification {
+            needed: shown.needed,
+            good_probes: shown.good_probes,
+            good_pages: shown.good_pages,
+            progress: shown.progress.clone(),
+            failed: shown.failed.clone(),
+            until: shown.until.map(time),
+            left_ms: shown.left.map(|left| left.0),
+        }),
         returning: server.returning.map(|returning| api::Returning {
             share_percent: u32::from(returning.share),
             until: time(returning.until),
@@ -291,6 +300,8 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             stayed: *stayed,
             longest_pause_us: longest_pause.map(micros),
         },
+        EventKind::Verified { how } => api::EventKind::Verified { how: how.clone() },
+        EventKind::NotVerified { why } => api::EventKind::NotVerified { why: why.clone() },
         EventKind::Returning { over } => api::EventKind::Returning { over_ms: over.0 },
         EventKind::Returned => api::EventKind::Returned,
         EventKind::Forgotten { sessions } => api::EventKind::Forgotten {

@@ -77,9 +77,7 @@ impl Candidates {
                 .map(|candidate| candidate.weight)
                 .max()
                 .unwrap_or(1),
-            some_return: list
-                .iter()
-                .any(|candidate| candidate.share < SHARE_WHOLE),
+            some_return: list.iter().any(|candidate| candidate.share < SHARE_WHOLE),
             list,
             total,
         }

@@ -43,6 +43,8 @@ pub enum Command {
     Ready {
         /// Which server.
         server: ServerName,
+        /// Without having shown that it is well, after maintenance.
+        force: bool,
     },
     /// No new sessions.
     Hold {

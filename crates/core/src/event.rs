@@ -98,6 +98,16 @@ pub enum EventKind {
         /// The same in a sentence.
         outcome: String,
     },
+    /// A server that came out of maintenance has shown that it is well.
+    Verified {
+        /// What it has shown.
+        how: String,
+    },
+    /// A server that came out of maintenance has not shown in time that it is well: it stays out.
+    NotVerified {
+        /// What it has shown, and what was wrong.
+        why: String,
+    },
     /// The server came back, and gets fewer new sessions than its share for a while.
     Returning {
         /// For how long.
@@ -176,6 +186,8 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Verified { .. } => "verified",
+            Self::NotVerified { .. } => "not-verified",
             Self::Returning { .. } => "returning",
             Self::Returned => "returned",
             Self::Forgotten { .. } => "forgotten",
@@ -213,6 +225,8 @@ impl fmt::Display for EventKind {
                 write!(f, "a drill begins: its sessions {how}, by {by}")
             }
             Self::DrillEnded { outcome, .. } => f.write_str(outcome),
+            Self::Verified { how } => write!(f, "verified: {how}"),
+            Self::NotVerified { why } => write!(f, "stays out, for it was not verified: {why}"),
             Self::Returning { over } => {
                 write!(f, "returns slowly: all of its new sessions in {over}")
             }

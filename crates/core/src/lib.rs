@@ -46,7 +46,7 @@ pub use command::{
 pub use config::{
     Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LoadMeasure,
     LoadSettings, LogoutCall, NbdSettings, NoticeSettings, PoolConfig, Protocol, SendProxy,
-    ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
+    ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource, VerifyCheck, VerifyPage,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
@@ -72,15 +72,15 @@ pub use notice::{COUNTDOWN, Notice, NoticeKind};
 pub use places::Places;
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
-    ServerOverride, StoredIntent, StoredPoolIntent, Write,
+    ServerOverride, StoredIntent, StoredPoolIntent, StoredVerification, Write,
 };
 pub use replica::{
     CopyReason, CopyView, Difference, Digest, Identity, IdentitySource, Knowledge, ManifestPlace,
     Mode, Modified, Outlook, Proof, Reading, ReplicaSettings, ReplicaView, ResourceConfig,
     ResourceView, Verdict, grouped,
 };
-pub use slow_start::{SHARE_WHOLE, share_after};
 pub use session::{Crossing, EndReason, Session, SessionState, Stay};
+pub use slow_start::{SHARE_WHOLE, share_after};
 pub use snapshot::{
     Fact, Place, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets,
 };
@@ -88,7 +88,7 @@ pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
     IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ReturnStatus,
-    ServerStatus,
+    ServerStatus, VerificationStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};

@@ -46,6 +46,8 @@ pub(crate) fn is_away(reason: Reason) -> bool {
         | Reason::Held
         | Reason::Draining
         | Reason::Maintenance
+        | Reason::Verifying
+        | Reason::Unverified
         | Reason::Drill
         | Reason::Down
         | Reason::LastResort
@@ -70,7 +72,7 @@ impl Candidate {
     pub fn takes_part(&self, dice: u64) -> bool {
         self.share == SHARE_WHOLE || {
             let drawn = crate::balance::split_mix(dice ^ !u64::from(self.key.0)) >> 32;
-            drawn * u64::from(SHARE_WHOLE) >> 32 < u64::from(self.share)
+            (drawn * u64::from(SHARE_WHOLE)) >> 32 < u64::from(self.share)
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct ServerStatus {
     pub max_sessions: Option<u32>,
     /// The load in percent above which it takes no new sessions.
     pub peak_load: Option<u8>,
+    /// What it has shown so far, while it is to be verified after maintenance or when that has failed.
+    pub verification: Option<VerificationStatus>,
     /// Its slow start, while that gives it fewer new sessions than it would get without.
     pub returning: Option<ReturnStatus>,
     /// What that was before it was set to 0 live; the inner `None`: it had none.
@@ -155,4 +157,23 @@ pub struct ReturnStatus {
     pub until: WallTime,
     /// How long that is from now.
     pub left: Millis,
+}
+
+/// What a server has shown so far that came out of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationStatus {
+    /// Good probes, or answers, in a row that it takes.
+    pub needed: u32,
+    /// Good probes in a row so far, where it is probed.
+    pub good_probes: Option<u32>,
+    /// Good answers of its version page in a row so far, where it is asked for that.
+    pub good_pages: Option<u32>,
+    /// The same for people.
+    pub progress: String,
+    /// Why it stays out.
+    pub failed: Option<String>,
+    /// When that will be if it does not show enough.
+    pub until: Option<WallTime>,
+    /// How long that is from now.
+    pub left: Option<Millis>,
 }

@@ -157,13 +157,19 @@ Example:
         #[command(flatten)]
         why: Why,
     },
-    /// Return a server to traffic
+    /// Return a server to traffic; after maintenance once it has shown that it is well
     #[command(after_help = "\
 Example:
-  ebbtide ready app/web2 && ebbtide wait app/web2 --for ready --timeout 1m")]
+  ebbtide ready app/web2 && ebbtide wait app/web2 --for ready --timeout 1m
+
+A server that comes out of maintenance takes no session before as many good probes in a row as `verify` in \
+the file says (`rise` of its health check, if it says nothing). `ebbtide status` shows how far it is.")]
     Ready {
         #[command(flatten)]
         server: Server,
+        /// At once, without having shown that it is well
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         why: Why,
     },

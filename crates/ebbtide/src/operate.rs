@@ -50,9 +50,10 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             let ServerName { pool, server } = server.server;
             changed(client.maintenance(&pool, &server, &body).await, json)
         }
-        Command::Ready { server, why } => {
+        Command::Ready { server, force, why } => {
+            let body = hold_request(force, why);
             let ServerName { pool, server } = server.server;
-            changed(client.ready(&pool, &server, &reason(why)).await, json)
+            changed(client.ready(&pool, &server, &body).await, json)
         }
         Command::Door { command, open } => match command {
             Some(command) => doors::other(&client, command, json).await,

@@ -258,6 +258,15 @@ fn note(server: &ServerStatus) -> String {
             "sessions from before the restart may come until {until}"
         ));
     }
+    if let Some(shown) = &server.verification {
+        notes.push(match &shown.failed {
+            Some(why) => format!(
+                "stays out, for it was not verified: {why}; `ebbtide ready` tries it once more, with --force \
+                 it takes sessions at once"
+            ),
+            None => format!("is being verified: {}", shown.progress),
+        });
+    }
     if let Some(returning) = server.returning {
         notes.push(format!(
             "returns slowly: all of its new sessions in {}",
@@ -327,6 +336,7 @@ mod tests {
             max_sessions: None,
             peak_load: None,
             peak_load_before: None,
+            verification: None,
             returning: None,
             live: false,
             overridden: false,

@@ -51,7 +51,9 @@ fn returning() -> String {
             .find(|(name, _)| *name == policy)
             .expect("it is a policy");
         let given = simulation::play_return(balance, slow_start);
-        let cells = given.iter().map(|share| format!(" {:.0} % |", share * 100.0));
+        let cells = given
+            .iter()
+            .map(|share| format!(" {:.0} % |", share * 100.0));
         format!("| `{policy}`, {how} |{}\n", cells.collect::<String>())
     };
     let mut text = String::new();

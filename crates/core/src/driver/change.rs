@@ -6,6 +6,7 @@ use crate::door::{Door, DoorId};
 use crate::driver::Output;
 use crate::driver::pursuit::Pursuit;
 use crate::driver::state::State;
+use crate::driver::verify::Verification;
 use crate::event::{Event, EventKind};
 use crate::health::Health;
 use crate::intent::{Intent, PoolIntent};
@@ -234,6 +235,7 @@ impl State {
             by: record.by.clone(),
             message: intent.message().map(str::to_owned),
         });
+        server.verification = Verification::of(record.verification.as_ref(), now);
         server.intent = intent;
         server.intent_record = Some(record);
         if let Some(epoch) = epoch {

@@ -22,6 +22,7 @@ mod settle;
 mod show;
 mod state;
 mod upgrade;
+mod verify;
 
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
 use crate::config::Config;
@@ -81,6 +82,8 @@ pub enum Input {
         outcome: ProbeOutcome,
         /// [`Places::admitted`](crate::Places::admitted) of the server when the probe began.
         admitted: u32,
+        /// When the probe began.
+        began: Moment,
     },
     /// The exporter of a server's machine was asked for its load, or could not be (and why).
     LoadRead {
@@ -97,6 +100,15 @@ pub enum Input {
         server: ServerName,
         /// What it answered.
         answer: VersionAnswer,
+    },
+    /// A server that is being verified was asked for its version page.
+    VerifyPage {
+        /// Which server.
+        server: ServerName,
+        /// What it answered.
+        answer: VersionAnswer,
+        /// When it was asked.
+        began: Moment,
     },
     /// A page of the operator's own was read anew, or cannot be read (and why).
     PageRead {
@@ -243,7 +255,8 @@ impl Driver {
                 server,
                 outcome,
                 admitted,
-            } => self.state.probed(&server, outcome, admitted, now),
+                began,
+            } => self.state.probed(&server, outcome, (admitted, began), now),
             Input::LoadRead {
                 server,
                 exporter,
@@ -253,6 +266,11 @@ impl Driver {
                 self.state.load_read(&server, &exporter, read, now, outputs);
             }
             Input::Version { server, answer } => self.state.version_answered(&server, answer),
+            Input::VerifyPage {
+                server,
+                answer,
+                began,
+            } => self.state.verify_answered(&server, answer, began),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
                 self.state.page_read(&pool, page, read, now, outputs);
@@ -332,6 +350,12 @@ impl Driver {
         self.unsaved.extend(upgrades);
         self.state.judge_loads(now);
         self.state.judge_returns(now);
+        // What an operator was promised is stored first, and may say something else of the same server.
+        let is_asked = |next: &InFlight| next.command.is_some();
+        if !self.stored_next.as_ref().is_some_and(is_asked) {
+            let verified = self.state.settle_verifications(now, &mut self.outputs);
+            self.unsaved.extend(verified);
+        }
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

@@ -192,6 +192,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         nbd,
         notice,
         upgrade,
+        verify,
         gate,
         user,
         logout_call,
@@ -218,6 +219,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("nbd", before.nbd == *nbd);
     part("notice", before.notice == *notice);
     part("upgrade", before.upgrade == *upgrade);
+    part("verify", before.verify == *verify);
     part("gate", before.gate == *gate);
     part("user", before.user == *user);
     part("logout_call", before.logout_call == *logout_call);

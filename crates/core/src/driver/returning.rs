@@ -51,10 +51,9 @@ impl Return {
 
     /// Its share by itself, in percent.
     pub fn share_now(&self, now: Now) -> u8 {
-        self.slow_start
-            .map_or(SHARE_WHOLE, |(since, slow_start)| {
-                share_after(now.moment.since(since), slow_start)
-            })
+        self.slow_start.map_or(SHARE_WHOLE, |(since, slow_start)| {
+            share_after(now.moment.since(since), slow_start)
+        })
     }
 
     /// Ends the slow start.

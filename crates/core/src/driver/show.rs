@@ -110,6 +110,9 @@ impl State {
             weight: server.weight(),
             max_sessions: server.max_sessions(),
             peak_load: server.peak_load(),
+            verification: self
+                .verification_status(name, server, now)
+                .filter(|_| server.present),
             returning: server.returning.status(now),
             peak_load_before: server.set.peak_load_before,
             live: server.live.is_some(),

@@ -11,6 +11,7 @@ use crate::driver::load::Machine;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::returning::Return;
 use crate::driver::upgrade::Upgrade;
+use crate::driver::verify::Verification;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
 use crate::gate::{GateSettings, OwnPage, OwnPages, WaitingLine};
@@ -20,11 +21,11 @@ use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
 use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
-use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
 use crate::slow_start::seen_together;
+use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
 use crate::standing::{Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
-use crate::time::{Millis, Moment, Now, WallTime};
+use crate::time::{Millis, Moment, Now};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -92,6 +93,8 @@ pub(super) struct ServerState {
     /// A failover test is being made of it: it takes no new sessions until that is over.
     pub drill: bool,
     pub returning: Return,
+    /// What is still to be seen of it, since it came out of maintenance.
+    pub verification: Option<Verification>,
     /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
     pub revision: u64,
 }
@@ -125,6 +128,7 @@ impl ServerState {
             page: self.health.page,
             peak: self.peak(),
             drill: self.drill,
+            unverified: self.verification.as_ref().map(Verification::reason),
         }
     }
 }
@@ -216,6 +220,9 @@ impl State {
         let server = self.know(&restored.name, config, Health::Unproven, now);
         server.present = false;
         server.intent = intent.unwrap_or_default();
+        let record = restored.intent.as_ref();
+        let stored = record.and_then(|record| record.verification.as_ref());
+        server.verification = Verification::of(stored, now);
         server.intent_record = restored.intent;
         // Nothing is stored of an epoch that was never raised.
         server.epoch = restored.epoch.max(server.epoch);
@@ -276,6 +283,7 @@ impl State {
                 counting_until: now.moment,
                 drill: false,
                 returning: Return::default(),
+                verification: None,
                 revision: 0,
             }
         })
@@ -378,6 +386,7 @@ impl State {
         if !was_there {
             // The node's own first servers are not new to anybody.
             server.returning.is_away = new_health == Health::Starting;
+            server.verify_anew(now);
         }
     }
 
@@ -399,7 +408,15 @@ impl State {
         self.names.get(&key)
     }
 
-    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, admitted: u32, now: Now) {
+    /// `begun`: what [`Places::admitted`](crate::Places::admitted) was when the probe began, and when
+    /// that was.
+    pub fn probed(
+        &mut self,
+        name: &ServerName,
+        outcome: ProbeOutcome,
+        (admitted, began): (u32, Moment),
+        now: Now,
+    ) {
         let rule: Option<&HealthSettings> = self
             .pools
             .get(&name.pool)
@@ -408,6 +425,9 @@ impl State {
         let (Some(rule), Some(server)) = (rule, server) else {
             return;
         };
+        if let Some(verification) = &mut server.verification {
+            verification.probed(&outcome, began);
+        }
         let tells = !matches!(outcome, ProbeOutcome::Bad(_));
         if server.health.probed(outcome, rule, now) {
             self.changed.insert(name.pool.clone());
@@ -614,7 +634,7 @@ impl State {
             .iter()
             .enumerate()
             .filter_map(|(index, name)| Some((index, self.servers.get(name)?)))
-            .filter(|(_, server)| server.intent == Intent::Ready && server.peak() != Peak::Zero)
+            .filter(|(_, server)| server.is_wanted() && server.peak() != Peak::Zero)
             .max_by_key(|(index, server)| (server.health.since, std::cmp::Reverse(*index)))
             .map(|(index, _)| index)
     }

@@ -39,6 +39,8 @@ const REFILLED: u64 = 7_500;
 /// seconds.
 pub const PARTS: usize = 7;
 pub const PART: u64 = 100;
+/// Runs with other dice, of which that is the average.
+const RUNS: u64 = 10;
 /// The slow start that is counted so.
 pub const SLOW_START: Millis = Millis(600_000);
 
@@ -84,23 +86,27 @@ struct World {
     slow_start: Millis,
     /// When that began.
     returned: Option<u64>,
+    /// Which dice are thrown.
+    run: u64,
 }
 
 /// What the server that was away gets of all new sessions after its return, in parts of `PART`.
 pub fn play_return(balance: Balance, slow_start: Millis) -> Vec<f64> {
-    let mut world = World::new(balance, true);
-    world.slow_start = slow_start;
     let first = SESSIONS * RETURNS / 10_000;
     let mut given = vec![0; PARTS];
-    for number in 0..first + PART * PARTS as u64 {
-        world.play_one(number);
-        let server = world.sessions[number as usize].0.as_ref();
-        let is_given = server.is_some_and(|session| session.server == ServerKey(AWAY as u32));
-        if let Some(after) = number.checked_sub(first) {
-            given[(after / PART) as usize] += u32::from(is_given);
+    for run in 1..=RUNS {
+        let mut world = World::new(balance, true);
+        (world.slow_start, world.run) = (slow_start, run);
+        for number in 0..first + PART * PARTS as u64 {
+            world.play_one(number);
+            let server = world.sessions[number as usize].0.as_ref();
+            let is_given = server.is_some_and(|session| session.server == ServerKey(AWAY as u32));
+            if let Some(after) = number.checked_sub(first) {
+                given[(after / PART) as usize] += u32::from(is_given);
+            }
         }
     }
-    let share = |given: u32| f64::from(given) / PART as f64;
+    let share = |given: u32| f64::from(given) / (PART * RUNS) as f64;
     given.into_iter().map(share).collect()
 }
 
@@ -152,6 +158,7 @@ impl World {
             at: 0,
             slow_start: Millis(0),
             returned: None,
+            run: 0,
         }
     }
 
@@ -162,7 +169,7 @@ impl World {
             RETURNS => self.set_admitting(true),
             _ => {}
         }
-        let dice = split_mix(number ^ 0xeb_b71d_e000_0000);
+        let dice = split_mix(number ^ 0xeb_b71d_e000_0000 ^ (self.run << 16));
         self.pass(PAUSE_MS / 2 + dice % PAUSE_MS);
         self.grow_share();
         self.begin(number, split_mix(dice));

@@ -299,8 +299,9 @@ impl World {
         let force = words.contains(&"force");
         let server = |text: &str| ServerName::parse(text).unwrap();
         match words {
-            ["ready", name] => Command::Ready {
+            ["ready", name, ..] => Command::Ready {
                 server: server(name),
+                force,
             },
             ["hold", name, ..] => Command::Hold {
                 server: server(name),
@@ -443,10 +444,12 @@ impl World {
             .iter()
             .find(|view| *view.name == *server.server);
         let admitted = view.map_or(0, |view| view.load.places.admitted());
+        let began = self.now.moment;
         let mut said = self.step(Input::Probed {
             server,
             outcome,
             admitted,
+            began,
         });
         said.extend(self.step(Input::Tick));
         said
@@ -687,9 +690,13 @@ impl World {
                 let returning = server.returning.map_or(String::new(), |returning| {
                     format!(", {} % for {}", returning.share, returning.left)
                 });
+                let shown = server.verification.as_ref().map_or(String::new(), |shown| {
+                    let failed = shown.failed.as_ref().map_or("", |_| " (failed)");
+                    format!(", {}{failed}", shown.progress)
+                });
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{returning}{machine}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{shown}{returning}{machine}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

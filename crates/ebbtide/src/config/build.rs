@@ -4,7 +4,7 @@
 use super::door::door;
 use super::gate::gate;
 use super::load::load;
-use super::outside::{upgrade, webhooks};
+use super::outside::{upgrade, verify, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::redirect::{check_redirect, public_url};
@@ -210,6 +210,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             upgrade: pool
                 .writes("upgrade")
                 .then(|| upgrade(&pool.section("upgrade"), health.as_ref())),
+            verify: verify(&pool, health.as_ref()),
             health,
             gate: gate(&pool),
             door: door(&pool.section("door"), user.as_ref()),

@@ -6,5 +6,6 @@ mod mistakes;
 mod nbd;
 mod outside;
 mod replicas;
+mod returning;
 mod settings;
 mod tcp;

@@ -131,7 +131,7 @@ impl House {
                 peak_load: None,
                 exporter: None,
                 share: 100,
-        public_url: None,
+                public_url: None,
                 epoch: 1,
                 standing: READY,
                 epoch_reason: ebbtide_core::EndReason::Forgotten,
