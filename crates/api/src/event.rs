@@ -105,6 +105,24 @@ pub enum EventKind {
         /// The longest time that one of those that moved had no server to ask, in microseconds.
         longest_pause_us: Option<u64>,
     },
+    /// Idle sessions of a pool are forgotten, at an operator's request.
+    Rebalancing {
+        /// Which pool.
+        pool: String,
+        /// How many, at most.
+        sessions: u32,
+        /// Who wanted it.
+        by: String,
+    },
+    /// A rebalance is over.
+    Rebalanced {
+        /// Of which pool.
+        pool: String,
+        /// Sessions that were forgotten.
+        forgotten: u32,
+        /// Sessions that were left alone: active again, gone, or on a server that is crowded no more.
+        left_alone: u32,
+    },
     /// A server that came out of maintenance has shown that it is well.
     Verified {
         /// What it has shown.
@@ -202,6 +220,8 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Rebalancing { .. } => "rebalancing",
+            Self::Rebalanced { .. } => "rebalanced",
             Self::Verified { .. } => "verified",
             Self::NotVerified { .. } => "not-verified",
             Self::Returning { .. } => "returning",

@@ -1,6 +1,6 @@
 //! What is shown of the node, its pools and its servers.
 
-use crate::Timestamp;
+use crate::{Rebalance, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -61,6 +61,9 @@ pub struct PoolStatus {
     /// Soon after a restart of the node: until then sessions from before may still show themselves
     /// with a request. Before they do they are neither counted nor listed.
     pub counting_until: Option<Timestamp>,
+    /// The rebalance that is under way.
+    #[serde(default)]
+    pub rebalance: Option<Rebalance>,
 }
 
 /// What the operator wants of a pool.

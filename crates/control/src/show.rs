@@ -43,6 +43,11 @@ pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
         listeners: listeners.collect(),
         servers: pool.servers.iter().map(server).collect(),
         counting_until: pool.counting_until.map(time),
+        rebalance: pool.rebalance.map(|one| api::Rebalance {
+            rate: one.rate,
+            forgotten: one.forgotten,
+            left: one.left,
+        }),
     }
 }
 
@@ -299,6 +304,20 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             moved: *moved,
             stayed: *stayed,
             longest_pause_us: longest_pause.map(micros),
+        },
+        EventKind::Rebalancing { pool, sessions, by } => api::EventKind::Rebalancing {
+            pool: pool.clone(),
+            sessions: *sessions,
+            by: by.clone(),
+        },
+        EventKind::Rebalanced {
+            pool,
+            forgotten,
+            left_alone,
+        } => api::EventKind::Rebalanced {
+            pool: pool.clone(),
+            forgotten: *forgotten,
+            left_alone: *left_alone,
         },
         EventKind::Verified { how } => api::EventKind::Verified { how: how.clone() },
         EventKind::NotVerified { why } => api::EventKind::NotVerified { why: why.clone() },

@@ -112,6 +112,18 @@ pub enum Command {
         /// Which pool.
         pool: String,
     },
+    /// Forgets idle sessions on crowded servers of a pool.
+    Rebalance {
+        /// Which pool.
+        pool: String,
+        /// Sessions that are forgotten in a second, 1 to 1000.
+        rate: u32,
+    },
+    /// Ends a rebalance.
+    StopRebalance {
+        /// Of which pool.
+        pool: String,
+    },
     /// Opens a door to a server, for operators.
     OpenDoor {
         /// Which server.

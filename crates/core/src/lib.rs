@@ -24,6 +24,7 @@ mod name;
 mod network;
 mod notice;
 mod places;
+mod rebalance;
 mod record;
 mod replica;
 mod session;
@@ -70,6 +71,7 @@ pub use name::{
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
 pub use places::Places;
+pub use rebalance::{Crowd, RebalancePlan};
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
     ServerOverride, StoredIntent, StoredPoolIntent, StoredVerification, Write,
@@ -87,8 +89,8 @@ pub use snapshot::{
 pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
-    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ReturnStatus,
-    ServerStatus, VerificationStatus,
+    IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, RebalanceStatus,
+    ReturnStatus, ServerStatus, VerificationStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};

@@ -42,6 +42,19 @@ pub struct PoolStatus {
     /// Soon after a restart: until then sessions from before may still show themselves, which are not
     /// counted and not listed before they do.
     pub counting_until: Option<WallTime>,
+    /// The rebalance that is under way.
+    pub rebalance: Option<RebalanceStatus>,
+}
+
+/// How far a rebalance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebalanceStatus {
+    /// Sessions that are forgotten in a second.
+    pub rate: u32,
+    /// Sessions that were forgotten so far.
+    pub forgotten: u32,
+    /// Sessions that are still to be looked at.
+    pub left: u32,
 }
 
 /// A server.

@@ -1,12 +1,14 @@
 //! The command line: what may be asked, with help for people who have not seen it before.
 
 mod agent;
+mod rebalance;
 mod server;
 
 pub use agent::{AgentArgs, AgentCommand, AgentRun};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{Millis, ServerName, SessionId};
+pub use rebalance::Rebalance;
 pub use server::{Assignment, ServerCommand};
 use std::path::PathBuf;
 
@@ -244,6 +246,17 @@ works once, of an NBD pool as long as it is open.")]
         #[command(flatten)]
         open: DoorOpen,
     },
+    /// Show how crowded a pool's servers are; with --go, forget idle sessions on those that are
+    #[command(after_help = "\
+Examples:
+  ebbtide rebalance app                    what it would do; nothing is changed
+  ebbtide rebalance app --go --rate 10/s   does it
+  ebbtide rebalance app --stop
+
+Forgotten are only sessions that are idle and have nothing open, on servers that have more than their \
+share: their users' next requests begin sessions, by the pool's policy. Who is active stays. Pools of \
+protocol `tcp` and `nbd` have no idle sessions. `ebbtide status` shows how far it is.")]
+    Rebalance(Rebalance),
     /// Show which servers' copies of a pool's resources may stand in for one another, and why
     #[command(after_help = "Example:\n  ebbtide replicas disks")]
     Replicas {

@@ -2,6 +2,7 @@
 
 mod doors;
 mod moves;
+mod rebalance;
 mod replicas;
 mod sessions;
 
@@ -72,6 +73,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             Some(command) => sessions::end(&client, command, json).await,
             None => sessions::list(&client, list, json).await,
         },
+        Command::Rebalance(asked) => rebalance::rebalance(&client, asked, json).await,
         Command::Replicas { pool } => replicas::show(&client, &pool.pool, json).await,
         Command::Server(command) => server(&client, command, json).await,
         Command::Audit { limit } => audit(&client, limit, json).await,

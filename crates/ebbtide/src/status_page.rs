@@ -24,6 +24,7 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
         lines.extend(pool_line(pool).wrap(width, 0));
         lines.extend(closing_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(counting_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
+        lines.extend(rebalance_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -114,6 +115,18 @@ fn closing_line(pool: &PoolStatus) -> Option<Line> {
         text.push_str(&format!(": {}", words.replace('\n', " ")));
     }
     Some(Line::of(Style::Bad, text))
+}
+
+/// That idle sessions are being forgotten on crowded servers.
+fn rebalance_line(pool: &PoolStatus) -> Option<Line> {
+    let one = pool.rebalance?;
+    let text = format!(
+        "Being rebalanced, {} a second: {} forgotten, {} to go",
+        one.rate,
+        count(one.forgotten, "idle session"),
+        one.left
+    );
+    Some(Line::of(Style::Warning, text))
 }
 
 /// That sessions from before a restart may still come.
@@ -412,6 +425,7 @@ mod tests {
                 }],
                 servers,
                 counting_until: None,
+                rebalance: None,
             }],
         }
     }

@@ -5,6 +5,7 @@ use crate::config::{Config, ServerConfig};
 use crate::door::{Door, DoorId};
 use crate::driver::Output;
 use crate::driver::pursuit::Pursuit;
+use crate::driver::rebalance::Rebalance;
 use crate::driver::state::State;
 use crate::driver::verify::Verification;
 use crate::event::{Event, EventKind};
@@ -46,6 +47,8 @@ pub(super) enum Change {
         edit: PoolEdit,
     },
     Node(NodeEdit),
+    /// A rebalance of this pool begins, or ends.
+    Rebalance(String, Option<Rebalance>),
     /// Nothing but what workers are told.
     Nothing,
 }
@@ -109,6 +112,9 @@ impl State {
     ) -> Result<Answer, Refusal> {
         match plan.change {
             Change::Nothing => {}
+            Change::Rebalance(pool, rebalance) => {
+                self.edit_rebalance(&pool, rebalance, now, outputs);
+            }
             Change::Node(edit) => self.edit_node(edit, &plan.answer, now, outputs),
             Change::Pool {
                 name,

@@ -56,6 +56,8 @@ impl State {
             Command::Maintenance { server, force } => planner.maintenance(server, force),
             Command::Close { pool, close } => planner.close(pool, close),
             Command::Open { pool } => planner.open(pool),
+            Command::Rebalance { pool, rate } => planner.rebalance(pool, rate),
+            Command::StopRebalance { pool } => planner.stop_rebalance(pool),
             Command::OpenDoor {
                 server,
                 keys,

@@ -14,6 +14,7 @@ mod guarding;
 mod load;
 mod moving;
 mod pursuit;
+mod rebalance;
 mod reload;
 mod removed;
 mod replicas;
@@ -359,6 +360,8 @@ impl Driver {
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);
+        let rebalanced = self.state.go_on_rebalancing(now, &mut self.outputs);
+        self.unsaved.extend(rebalanced);
         self.unsaved.extend(self.state.watch_doors(now));
         let outputs = &mut self.outputs;
         self.state.settle_removed(acknowledged, now, outputs);

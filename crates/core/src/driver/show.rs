@@ -1,6 +1,7 @@
 //! What people are shown of the state.
 
 use crate::driver::Driver;
+use crate::driver::rebalance::Rebalance;
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::forecast::{Forecast, Survival};
 use crate::health::Health;
@@ -36,7 +37,7 @@ impl Driver {
 }
 
 impl State {
-    fn pool_status(
+    pub fn pool_status(
         &self,
         pool: &PoolState,
         tallies: &BTreeMap<ServerKey, Tally>,
@@ -72,6 +73,7 @@ impl State {
             counting_until: counting
                 .filter(|until| now.moment < *until)
                 .map(|until| now.wall_at(until)),
+            rebalance: pool.rebalance.as_ref().map(Rebalance::status),
         }
     }
 

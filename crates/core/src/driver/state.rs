@@ -8,6 +8,7 @@ use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
+use crate::driver::rebalance::Rebalance;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::returning::Return;
 use crate::driver::upgrade::Upgrade;
@@ -63,6 +64,7 @@ pub(super) struct PoolState {
     pub line: Arc<WaitingLine>,
     pub durations: DurationHistory,
     pub replicas: ReplicaState,
+    pub rebalance: Option<Rebalance>,
 }
 
 pub(super) struct ServerState {
@@ -343,6 +345,7 @@ impl State {
                 line: Arc::default(),
                 durations: Default::default(),
                 replicas: ReplicaState::default(),
+                rebalance: None,
             };
         };
         pool.forget_pages_of_other_files(&config.gate);

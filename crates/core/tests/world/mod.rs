@@ -343,6 +343,13 @@ impl World {
             ["open", pool] => Command::Open {
                 pool: (*pool).to_owned(),
             },
+            ["rebalance", pool, "stop"] => Command::StopRebalance {
+                pool: (*pool).to_owned(),
+            },
+            ["rebalance", pool, rate] => Command::Rebalance {
+                pool: (*pool).to_owned(),
+                rate: rate.parse().unwrap(),
+            },
             ["forget", name] => Command::Forget {
                 server: server(name),
             },

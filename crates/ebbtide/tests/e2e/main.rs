@@ -21,6 +21,7 @@ mod logout;
 mod nbd;
 mod nbd_read;
 mod real_servers;
+mod rebalance;
 mod reload;
 mod removed;
 mod replicas;
