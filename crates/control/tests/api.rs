@@ -62,7 +62,7 @@ async fn a_server_is_held_and_brought_back_and_a_restart_remembers() {
     assert_eq!((pool.admitting, &*pool.listeners[0].name), (1, "web"));
     assert_eq!(pool.servers[0].intent.label, "hold");
     client
-        .ready("app", "web1", &ReasonRequest::default())
+        .ready("app", "web1", &HoldRequest::default())
         .await
         .unwrap();
     let back = client.server("app", "web1").await.unwrap();
@@ -562,7 +562,7 @@ async fn nobody_waits_for_the_drain_of_a_server_that_is_ready() {
     });
     let other = node.client();
     other
-        .ready("app", "web1", &ReasonRequest::default())
+        .ready("app", "web1", &HoldRequest::default())
         .await
         .unwrap();
     let answer = waiting.await.unwrap();

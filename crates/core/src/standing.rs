@@ -61,13 +61,17 @@ pub enum Reason {
     DoorOnly,
     /// An operator has it in maintenance.
     Maintenance,
+    /// It came out of maintenance, and has to show first that it is well.
+    Verifying,
+    /// It came out of maintenance, and did not show in time that it is well: it stays out.
+    Unverified,
     /// It is no longer in the pool, and goes on with the sessions that it still has.
     Removed,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 24] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -89,6 +93,8 @@ impl Reason {
         Self::Closed,
         Self::DoorOnly,
         Self::Maintenance,
+        Self::Verifying,
+        Self::Unverified,
         Self::Removed,
     ];
 
@@ -124,6 +130,8 @@ impl Reason {
             Self::Closed => "closed",
             Self::DoorOnly => "door-only",
             Self::Maintenance => "maintenance",
+            Self::Verifying => "verifying",
+            Self::Unverified => "unverified",
             Self::Removed => "removed",
         }
     }
@@ -165,6 +173,8 @@ pub(crate) struct Grounds<'a> {
     pub agent: AgentWord,
     /// A failover test is being made of it.
     pub drill: bool,
+    /// The reason that it stands by, if it has to show first that it is well.
+    pub unverified: Option<Reason>,
 }
 
 /// The standings of a pool's servers, in the order given. The servers are judged together because
@@ -179,7 +189,9 @@ pub(crate) fn standings(servers: &[Grounds<'_>], last_resort: Option<usize>) -> 
             standing.admits_new |= standing.reason == Reason::Starting;
         }
     }
-    let wanted = |grounds: &Grounds<'_>| *grounds.intent == Intent::Ready;
+    // Whoever still has to show that it is well is no better than one that is down.
+    let wanted =
+        |grounds: &Grounds<'_>| *grounds.intent == Intent::Ready && grounds.unverified.is_none();
     let mut of_wanted = servers.iter().zip(&standings).filter(|(g, _)| wanted(g));
     if of_wanted.any(|(_, standing)| standing.serves_own) {
         return standings;
@@ -198,6 +210,16 @@ pub(crate) fn standings(servers: &[Grounds<'_>], last_resort: Option<usize>) -> 
 
 /// The standing of one server by itself: the operator's word first, then what is observed.
 fn standing(grounds: &Grounds<'_>) -> Standing {
+    let unverified = grounds
+        .unverified
+        .filter(|_| *grounds.intent == Intent::Ready);
+    if let Some(reason) = unverified {
+        return Standing {
+            admits_new: false,
+            serves_own: false,
+            reason,
+        };
+    }
     let (admits_new, serves_own, reason) = match (grounds.intent, grounds.health) {
         (Intent::Maintenance, _) => (false, false, Reason::Maintenance),
         (_, Health::Down) => (false, false, Reason::Down),
@@ -249,6 +271,7 @@ impl Standing {
                 serves_own: false,
                 reason: match self.reason {
                     Reason::Maintenance | Reason::Down => self.reason,
+                    Reason::Verifying | Reason::Unverified => self.reason,
                     Reason::LastResort => Reason::Down,
                     _ => Reason::Closed,
                 },
@@ -269,6 +292,7 @@ impl Standing {
             serves_own: false,
             reason: match self.reason {
                 Reason::Maintenance | Reason::Down | Reason::Closed => self.reason,
+                Reason::Verifying | Reason::Unverified => self.reason,
                 Reason::LastResort => Reason::Down,
                 _ => Reason::DoorOnly,
             },

@@ -27,6 +27,7 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
         for name in &pool.names {
             lines.extend(name_line(name).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         }
+        lines.extend(rebalance_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -126,6 +127,18 @@ fn name_line(name: &Name) -> Option<Line> {
     Some(Line::of(Style::Bad, text))
 }
 
+/// That idle sessions are being forgotten on crowded servers.
+fn rebalance_line(pool: &PoolStatus) -> Option<Line> {
+    let one = pool.rebalance?;
+    let text = format!(
+        "Being rebalanced, {} a second: {} forgotten, {} to go",
+        one.rate,
+        count(one.forgotten, "idle session"),
+        one.left
+    );
+    Some(Line::of(Style::Warning, text))
+}
+
 /// That sessions from before a restart may still come.
 fn counting_line(pool: &PoolStatus) -> Option<Line> {
     let until = clock_time(pool.counting_until?);
@@ -185,7 +198,10 @@ fn standing(server: &ServerStatus) -> Piece {
         (false, false) if standing.reason == "down" => (Style::Bad, '○'),
         (false, false) => (Style::Dim, '○'),
     };
-    (style, format!("{mark} {}", standing.reason))
+    let share = server.returning.map(|one| one.share_percent);
+    let share = share.map(|percent| format!(", {percent} %"));
+    let share = share.unwrap_or_default();
+    (style, format!("{mark} {}{share}", standing.reason))
 }
 
 /// How busy its machine is, or the mark that this cannot be read.
@@ -264,6 +280,21 @@ fn note(server: &ServerStatus) -> String {
         let until = clock_time(until);
         notes.push(format!(
             "sessions from before the restart may come until {until}"
+        ));
+    }
+    if let Some(shown) = &server.verification {
+        notes.push(match &shown.failed {
+            Some(why) => format!(
+                "stays out, for it was not verified: {why}; `ebbtide ready` tries it once more, with --force \
+                 it takes sessions at once"
+            ),
+            None => format!("is being verified: {}", shown.progress),
+        });
+    }
+    if let Some(returning) = server.returning {
+        notes.push(format!(
+            "returns slowly: all of its new sessions in {}",
+            span(returning.left_ms)
         ));
     }
     if server.standing.reason == "over-peak"
@@ -359,6 +390,8 @@ mod tests {
             max_sessions: None,
             peak_load: None,
             peak_load_before: None,
+            verification: None,
+            returning: None,
             live: false,
             of_name: None,
             overridden: false,
@@ -436,6 +469,7 @@ mod tests {
                 servers,
                 names: Vec::new(),
                 counting_until: None,
+                rebalance: None,
             }],
         }
     }

@@ -115,6 +115,8 @@ fn bar(server: &ServerStatus) -> Option<String> {
         Reason::Closed => "the pool is closed",
         Reason::DoorOnly => "the pool is for operators only",
         Reason::Maintenance => "the server is in maintenance",
+        Reason::Verifying => "the server is verified after maintenance",
+        Reason::Unverified => "the server was not verified after maintenance",
         Reason::Removed => "the server is no longer in the pool",
     };
     Some(bar.to_owned())

@@ -5,7 +5,9 @@ use super::access::{
 };
 use super::answer::ApiError;
 use super::app::App;
-use super::{changes, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens};
+use super::{
+    changes, doors, metrics, moves, openapi, reads, rebalance, replicas, sessions, stream, tokens,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
@@ -49,6 +51,7 @@ fn viewer() -> Router<App> {
         .route("/status", get(reads::status))
         .route("/pools/{pool}", get(reads::pool))
         .route("/pools/{pool}/replicas", get(replicas::replicas))
+        .route("/pools/{pool}/rebalance", get(rebalance::plan))
         .route("/servers/{pool}/{server}", get(reads::server))
         .route("/sessions", get(sessions::list))
         .route("/doors", get(doors::list))
@@ -76,6 +79,10 @@ fn operator() -> Router<App> {
         .route("/servers/{pool}/{server}/forget", post(changes::forget))
         .route("/pools/{pool}/close", post(changes::close))
         .route("/pools/{pool}/open", post(changes::open))
+        .route(
+            "/pools/{pool}/rebalance",
+            post(rebalance::begin).delete(rebalance::stop),
+        )
         .route("/servers/{pool}/{server}/doors", post(doors::open))
         .route("/doors/{id}", delete(doors::close))
         .route("/sessions/end", post(sessions::end))

@@ -132,6 +132,7 @@ impl ServerState {
             (Reason::OverPeak, Some(load), Some(peak)) => Some(format!(
                 "its load is {load}, above its peak load of {peak} %"
             )),
+            (Reason::Unverified, ..) => self.why_unverified().map(str::to_owned),
             _ => self.agent_why(reason).or_else(|| self.health_why()),
         }
     }

@@ -5,6 +5,7 @@ mod agent;
 mod load;
 mod names;
 mod replicas;
+mod returning;
 mod sections;
 mod webhooks;
 
@@ -728,6 +729,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .chain(load::SETTINGS)
         .chain(agent::SETTINGS)
         .chain(names::SETTINGS)
+        .chain(returning::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

@@ -8,5 +8,6 @@ mod names;
 mod nbd;
 mod outside;
 mod replicas;
+mod returning;
 mod settings;
 mod tcp;

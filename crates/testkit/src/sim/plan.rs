@@ -10,7 +10,7 @@ use super::loads::{self, Loads, Says};
 use super::number::ServerNumber;
 use ebbtide_core::{
     Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
-    UpgradeCheck,
+    UpgradeCheck, VerifyCheck,
 };
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ use std::sync::Arc;
 pub(super) const REUSE: Millis = Millis::from_secs(8);
 /// How long before a deadline users are reminded, in every simulated pool.
 pub(super) const REMINDERS: [Millis; 3] = [Millis(3000), Millis(9000), Millis(1000)];
+/// For how long a server that comes back gets fewer sessions, in every simulated pool.
+const SLOW_START: Millis = Millis::from_secs(5);
+/// How long a server may take to be verified after maintenance.
+const VERIFY_WITHIN: Millis = Millis::from_secs(6);
 /// Between two probes of a server.
 pub(super) const PROBE_EVERY_MS: i64 = 1000;
 /// Nothing new is planned for the end of a run, so that every command can be answered.
@@ -151,7 +155,7 @@ pub(super) enum Shows {
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
-    Ready(ServerNumber),
+    Ready(ServerNumber, bool),
     Hold(ServerNumber, bool),
     Drain(ServerNumber, i64, bool),
     Maintenance(ServerNumber, bool),
@@ -230,6 +234,11 @@ impl File {
                 expect: None,
                 probes: 1,
                 within: REUSE,
+            });
+            pool.slow_start = SLOW_START;
+            pool.verify = Some(VerifyCheck {
+                within: VERIFY_WITHIN,
+                ..VerifyCheck::defaults()
             });
             pool.health = setup.health.then(HealthSettings::defaults);
             if let Some(beside) = &setup.beside {
@@ -422,7 +431,7 @@ impl Planner {
         if self.dice.chance(40) {
             let at = deadline + self.dice.between(-400, 200);
             let order = match self.dice.below(6) {
-                0 => Order::Ready(server),
+                0 => Order::Ready(server, false),
                 1 => Order::Hold(server, true),
                 2 => Order::Drain(server, self.dice.between(1000, 8000), true),
                 3 => Order::Forget(server),
@@ -450,7 +459,7 @@ impl Planner {
     pub fn order_of(&mut self, server: ServerNumber) -> Order {
         let force = self.dice.chance(50);
         match self.dice.below(24) {
-            0..=3 => Order::Ready(server),
+            0..=3 => Order::Ready(server, force),
             4..=6 => Order::Hold(server, force),
             7..=11 => Order::Drain(server, self.dice.between(1000, 15_000), force),
             12 | 13 => Order::Maintenance(server, force),

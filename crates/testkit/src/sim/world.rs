@@ -116,6 +116,8 @@ pub(super) enum NodeHappening {
 /// What was so when a probe began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Before {
+    /// When that was, in simulated time.
+    at: i64,
     /// As the node counts what a server was ever given.
     admitted: u32,
     /// As the judge does.
@@ -234,11 +236,13 @@ impl World {
             }
             NodeHappening::ProbeRound => self.probe_round(),
             NodeHappening::Probed(server, outcome, before) => {
-                self.judge.probed(server, &outcome, before.begun, self.at);
+                let begun = (before.at, before.begun);
+                self.judge.probed(server, &outcome, begun, self.at);
                 self.step(Input::Probed {
                     server: server.name(),
                     outcome,
                     admitted: before.admitted,
+                    began: Moment(BOOT_MS + before.at - self.boot_began),
                 });
             }
             NodeHappening::LoadRound => self.load_round(),
@@ -695,6 +699,7 @@ impl World {
         let (quick, timeout) = (self.between(1, 60), 900);
         let at = self.at;
         let before = Before {
+            at,
             admitted: self.admitted(number),
             begun: self.judge.ever_begun(number),
         };

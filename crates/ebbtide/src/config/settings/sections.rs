@@ -85,6 +85,13 @@ pub const SECTIONS: &[Section] = &[
          See [maintenance.md](maintenance.md#opening-by-itself).",
     ),
     section(
+        "pools.*.verify",
+        Short::False,
+        "What a server has to show after maintenance before it takes sessions again. `verify = false`: \
+         nothing. Without health checks and without a `path` there is nothing to show. \
+         See [maintenance.md](maintenance.md#back-into-traffic).",
+    ),
+    section(
         "pools.*.notice",
         Short::Setting("form"),
         "What users are told in their windows while a deadline stands. \

@@ -126,6 +126,7 @@ impl Judge {
                 };
                 self.meet(name, server, at);
                 self.judge_intent(name, shown, server, now, at);
+                self.judge_verification(name, shown);
                 self.judge_notice(name, server, view);
                 if closed {
                     self.server(name).unserving_at = Some(at);
@@ -557,8 +558,14 @@ impl Judge {
         }
     }
 
-    /// A probe is back that began when so many sessions had begun there.
-    pub fn probed(&mut self, name: ServerNumber, outcome: &ProbeOutcome, begun: u32, at: i64) {
+    /// A probe is back that began at this time, when so many sessions had begun there.
+    pub fn probed(
+        &mut self,
+        name: ServerNumber,
+        outcome: &ProbeOutcome,
+        (began, begun): (i64, u32),
+        at: i64,
+    ) {
         let server = self.server(name);
         if !server.present {
             return;
@@ -566,6 +573,7 @@ impl Judge {
         let was_down = server.seen.verdict == Verdict::Down;
         server.seen.probed(outcome);
         server.busy.places_told(outcome, begun);
+        server.shows(outcome, began);
         if was_down || server.seen.verdict == Verdict::Down {
             server.unserving_at = Some(at);
         }

@@ -11,6 +11,7 @@ mod loads;
 mod notices;
 mod pools;
 mod sessions;
+mod verification;
 
 use super::number::{ByServer, ServerNumber};
 use super::plan::POOLS;
@@ -25,6 +26,7 @@ use pools::Pool;
 use sessions::Stay;
 use std::collections::BTreeMap;
 use std::fmt;
+use verification::Unseen;
 
 pub(in crate::sim) use connections::{Ending, Mounted};
 pub(in crate::sim) use sessions::Asked;
@@ -60,6 +62,7 @@ pub(super) const DOORS: &str = "promise 8 (closed doors stay closed)";
 pub(super) const LEADS: &str = "an open door leads to its server, past the gate";
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
 pub(super) const ORDER: &str = "persist before publish before answer";
+pub(super) const VERIFIED: &str = "a server is verified after maintenance";
 pub(super) const HEALTH: &str = "a server is as its probes say";
 pub(super) const COUNTS: &str = "the count of sessions";
 
@@ -112,7 +115,11 @@ struct Server {
     set: Option<(u32, Option<u32>)>,
     /// The request by which it is closed, so that no session may begin.
     closed: Option<RequestId>,
-    last_ready: Option<RequestId>,
+    last_ready: Option<(RequestId, i64)>,
+    /// It was in maintenance, and this is what it has shown since.
+    unseen: Option<Unseen>,
+    /// As the node shows it, it still has to show that it is well.
+    is_unverified: bool,
     epoch: u32,
     /// Not before this one, because its pool was closed.
     epoch_least: u32,
