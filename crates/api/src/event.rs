@@ -127,6 +127,12 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// Much more of the server's traffic fails, or is slow, than of its pool's, and it takes new sessions
+    /// all the same; absent: it is no longer so. When it is held for that, its standing is another one.
+    Sick {
+        /// What its traffic tells, and why it is not held.
+        what: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -188,6 +194,7 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
+            Self::Sick { .. } => "sick",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

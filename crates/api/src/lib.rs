@@ -29,7 +29,7 @@ pub use request::{
 };
 pub use status::{
     Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, PoolStatus, ServerStatus,
-    SessionCounts, Standing, Status, StoreStatus,
+    SessionCounts, Sickness, Standing, Status, StoreStatus, Traffic,
 };
 pub use timestamp::Timestamp;
 

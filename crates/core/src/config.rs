@@ -6,6 +6,7 @@
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::network::Network;
+use crate::outlier::OutlierSettings;
 use crate::replica::ReplicaSettings;
 use crate::time::Millis;
 use std::net::SocketAddr;
@@ -53,6 +54,8 @@ pub struct PoolConfig {
     /// The load in percent above which a server takes no new sessions, 0 to 100; `None`: it always
     /// does.
     pub peak_load: Option<u8>,
+    /// When a server counts as sick by its traffic, and what comes of it.
+    pub outliers: OutlierSettings,
     /// Whom users turn to; shown on Ebbtide's own pages.
     pub contact: Option<String>,
     /// How HTTP is spoken.
@@ -482,6 +485,7 @@ impl PoolConfig {
             health: Some(HealthSettings::defaults()),
             load: None,
             peak_load: None,
+            outliers: OutlierSettings::defaults(),
             contact: None,
             http: HttpSettings::defaults(),
             tcp: TcpSettings::defaults(),

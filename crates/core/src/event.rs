@@ -120,6 +120,12 @@ pub enum EventKind {
         /// Why.
         lost: Option<String>,
     },
+    /// Much more of the server's traffic fails, or is slow, than its pool's, and it is not held for it;
+    /// `None`: it is no longer so.
+    Sick {
+        /// What its traffic tells, and why it goes on all the same.
+        what: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -172,6 +178,7 @@ impl EventKind {
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
+            Self::Sick { .. } => "sick",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -216,6 +223,8 @@ impl fmt::Display for EventKind {
             }
             Self::Metrics { lost: Some(why) } => write!(f, "no metrics: {why}"),
             Self::Metrics { lost: None } => f.write_str("its metrics are there again"),
+            Self::Sick { what: Some(what) } => write!(f, "it looks sick: {what}"),
+            Self::Sick { what: None } => f.write_str("it looks well again"),
             Self::SessionBegan {
                 id,
                 client,

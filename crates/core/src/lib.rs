@@ -23,6 +23,7 @@ mod load;
 mod name;
 mod network;
 mod notice;
+mod outlier;
 mod places;
 mod record;
 mod replica;
@@ -34,6 +35,7 @@ mod status;
 mod table;
 mod takeover;
 mod time;
+mod traffic;
 mod upgrade;
 
 pub use balance::{Rotation, SPLIT_MIX_STEP, choose, split_mix, stand_in};
@@ -68,6 +70,7 @@ pub use name::{
 };
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
+pub use outlier::OutlierSettings;
 pub use places::Places;
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
@@ -86,8 +89,10 @@ pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
     IntentStatus, MachineStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus,
+    SicknessStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};
 pub use time::{Millis, Moment, Now, WallTime};
+pub use traffic::{LATENCY_CLASSES, Latencies, Marks, Traffic, TrafficTotal, window_at};
 pub use upgrade::{VersionAnswer, VersionBefore, VersionPage, Versions};

@@ -36,6 +36,8 @@ pub enum Reason {
     OverPeak,
     /// An operator set its peak load to 0.
     PeakZero,
+    /// Much more of its traffic fails, or is slow, than its pool's.
+    Sick,
     /// New in a running program; takes no new sessions before its first good probe, unless no
     /// other server does.
     Starting,
@@ -61,7 +63,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 19] = [
+    pub const ALL: [Reason; 20] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -71,6 +73,7 @@ impl Reason {
         Self::ReportsHold,
         Self::OverPeak,
         Self::PeakZero,
+        Self::Sick,
         Self::Starting,
         Self::Held,
         Self::Draining,
@@ -100,6 +103,7 @@ impl Reason {
             Self::ReportsHold => "reports-hold",
             Self::OverPeak => "over-peak",
             Self::PeakZero => "peak-zero",
+            Self::Sick => "sick",
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
@@ -133,6 +137,8 @@ pub(crate) struct Grounds<'a> {
     pub health: Health,
     pub page: Page,
     pub peak: Peak,
+    /// It is held for what its traffic tells.
+    pub sick: bool,
     /// A failover test is being made of it.
     pub drill: bool,
 }
@@ -182,6 +188,7 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (Intent::Ready, health) => match grounds.page {
             Page::OnHold => (false, true, Reason::ReportsHold),
             Page::AllInUse => (false, true, Reason::ReportsFull),
+            Page::Active if grounds.sick => (false, true, Reason::Sick),
             Page::Active if health == Health::Unproven => (true, true, Reason::Unproven),
             Page::Active => (true, true, Reason::Ready),
         },

@@ -7,6 +7,7 @@ use crate::intent::Closure;
 use crate::load::Load;
 use crate::standing::Standing;
 use crate::time::{Millis, WallTime};
+use crate::traffic::Traffic;
 
 /// The node.
 #[derive(Clone, Debug)]
@@ -75,6 +76,10 @@ pub struct ServerStatus {
     pub places: Option<u64>,
     /// How busy its machine is, where that is read.
     pub machine: Option<MachineStatus>,
+    /// Its traffic in the last window; absent: it is not watched, or not for so long yet.
+    pub traffic: Option<Traffic>,
+    /// What that tells, while it is much worse than its pool's.
+    pub sickness: Option<SicknessStatus>,
     /// What follows.
     pub standing: Standing,
     /// Active sessions.
@@ -89,6 +94,19 @@ pub struct ServerStatus {
     /// While it is drained soon after a restart: until then sessions from before the restart may
     /// still show themselves, so no sessions does not mean empty yet.
     pub counting_until: Option<WallTime>,
+}
+
+/// A server of whose traffic much more fails, or is slow, than of its pool's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SicknessStatus {
+    /// In a sentence.
+    pub words: String,
+    /// Since when.
+    pub since: WallTime,
+    /// How long it is held yet; `None`: it is not.
+    pub held: Option<Millis>,
+    /// Why it is not held.
+    pub spared: Option<String>,
 }
 
 /// How busy a server's machine is.

@@ -105,6 +105,7 @@ fn bar(server: &ServerStatus) -> Option<String> {
         Reason::ReportsHold => "the server says that it is on hold",
         Reason::OverPeak => "the server's machine is busier than it may be",
         Reason::PeakZero => "the server's peak load is 0",
+        Reason::Sick => "the server is held as sick",
         Reason::Held => "the server is on hold",
         Reason::Draining => "the server is being drained",
         Reason::Drill => "a drill is made of the server",

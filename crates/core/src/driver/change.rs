@@ -220,6 +220,8 @@ impl State {
         now: Now,
         outputs: &mut Vec<Output>,
     ) {
+        let pool = self.pools.get(&name.pool);
+        let pool = pool.map(|pool| Arc::clone(&pool.config));
         let Some(server) = self.servers.get_mut(name) else {
             return;
         };
@@ -230,6 +232,9 @@ impl State {
             by: record.by.clone(),
             message: intent.message().map(str::to_owned),
         });
+        if intent == Intent::Ready {
+            server.declare_well(pool.as_deref(), now);
+        }
         server.intent = intent;
         server.intent_record = Some(record);
         if let Some(epoch) = epoch {

@@ -132,6 +132,7 @@ impl ServerState {
             (Reason::OverPeak, Some(load), Some(peak)) => Some(format!(
                 "its load is {load}, above its peak load of {peak} %"
             )),
+            (Reason::Sick, ..) => self.wellbeing.why(),
             _ => self.health.why.clone(),
         }
     }

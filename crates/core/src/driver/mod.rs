@@ -13,6 +13,7 @@ mod doors;
 mod guarding;
 mod load;
 mod moving;
+mod outliers;
 mod pursuit;
 mod reload;
 mod removed;
@@ -330,6 +331,7 @@ impl Driver {
         let upgrades = self.state.settle_upgrades(now, &mut self.outputs);
         self.unsaved.extend(upgrades);
         self.state.judge_loads(now);
+        self.state.watch_traffic(now, &mut self.outputs);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

@@ -185,6 +185,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         health,
         load,
         peak_load,
+        outliers,
         contact,
         http,
         tcp,
@@ -210,6 +211,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("health", before.health == *health);
     part("load", before.load == *load);
     part("peak_load", before.peak_load == *peak_load);
+    part("outliers", before.outliers == *outliers);
     part("contact", before.contact == *contact);
     part("http", before.http == *http);
     part("tcp", before.tcp == *tcp);

@@ -122,6 +122,8 @@ impl State {
             health_why: server.health.why.clone().filter(|_| server.present),
             places: server.places().filter(|_| server.present),
             machine: server.machine_status(now).filter(|_| server.present),
+            traffic: server.wellbeing.traffic().filter(|_| server.present),
+            sickness: server.sickness(now).filter(|_| server.present),
             standing: self.as_shown(pool, server, server.standing),
             active: tally.active,
             idle: tally.idle,

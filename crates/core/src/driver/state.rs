@@ -8,6 +8,7 @@ use crate::driver::Output;
 use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
+use crate::driver::outliers::Wellbeing;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::upgrade::Upgrade;
 use crate::event::{Event, EventKind};
@@ -60,6 +61,8 @@ pub(super) struct PoolState {
     pub line: Arc<WaitingLine>,
     pub durations: DurationHistory,
     pub replicas: ReplicaState,
+    /// The window in which its servers' traffic is watched.
+    pub window: u64,
 }
 
 pub(super) struct ServerState {
@@ -82,6 +85,7 @@ pub(super) struct ServerState {
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
     pub machine: Machine,
+    pub wellbeing: Wellbeing,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -121,6 +125,7 @@ impl ServerState {
             health: self.health.health,
             page: self.health.page,
             peak: self.peak(),
+            sick: self.wellbeing.is_held(),
             drill: self.drill,
         }
     }
@@ -267,6 +272,7 @@ impl State {
                 standing: Standing::closed(),
                 load: Arc::default(),
                 machine: Machine::default(),
+                wellbeing: Wellbeing::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
@@ -330,6 +336,7 @@ impl State {
                 line: Arc::default(),
                 durations: Default::default(),
                 replicas: ReplicaState::default(),
+                window: 0,
             };
         };
         pool.forget_pages_of_other_files(&config.gate);
@@ -369,6 +376,7 @@ impl State {
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
             server.load.places.tell(None, 0);
+            server.begin_anew();
         }
     }
 
@@ -488,6 +496,7 @@ impl State {
         if self.changed.is_empty() && !config_changed && !secrets_changed {
             return;
         }
+        self.relieve_changed(now);
         let generation = self.generation() + 1;
         let mut views: BTreeMap<PoolKey, Arc<PoolView>> = self
             .pools
@@ -539,7 +548,7 @@ impl State {
                     kind: EventKind::Standing {
                         from: server.standing.reason,
                         to: standing.reason,
-                        why: server.why(standing.reason),
+                        why: server.why_now(standing.reason),
                     },
                 }));
             }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod load;
+mod traffic;
 mod words;
 
 use ebbtide_core::{
@@ -35,6 +36,8 @@ pub struct World {
     /// The servers' machines have exporters.
     load: bool,
     peak_load: Option<u8>,
+    /// Sick servers are held.
+    outliers: bool,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
     /// Those of them that are in maintenance.
@@ -78,6 +81,7 @@ impl Default for World {
             stays: BTreeMap::new(),
             load: false,
             peak_load: None,
+            outliers: false,
             disks: Vec::new(),
             withdrawn: Vec::new(),
             replica: false,
@@ -104,6 +108,7 @@ impl World {
             ["ack", worker] => self.acknowledge(worker),
             ["probe", server, outcome @ ..] => self.probe(server, outcome),
             ["load", server, read @ ..] => self.read_load(server, read),
+            ["traffic", server, what @ ..] => self.traffic(server, what),
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
@@ -142,6 +147,7 @@ impl World {
                 Some(("replica", "on")) => self.replica = true,
                 Some(("load", "on")) => self.load = true,
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
+                Some(("outliers", word)) => self.outliers = word == "on",
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -169,6 +175,7 @@ impl World {
         }
         pool.http.replica = self.replica;
         pool.peak_load = self.peak_load;
+        pool.outliers.acts = self.outliers;
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
@@ -383,6 +390,15 @@ impl World {
                     ..ServerChange::default()
                 },
             },
+            ["reload", "outliers=off", names @ ..] => {
+                let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+                let mut config = Config::clone(&self.config(&names));
+                config.pools[0].outliers.acts = false;
+                Command::Reload {
+                    config: Arc::new(config),
+                    beside: Vec::new(),
+                }
+            }
             ["reload", names @ ..] => {
                 let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
                 Command::Reload {
@@ -674,8 +690,12 @@ impl World {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
+                let sick = server
+                    .sickness
+                    .as_ref()
+                    .map_or(String::new(), traffic::sickness);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{sick}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

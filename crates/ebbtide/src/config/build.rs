@@ -4,6 +4,7 @@
 use super::door::door;
 use super::gate::gate;
 use super::load::load;
+use super::outliers::outliers;
 use super::outside::{upgrade, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
@@ -201,6 +202,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             minimum: number(minimum),
             load: load(&pool, &servers),
             peak_load: pool.count("peak_load").map(|read| number(Some(read))),
+            outliers: outliers(&pool, protocol),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),

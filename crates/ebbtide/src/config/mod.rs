@@ -5,6 +5,7 @@ mod build;
 mod door;
 mod gate;
 mod load;
+mod outliers;
 mod outside;
 mod problem;
 mod read;

@@ -87,7 +87,7 @@ pub(super) fn public_url(pool: &Section<'_, '_>, server: &Section<'_, '_>) -> Op
     Some(read.value.trim_end_matches('/').to_owned())
 }
 
-fn redirects(pool: &Section<'_, '_>) -> bool {
+pub(super) fn redirects(pool: &Section<'_, '_>) -> bool {
     value(pool.word("mode")) == "redirect"
 }
 

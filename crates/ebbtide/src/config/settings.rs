@@ -2,6 +2,7 @@
 //! reference page and the JSON schema are made from it.
 
 mod load;
+mod outliers;
 mod replicas;
 mod sections;
 mod webhooks;
@@ -724,6 +725,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .iter()
         .chain(replicas::SETTINGS)
         .chain(load::SETTINGS)
+        .chain(outliers::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

@@ -19,6 +19,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "forgotten",
     "copy",
     "metrics",
+    "sick",
     "session-began",
     "session-moved",
     "session-ended",
