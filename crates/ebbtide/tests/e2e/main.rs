@@ -25,6 +25,7 @@ mod reload;
 mod removed;
 mod replicas;
 mod restart;
+mod sick;
 mod slow;
 mod smuggling;
 mod startup;
