@@ -241,7 +241,7 @@ pub(crate) struct Ward {
 
 impl Ward {
     /// How many may be held as sick at a time.
-    fn held_max(&self) -> usize {
+    pub(crate) fn held_max(&self) -> usize {
         match self.servers {
             0 | 1 => 0,
             servers => (servers * usize::from(self.share_max) / 100).max(1),
@@ -299,12 +299,11 @@ pub(crate) fn triage(patients: &[Patient<'_>], mut ward: Ward) -> Vec<Option<Spa
     spared
 }
 
-/// Whom to let go of those that are held and would take new sessions at once, the least sick first, so
-/// that the pool has as many as it needs, if it can.
-pub(crate) fn relief(held: &[&Ailment], takers: usize, minimum: usize) -> Vec<usize> {
+/// So many to let go of those that are held: the least sick.
+pub(crate) fn relief(held: &[&Ailment], number: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..held.len()).collect();
     order.sort_by_key(|index| held[*index].severity());
-    order.truncate(minimum.saturating_sub(takers));
+    order.truncate(number);
     order
 }
 

@@ -214,13 +214,7 @@ impl State {
                 (None, None) => {}
             }
         }
-        let ward = Ward {
-            servers: self.order_of(&pool.name).len(),
-            held: self.held(&pool.name).len(),
-            takers: takers.len(),
-            minimum: pool.minimum.max(1) as usize,
-            share_max: pool.outliers.share_max,
-        };
+        let ward = self.ward(pool);
         let (names, patients): (Vec<_>, Vec<_>) = patients.into_iter().unzip();
         fates.extend(names.into_iter().zip(triage(&patients, ward)));
         for (name, spared) in fates {
@@ -275,38 +269,64 @@ impl State {
         }
     }
 
-    /// Lets go the least sick of those that are held, if a pool has too few servers that take new
-    /// sessions: a sick one is better than none.
+    /// Lets go the least sick of those that are held, where a pool has too few servers that take new
+    /// sessions, as a sick one is better than none; and where it has fewer servers than it had.
     fn relieve(&mut self, pool: &str, now: Now) {
         let held = self.held(pool);
         let Some(known) = self.pools.get(pool).filter(|_| !held.is_empty()) else {
             return;
         };
-        let minimum = known.config.minimum.max(1) as usize;
-        let takers = self.takers(pool).len();
-        if takers >= minimum {
-            return;
-        }
+        let ward = self.ward(&known.config);
+        let too_many = ward.held.saturating_sub(ward.held_max());
+        let why = "there are too many of its pool held as sick";
+        self.let_go_least_sick(pool, &held, (too_many, why), now);
+        let ward = self.ward_of(pool);
+        let too_few = ward.map_or(0, |ward| ward.minimum.saturating_sub(ward.takers));
         // Those whom nothing else keeps from it.
-        let judged = self.judge_servers(&known.order);
-        let only_sick = judged.iter().filter(|(name, standing)| {
+        let judged = self.judge_servers(&held);
+        let only_sick = judged.into_iter().filter(|(name, standing)| {
             let server = self.servers.get(*name);
             standing.reason == Reason::Sick && server.is_some_and(ServerState::has_room)
         });
-        let only_sick: Vec<(ServerName, Ailment)> = only_sick
-            .filter_map(|(name, _)| {
-                let (ailment, _) = self.servers.get(*name)?.wellbeing.ailment.clone()?;
-                Some(((*name).clone(), ailment))
-            })
-            .collect();
-        let ailments: Vec<&Ailment> = only_sick.iter().map(|(_, ailment)| ailment).collect();
-        for index in relief(&ailments, takers, minimum) {
-            if let Some(server) = self.servers.get_mut(&only_sick[index].0) {
-                let why = "the pool would have too few that take new sessions";
+        let only_sick: Vec<ServerName> = only_sick.map(|(name, _)| name.clone()).collect();
+        let why = "the pool would have too few that take new sessions";
+        self.let_go_least_sick(pool, &only_sick, (too_few, why), now);
+    }
+
+    fn let_go_least_sick(
+        &mut self,
+        pool: &str,
+        held: &[ServerName],
+        (number, why): (usize, &'static str),
+        now: Now,
+    ) {
+        let ailing = held.iter().filter_map(|name| {
+            let (ailment, _) = self.servers.get(name)?.wellbeing.ailment.as_ref()?;
+            Some((name, ailment))
+        });
+        let (names, ailments): (Vec<&ServerName>, Vec<&Ailment>) = ailing.unzip();
+        for index in relief(&ailments, number) {
+            if let Some(server) = self.servers.get_mut(names[index]) {
                 server.wellbeing.let_go(why, now);
                 self.changed.insert(pool.to_owned());
             }
         }
+    }
+
+    /// What a pool has, and has to keep.
+    fn ward(&self, pool: &PoolConfig) -> Ward {
+        Ward {
+            servers: self.order_of(&pool.name).len(),
+            held: self.held(&pool.name).len(),
+            takers: self.takers(&pool.name).len(),
+            minimum: pool.minimum.max(1) as usize,
+            share_max: pool.outliers.share_max,
+        }
+    }
+
+    fn ward_of(&self, pool: &str) -> Option<Ward> {
+        let pool = self.pools.get(pool)?;
+        Some(self.ward(&pool.config))
     }
 
     /// The same in every pool that is about to be published.

@@ -8,7 +8,7 @@ use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Refusal, RefusalKind,
+    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Reason, Refusal, RefusalKind,
     RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
@@ -297,7 +297,8 @@ impl Judge {
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
-                known.in_force == Want::Ready && well && room
+                let sick = server.standing.reason == Reason::Sick;
+                known.in_force == Want::Ready && well && room && !sick
             })
         };
         let mut known = pool.servers.iter().filter_map(|server| {

@@ -11,6 +11,7 @@ mod loads;
 mod notices;
 mod pools;
 mod sessions;
+mod sick;
 
 use super::number::{ByServer, ServerNumber};
 use super::plan::POOLS;
