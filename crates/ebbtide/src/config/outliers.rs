@@ -23,10 +23,22 @@ pub(super) fn outliers(pool: &Section<'_, '_>, protocol: Protocol) -> OutlierSet
             Some("leave it out".into()),
         );
     }
+    let slower = outliers.count("slower");
+    if let Some(slower) = slower.as_ref().filter(|slower| slower.value == 1) {
+        outliers.report(
+            &slower.span,
+            format!(
+                "{}.slower: every server is as slow as itself",
+                outliers.shown()
+            ),
+            "too little",
+            Some("write 2 or more, or 0 to leave time out".into()),
+        );
+    }
     OutlierSettings {
         acts,
         errors: number(outliers.count("errors")),
-        slower: Some(number(outliers.count("slower"))).filter(|slower| *slower > 0),
+        slower: Some(number(slower)).filter(|slower| *slower > 0),
         requests: number(outliers.count("requests")),
         window: value(outliers.duration("window")),
         share_max: number(outliers.count("share_max")),

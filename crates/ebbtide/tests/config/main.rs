@@ -4,6 +4,7 @@ mod helpers;
 mod load;
 mod mistakes;
 mod nbd;
+mod outliers;
 mod outside;
 mod replicas;
 mod settings;
