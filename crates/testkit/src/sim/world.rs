@@ -110,7 +110,6 @@ pub(super) enum NodeHappening {
     LoadRound,
     LoadRead(ServerNumber, Arc<str>, Says),
     CrowdRound,
-    Probed(ServerNumber, ProbeOutcome),
     ExchangeEnd(u64),
     Line(u64, LineStep),
     Mount(u64, MountStep),
@@ -239,11 +238,9 @@ impl World {
                 self.step(Input::Fact(fact));
             }
             NodeHappening::ProbeRound => self.probe_round(),
+            NodeHappening::CrowdRound => self.crowd_round(),
             NodeHappening::Probed(server, outcome, before) => {
                 self.judge.probed(server, &outcome, before.begun, self.at);
-            NodeHappening::CrowdRound => self.crowd_round(),
-            NodeHappening::Probed(server, outcome) => {
-                self.judge.probed(server, &outcome, self.at);
                 self.step(Input::Probed {
                     server: server.name(),
                     outcome,

@@ -8,8 +8,8 @@ use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Reason, Refusal, RefusalKind,
-    RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Reason, Refusal,
+    RefusalKind, RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
