@@ -176,6 +176,12 @@ pub enum EventKind {
         /// What is wrong; absent: nothing any more.
         trouble: Option<String>,
     },
+    /// Much more of the server's traffic fails, or is slow, than of its pool's, and it takes new sessions
+    /// all the same; absent: it is no longer so. When it is held for that, its standing is another one.
+    Sick {
+        /// What its traffic tells, and why it is not held.
+        what: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -245,6 +251,7 @@ impl EventKind {
             Self::Metrics { .. } => "metrics",
             Self::Agent { .. } => "agent",
             Self::Name { .. } => "name",
+            Self::Sick { .. } => "sick",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

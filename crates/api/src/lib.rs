@@ -31,7 +31,8 @@ pub use request::{
 };
 pub use status::{
     Agent, Forecast, Health, Intent, Listener, Machine, Name, Node, PoolIntent, PoolStatus,
-    Returning, ServerStatus, SessionCounts, Standing, Status, StoreStatus, Verification,
+    Returning, ServerStatus, SessionCounts, Sickness, Standing, Status, StoreStatus, Traffic,
+    Verification,
 };
 pub use timestamp::Timestamp;
 

@@ -138,6 +138,10 @@ pub struct ServerStatus {
     pub machine: Option<Machine>,
     /// What its agent says, where one is asked.
     pub agent: Option<Agent>,
+    /// Its traffic in the last window in which that was watched.
+    pub traffic: Option<Traffic>,
+    /// What that tells, while much more of it fails, or is slow, than of the pool's.
+    pub sickness: Option<Sickness>,
     /// What follows from all of it.
     pub standing: Standing,
     /// Its sessions.
@@ -262,6 +266,34 @@ pub struct Agent {
     pub no_agent: Option<String>,
 }
 
+/// A server's traffic within a window (`outliers.window`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Traffic {
+    /// Requests that came to an end, or connections that were tried.
+    pub requests: u64,
+    /// Answers of status 5xx.
+    pub errors: u64,
+    /// Those that got no answer, by the server's doing.
+    pub lost: u64,
+    /// Answers that the server broke off, and connections that it ended at once.
+    pub cut_short: u64,
+    /// Half of its answers began within so many milliseconds.
+    pub median_ms: Option<u64>,
+}
+
+/// A server of whose traffic much more fails, or is slow, than of its pool's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Sickness {
+    /// In a sentence.
+    pub words: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// For how long it takes no new sessions for that; absent: it does.
+    pub held_ms: Option<u64>,
+    /// Why it takes them all the same.
+    pub spared: Option<String>,
+}
+
 /// What follows from intent and reality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
@@ -270,9 +302,9 @@ pub struct Standing {
     /// Sessions that are here already are served.
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
-    /// `reports-hold`, `over-peak`, `peak-zero`, `agent-full`, `agent-drain`, `agent-maint`, `starting`,
-    /// `held`, `draining`, `drill`, `closing`, `down`, `closed`, `door-only`, `maintenance`, `verifying`,
-    /// `unverified` or `removed`.
+    /// `reports-hold`, `over-peak`, `peak-zero`, `agent-full`, `agent-drain`, `agent-maint`, `sick`,
+    /// `starting`, `held`, `draining`, `drill`, `closing`, `down`, `closed`, `door-only`, `maintenance`,
+    /// `verifying`, `unverified` or `removed`.
     pub reason: String,
 }
 

@@ -119,6 +119,19 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             no_metrics: machine.no_metrics.clone(),
         }),
         agent: server.agent.as_ref().map(agent),
+        traffic: server.traffic.map(|traffic| api::Traffic {
+            requests: traffic.requests,
+            errors: traffic.errors,
+            lost: traffic.lost,
+            cut_short: traffic.cut_short,
+            median_ms: traffic.median_ms,
+        }),
+        sickness: server.sickness.as_ref().map(|sickness| api::Sickness {
+            words: sickness.words.clone(),
+            since: time(sickness.since),
+            held_ms: sickness.held.map(|held| held.0),
+            spared: sickness.spared.clone(),
+        }),
         standing: api::Standing {
             admits_new: server.standing.admits_new,
             serves_own: server.standing.serves_own,
@@ -380,6 +393,7 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             trouble: trouble.clone(),
         },
         EventKind::Agent { lost } => api::EventKind::Agent { lost: lost.clone() },
+        EventKind::Sick { what } => api::EventKind::Sick { what: what.clone() },
         EventKind::SessionBegan {
             id,
             client,

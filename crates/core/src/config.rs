@@ -7,6 +7,7 @@ use crate::agent::AgentSettings;
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::network::Network;
+use crate::outlier::OutlierSettings;
 use crate::replica::ReplicaSettings;
 use crate::time::Millis;
 use std::net::SocketAddr;
@@ -58,6 +59,8 @@ pub struct PoolConfig {
     pub peak_load: Option<u8>,
     /// For how long a server that comes back gets fewer new sessions than its share; zero: not at all.
     pub slow_start: Millis,
+    /// When a server counts as sick by its traffic, and what comes of it.
+    pub outliers: OutlierSettings,
     /// Whom users turn to; shown on Ebbtide's own pages.
     pub contact: Option<String>,
     /// How HTTP is spoken.
@@ -547,6 +550,7 @@ impl PoolConfig {
             agent: None,
             peak_load: None,
             slow_start: Millis(0),
+            outliers: OutlierSettings::defaults(),
             contact: None,
             http: HttpSettings::defaults(),
             tcp: TcpSettings::defaults(),

@@ -170,6 +170,12 @@ pub enum EventKind {
         /// What is wrong; `None`: nothing any more.
         trouble: Option<String>,
     },
+    /// Much more of the server's traffic fails, or is slow, than its pool's, and it is not held for it;
+    /// `None`: it is no longer so.
+    Sick {
+        /// What its traffic tells, and why it goes on all the same.
+        what: Option<String>,
+    },
     /// A session began.
     SessionBegan {
         /// Which.
@@ -230,6 +236,7 @@ impl EventKind {
             Self::Metrics { .. } => "metrics",
             Self::Agent { .. } => "agent",
             Self::Name { .. } => "name",
+            Self::Sick { .. } => "sick",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -305,6 +312,8 @@ impl fmt::Display for EventKind {
             },
             Self::Agent { lost: Some(why) } => write!(f, "no agent: {why}"),
             Self::Agent { lost: None } => f.write_str("its agent answers again"),
+            Self::Sick { what: Some(what) } => write!(f, "it looks sick: {what}"),
+            Self::Sick { what: None } => f.write_str("it looks well again"),
             Self::SessionBegan {
                 id,
                 client,

@@ -24,6 +24,7 @@ mod load;
 mod name;
 mod network;
 mod notice;
+mod outlier;
 mod places;
 mod rebalance;
 mod record;
@@ -37,6 +38,7 @@ mod status;
 mod table;
 mod takeover;
 mod time;
+mod traffic;
 mod upgrade;
 
 pub use agent::{AgentHealth, AgentSaid, AgentSettings, AgentWeight, AgentWish};
@@ -75,6 +77,7 @@ pub use name::{
 };
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
+pub use outlier::OutlierSettings;
 pub use places::Places;
 pub use rebalance::{Crowd, RebalancePlan};
 pub use record::{
@@ -95,9 +98,10 @@ pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
     AgentStatus, IntentStatus, MachineStatus, NameStatus, NodeStatus, PoolIntentStatus, PoolStatus,
-    RebalanceStatus, ReturnStatus, ServerStatus, VerificationStatus,
+    RebalanceStatus, ReturnStatus, ServerStatus, SicknessStatus, VerificationStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};
 pub use time::{Millis, Moment, Now, WallTime};
+pub use traffic::{LATENCY_CLASSES, Latencies, Marks, Traffic, TrafficTotal, window_at};
 pub use upgrade::{VersionAnswer, VersionBefore, VersionPage, Versions};

@@ -54,7 +54,8 @@ pub(crate) fn is_away(reason: Reason) -> bool {
         | Reason::ReportsHold
         | Reason::PeakZero
         | Reason::AgentDrain
-        | Reason::AgentMaintenance => true,
+        | Reason::AgentMaintenance
+        | Reason::Sick => true,
         Reason::Ready
         | Reason::Unproven
         | Reason::Full

@@ -42,6 +42,8 @@ pub enum Reason {
     AgentDrain,
     /// The agent on it says that work is done there.
     AgentMaintenance,
+    /// Much more of its traffic fails, or is slow, than its pool's.
+    Sick,
     /// New in a running program; takes no new sessions before its first good probe, unless no
     /// other server does.
     Starting,
@@ -71,7 +73,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -84,6 +86,7 @@ impl Reason {
         Self::AgentFull,
         Self::AgentDrain,
         Self::AgentMaintenance,
+        Self::Sick,
         Self::Starting,
         Self::Held,
         Self::Draining,
@@ -121,6 +124,7 @@ impl Reason {
             Self::AgentFull => "agent-full",
             Self::AgentDrain => "agent-drain",
             Self::AgentMaintenance => "agent-maint",
+            Self::Sick => "sick",
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
@@ -171,6 +175,8 @@ pub(crate) struct Grounds<'a> {
     pub page: Page,
     pub peak: Peak,
     pub agent: AgentWord,
+    /// It is held for what its traffic tells.
+    pub sick: bool,
     /// A failover test is being made of it.
     pub drill: bool,
     /// The reason that it stands by, if it has to show first that it is well.
@@ -238,6 +244,7 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (Intent::Ready, health) => match grounds.page {
             Page::OnHold => (false, true, Reason::ReportsHold),
             Page::AllInUse => (false, true, Reason::ReportsFull),
+            Page::Active if grounds.sick => (false, true, Reason::Sick),
             Page::Active if health == Health::Unproven => (true, true, Reason::Unproven),
             Page::Active => (true, true, Reason::Ready),
         },

@@ -8,6 +8,7 @@ use crate::intent::Closure;
 use crate::load::Load;
 use crate::standing::Standing;
 use crate::time::{Millis, WallTime};
+use crate::traffic::Traffic;
 
 /// The node.
 #[derive(Clone, Debug)]
@@ -99,6 +100,10 @@ pub struct ServerStatus {
     pub machine: Option<MachineStatus>,
     /// What its agent says, where one is asked.
     pub agent: Option<AgentStatus>,
+    /// Its traffic in the last window; absent: it is not watched, or not for so long yet.
+    pub traffic: Option<Traffic>,
+    /// What that tells, while it is much worse than its pool's.
+    pub sickness: Option<SicknessStatus>,
     /// What follows.
     pub standing: Standing,
     /// Active sessions.
@@ -128,6 +133,19 @@ pub struct NameStatus {
     pub age: Option<Millis>,
     /// What is wrong with the newest answer.
     pub trouble: Option<String>,
+}
+
+/// A server of whose traffic much more fails, or is slow, than of its pool's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SicknessStatus {
+    /// In a sentence.
+    pub words: String,
+    /// Since when.
+    pub since: WallTime,
+    /// How long it is held yet; `None`: it is not.
+    pub held: Option<Millis>,
+    /// Why it is not held.
+    pub spared: Option<String>,
 }
 
 /// How busy a server's machine is.

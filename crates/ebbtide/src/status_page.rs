@@ -268,6 +268,16 @@ fn note(server: &ServerStatus) -> String {
         notes.push(format!("no metrics: {why}"));
     }
     notes.extend(server.agent.as_ref().and_then(agent_note));
+    if let Some(sickness) = &server.sickness {
+        let words = &sickness.words;
+        notes.push(match (sickness.held_ms, &sickness.spared) {
+            (Some(left), _) => {
+                format!("sick: {words}; no new sessions for {}", span(left))
+            }
+            (None, Some(why)) => format!("looks sick: {words}; goes on all the same: {why}"),
+            (None, None) => format!("looks sick: {words}"),
+        });
+    }
     if server.intent.label != "ready" {
         let by = server.intent.by.iter().map(|by| format!("by {by}"));
         let reason = server.intent.reason.clone();
@@ -373,8 +383,8 @@ pub fn span(ms: u64) -> String {
 mod tests {
     use super::*;
     use ebbtide_api::{
-        Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, SessionCounts, Standing,
-        StoreStatus,
+        Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, SessionCounts, Sickness,
+        Standing, StoreStatus,
     };
 
     fn server(
@@ -412,6 +422,8 @@ mod tests {
             },
             machine: None,
             agent: None,
+            traffic: None,
+            sickness: None,
             standing: Standing {
                 admits_new: standing.0,
                 serves_own: standing.1,
@@ -567,6 +579,32 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
 
 ● takes new sessions   ◐ serves the sessions it has   ○ serves nobody"
         );
+    }
+
+    #[test]
+    fn a_sick_server_is_told_with_what_comes_of_it() {
+        let words =
+            "42 % of its 118 requests in 10s failed (50 answered 5xx); the pool's median is 0 %";
+        let sickness = |held_ms, spared: Option<&str>| {
+            Some(Sickness {
+                words: words.to_owned(),
+                since: Timestamp(0),
+                held_ms,
+                spared: spared.map(str::to_owned),
+            })
+        };
+        let mut held = server("web1", "ready", "up", (false, true, "sick"));
+        held.sickness = sickness(Some(25_000), None);
+        let mut spared = server("web2", "ready", "up", (true, true, "ready"));
+        spared.sickness = sickness(None, Some("the pool needs 2 that take new sessions"));
+        let notes = [&held, &spared].map(note);
+        let expected = [
+            format!("sick: {words}; no new sessions for 25s"),
+            format!(
+                "looks sick: {words}; goes on all the same: the pool needs 2 that take new sessions"
+            ),
+        ];
+        assert_eq!(notes, expected);
     }
 
     #[test]

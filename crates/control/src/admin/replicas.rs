@@ -108,6 +108,7 @@ fn bar(server: &ServerStatus) -> Option<String> {
         Reason::AgentFull => "the server's agent says that it has enough",
         Reason::AgentDrain => "the server's agent says that it is to take no new sessions",
         Reason::AgentMaintenance => "the server's agent says that work is done there",
+        Reason::Sick => "the server is held as sick",
         Reason::Held => "the server is on hold",
         Reason::Draining => "the server is being drained",
         Reason::Drill => "a drill is made of the server",

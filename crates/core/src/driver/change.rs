@@ -231,6 +231,8 @@ impl State {
         now: Now,
         outputs: &mut Vec<Output>,
     ) {
+        let pool = self.pools.get(&name.pool);
+        let pool = pool.map(|pool| Arc::clone(&pool.config));
         let Some(server) = self.servers.get_mut(name) else {
             return;
         };
@@ -243,6 +245,7 @@ impl State {
         });
         if intent == Intent::Ready {
             server.overrule_silent_agent();
+            server.declare_well(pool.as_deref(), now);
         }
         server.verification = Verification::of(record.verification.as_ref(), now);
         server.intent = intent;

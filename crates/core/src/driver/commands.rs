@@ -127,6 +127,11 @@ impl Planner<'_> {
             "ready" => format!("{name} was ready already; nothing was changed"),
             _ => format!("{name} is ready again (before: {from})"),
         };
+        let pool = self.state.pools.get(&name.pool);
+        let sick = pool.and_then(|pool| server.ready_text(&name, pool));
+        if let Some(sick) = sick.filter(|_| from == "ready") {
+            text = sick;
+        }
         if let Some(word) = server.word_of_answering_agent() {
             text += &format!("; it takes no new sessions as long as {word}");
         }

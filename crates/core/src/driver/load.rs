@@ -133,6 +133,7 @@ impl ServerState {
                 "its load is {load}, above its peak load of {peak} %"
             )),
             (Reason::Unverified, ..) => self.why_unverified().map(str::to_owned),
+            (Reason::Sick, ..) => self.wellbeing.why(),
             _ => self.agent_why(reason).or_else(|| self.health_why()),
         }
     }

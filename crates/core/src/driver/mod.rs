@@ -15,6 +15,7 @@ mod guarding;
 mod load;
 mod moving;
 mod names;
+mod outliers;
 mod pursuit;
 mod rebalance;
 mod reload;
@@ -390,6 +391,7 @@ impl Driver {
             let verified = self.state.settle_verifications(now, &mut self.outputs);
             self.unsaved.extend(verified);
         }
+        self.state.watch_traffic(now, &mut self.outputs);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);

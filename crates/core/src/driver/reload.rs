@@ -236,6 +236,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         agent,
         peak_load,
         slow_start,
+        outliers,
         contact,
         http,
         tcp,
@@ -265,6 +266,7 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("agent", before.agent == *agent);
     part("peak_load", before.peak_load == *peak_load);
     part("slow_start", before.slow_start == *slow_start);
+    part("outliers", before.outliers == *outliers);
     part("contact", before.contact == *contact);
     part("http", before.http == *http);
     part("tcp", before.tcp == *tcp);

@@ -131,6 +131,8 @@ impl State {
             places: server.places().filter(|_| server.present),
             machine: server.machine_status(now).filter(|_| server.present),
             agent: server.agent_status(now).filter(|_| server.present),
+            traffic: server.wellbeing.traffic().filter(|_| server.present),
+            sickness: server.sickness(now).filter(|_| server.present),
             standing: self.as_shown(pool, server, server.standing),
             active: tally.active,
             idle: tally.idle,

@@ -10,6 +10,7 @@ use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
 use crate::driver::names::NameState;
+use crate::driver::outliers::Wellbeing;
 use crate::driver::rebalance::Rebalance;
 use crate::driver::replicas::ReplicaState;
 use crate::driver::returning::Return;
@@ -68,6 +69,8 @@ pub(super) struct PoolState {
     pub replicas: ReplicaState,
     pub names: BTreeMap<String, NameState>,
     pub rebalance: Option<Rebalance>,
+    /// The window in which its servers' traffic is watched.
+    pub window: u64,
 }
 
 pub(super) struct ServerState {
@@ -91,6 +94,7 @@ pub(super) struct ServerState {
     pub load: Arc<ServerLoad>,
     pub machine: Machine,
     pub agent: Agent,
+    pub wellbeing: Wellbeing,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -141,6 +145,7 @@ impl ServerState {
             page: self.health.page,
             peak: self.peak(),
             agent: self.agent_word(),
+            sick: self.wellbeing.is_held(),
             drill: self.drill,
             unverified: self.verification.as_ref().map(Verification::reason),
         }
@@ -293,6 +298,7 @@ impl State {
                 load: Arc::default(),
                 machine: Machine::default(),
                 agent: Agent::default(),
+                wellbeing: Wellbeing::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
@@ -363,6 +369,7 @@ impl State {
                 replicas: ReplicaState::default(),
                 names: BTreeMap::new(),
                 rebalance: None,
+                window: 0,
             };
         };
         pool.forget_pages_of_other_files(&config.gate);
@@ -403,6 +410,7 @@ impl State {
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
             server.load.places.tell(None, 0);
+            server.begin_anew();
         }
         if !was_there {
             // The node's own first servers are not new to anybody.
@@ -538,6 +546,7 @@ impl State {
         if self.changed.is_empty() && !config_changed && !secrets_changed {
             return;
         }
+        self.relieve_changed(now);
         let generation = self.generation() + 1;
         let mut views: BTreeMap<PoolKey, Arc<PoolView>> = self
             .pools
@@ -589,7 +598,7 @@ impl State {
                     kind: EventKind::Standing {
                         from: server.standing.reason,
                         to: standing.reason,
-                        why: server.why(standing.reason),
+                        why: server.why_now(standing.reason),
                     },
                 }));
             }

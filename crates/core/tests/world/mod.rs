@@ -6,6 +6,7 @@
 mod agent;
 mod load;
 mod names;
+mod traffic;
 mod words;
 
 use ebbtide_core::{
@@ -42,6 +43,8 @@ pub struct World {
     entries: Vec<String>,
     peak_load: Option<u8>,
     slow_start: Millis,
+    /// Sick servers are held.
+    outliers: bool,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
     /// Those of them that are in maintenance.
@@ -88,6 +91,7 @@ impl Default for World {
             entries: Vec::new(),
             peak_load: None,
             slow_start: Millis(0),
+            outliers: false,
             disks: Vec::new(),
             withdrawn: Vec::new(),
             replica: false,
@@ -121,6 +125,7 @@ impl World {
             }
             ["weights"] => self.weights(),
             ["load", server, read @ ..] => self.read_load(server, read),
+            ["traffic", server, what @ ..] => self.traffic(server, what),
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
@@ -163,6 +168,7 @@ impl World {
                 Some(("name", name)) => self.entries.push(name.to_owned()),
                 Some(("slow", span)) => self.slow_start = millis(span),
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
+                Some(("outliers", word)) => self.outliers = word == "on",
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -193,6 +199,7 @@ impl World {
         pool.names = self.entries.iter().map(|name| names::entry(name)).collect();
         pool.agent = self.agents.then_some(agent::SETTINGS);
         pool.slow_start = self.slow_start;
+        pool.outliers.acts = self.outliers;
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
@@ -422,6 +429,15 @@ impl World {
                     ..ServerChange::default()
                 },
             },
+            ["reload", "outliers=off", names @ ..] => {
+                let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+                let mut config = Config::clone(&self.config(&names));
+                config.pools[0].outliers.acts = false;
+                Command::Reload {
+                    config: Arc::new(config),
+                    beside: Vec::new(),
+                }
+            }
             ["reload", names @ ..] => {
                 let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
                 Command::Reload {
@@ -725,8 +741,12 @@ impl World {
                 });
                 let agent = server.agent.as_ref().map_or(String::new(), agent::agent);
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
+                let sick = server
+                    .sickness
+                    .as_ref()
+                    .map_or(String::new(), traffic::sickness);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{shown}{returning}{machine}{agent}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{shown}{returning}{machine}{agent}{sick}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

@@ -5,6 +5,7 @@ use super::door::door;
 use super::gate::gate;
 use super::load::load;
 use super::names::{is_name, names};
+use super::outliers::outliers;
 use super::outside::{upgrade, verify, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
@@ -215,6 +216,7 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             slow_start: pool
                 .duration("slow_start")
                 .map_or(Millis(0), |read| read.value),
+            outliers: outliers(&pool, protocol),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),

@@ -4,6 +4,7 @@
 mod agent;
 mod load;
 mod names;
+mod outliers;
 mod replicas;
 mod returning;
 mod sections;
@@ -730,6 +731,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .chain(agent::SETTINGS)
         .chain(names::SETTINGS)
         .chain(returning::SETTINGS)
+        .chain(outliers::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

@@ -6,6 +6,7 @@ mod load;
 mod mistakes;
 mod names;
 mod nbd;
+mod outliers;
 mod outside;
 mod replicas;
 mod returning;

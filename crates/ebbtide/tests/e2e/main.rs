@@ -29,6 +29,7 @@ mod removed;
 mod replicas;
 mod restart;
 mod returning;
+mod sick;
 mod slow;
 mod smuggling;
 mod startup;

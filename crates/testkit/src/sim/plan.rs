@@ -4,6 +4,7 @@
 
 use super::beside::{self, Beside};
 use super::copies::CopyChange;
+use super::crowd::{self, Ails};
 use super::dice::Dice;
 use super::doors::{AtDoor, Opens};
 use super::loads::{self, Loads, Says};
@@ -35,6 +36,8 @@ const BESIDE: u64 = 201;
 const DOORS: u64 = 606;
 /// Chooses in which seeds servers tell how busy they are: none of those that were kept before any did.
 const LOADS: u64 = 7483;
+/// Chooses which seeds have a crowd: none of those that were kept before there was one.
+const CROWD: u64 = 4047;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
 pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
@@ -62,6 +65,8 @@ pub(super) struct Setup {
     /// What there is beside the HTTP pools.
     pub beside: Option<Beside>,
     pub loads: Option<Loads>,
+    /// So many users that their traffic tells who is sick.
+    pub crowd: bool,
     pub file: File,
 }
 
@@ -117,6 +122,8 @@ pub(super) enum Action {
     /// What is said of how busy a server's machine is.
     Load(ServerNumber, Says),
     Server(ServerNumber, Being),
+    /// For so long, this server is sick.
+    Sick(ServerNumber, Ails, i64),
     /// For so long, probes of this server come back late, or not at all.
     Probes {
         server: ServerNumber,
@@ -241,6 +248,9 @@ impl File {
                 ..VerifyCheck::defaults()
             });
             pool.health = setup.health.then(HealthSettings::defaults);
+            if setup.crowd {
+                pool.outliers = crowd::outliers();
+            }
             if let Some(beside) = &setup.beside {
                 beside.settle(index, self.withdrawn, &mut pool);
             }
@@ -309,6 +319,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         },
         beside,
         loads: loads::setup(&mut Dice::new(seed ^ LOADS)),
+        crowd: crowd::is_there(&mut Dice::new(seed ^ CROWD)),
     };
     let mut planner = Planner {
         focus: ServerNumber::of_file(0, dice.below(2)),
@@ -323,6 +334,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.doors(Dice::new(seed ^ DOORS));
     planner.beside(Dice::new(!(seed ^ BESIDE)));
     planner.loads(Dice::new(!(seed ^ LOADS)));
+    planner.crowd(Dice::new(!(seed ^ CROWD)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..

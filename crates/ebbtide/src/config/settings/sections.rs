@@ -79,6 +79,13 @@ pub const SECTIONS: &[Section] = &[
          agent* and goes on. See [agent.md](agent.md).",
     ),
     section(
+        "pools.*.outliers",
+        Short::Setting("act"),
+        "Servers that are sick without being dead: found by what becomes of users' requests, against the \
+         pool's other servers, and held for a while. `outliers = true` does that as the defaults say. \
+         See [balancing.md](balancing.md#sick-but-not-dead).",
+    ),
+    section(
         "pools.*.upgrade",
         Short::None,
         "When a pool that was closed with `--until-upgraded` opens by itself. \

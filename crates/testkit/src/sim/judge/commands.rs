@@ -303,11 +303,11 @@ impl Judge {
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
-                let has_to_show = matches!(
+                let kept_back = matches!(
                     server.standing.reason,
-                    Reason::Verifying | Reason::Unverified
+                    Reason::Verifying | Reason::Unverified | Reason::Sick
                 );
-                known.in_force == Want::Ready && well && room && !has_to_show
+                known.in_force == Want::Ready && well && room && !kept_back
             })
         };
         let mut known = pool.servers.iter().filter_map(|server| {

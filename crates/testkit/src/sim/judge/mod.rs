@@ -11,6 +11,7 @@ mod loads;
 mod notices;
 mod pools;
 mod sessions;
+mod sick;
 mod verification;
 
 use super::number::{ByServer, ServerNumber};
