@@ -1,7 +1,9 @@
 //! `ebbtide status`: the page that an operator keeps open.
 
 use crate::view::{Line, Piece, Style, table};
-use ebbtide_api::{Agent, Name, PoolStatus, ServerStatus, Status, Timestamp};
+use ebbtide_api::{
+    Agent, Name, PoolStatus, ServerStatus, Sickness, Status, Timestamp, Verification,
+};
 use ebbtide_core::{Millis, count};
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
@@ -268,16 +270,7 @@ fn note(server: &ServerStatus) -> String {
         notes.push(format!("no metrics: {why}"));
     }
     notes.extend(server.agent.as_ref().and_then(agent_note));
-    if let Some(sickness) = &server.sickness {
-        let words = &sickness.words;
-        notes.push(match (sickness.held_ms, &sickness.spared) {
-            (Some(left), _) => {
-                format!("sick: {words}; no new sessions for {}", span(left))
-            }
-            (None, Some(why)) => format!("looks sick: {words}; goes on all the same: {why}"),
-            (None, None) => format!("looks sick: {words}"),
-        });
-    }
+    notes.extend(server.sickness.as_ref().map(sickness_note));
     if server.intent.label != "ready" {
         let by = server.intent.by.iter().map(|by| format!("by {by}"));
         let reason = server.intent.reason.clone();
@@ -292,15 +285,7 @@ fn note(server: &ServerStatus) -> String {
             "sessions from before the restart may come until {until}"
         ));
     }
-    if let Some(shown) = &server.verification {
-        notes.push(match &shown.failed {
-            Some(why) => format!(
-                "stays out, for it was not verified: {why}; `ebbtide ready` tries it once more, with --force \
-                 it takes sessions at once"
-            ),
-            None => format!("is being verified: {}", shown.progress),
-        });
-    }
+    notes.extend(server.verification.as_ref().map(verification_note));
     if let Some(returning) = server.returning {
         notes.push(format!(
             "returns slowly: all of its new sessions in {}",
@@ -334,6 +319,27 @@ fn note(server: &ServerStatus) -> String {
         notes.push("set live".into());
     }
     notes.join("; ")
+}
+
+/// What the traffic of a server tells that looks sick.
+fn sickness_note(sickness: &Sickness) -> String {
+    let words = &sickness.words;
+    match (sickness.held_ms, &sickness.spared) {
+        (Some(left), _) => format!("sick: {words}; no new sessions for {}", span(left)),
+        (None, Some(why)) => format!("looks sick: {words}; goes on all the same: {why}"),
+        (None, None) => format!("looks sick: {words}"),
+    }
+}
+
+/// What a server has shown so far that came out of maintenance.
+fn verification_note(shown: &Verification) -> String {
+    match &shown.failed {
+        Some(why) => format!(
+            "stays out, for it was not verified: {why}; `ebbtide ready` tries it once more, with --force \
+             it takes sessions at once"
+        ),
+        None => format!("is being verified: {}", shown.progress),
+    }
 }
 
 /// What an operator should know of a server's agent.

@@ -142,7 +142,7 @@ impl Judge {
             self.peak_asked(id, server);
         }
         if let Command::Ready { server, force } = command {
-            self.wanted_back(ServerNumber::of(server), *force);
+            self.wanted_back(id, ServerNumber::of(server), *force);
         }
         let pool = match command {
             Command::Close { pool, .. } | Command::Open { pool } => Some(pool_number(pool)),

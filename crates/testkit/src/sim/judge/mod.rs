@@ -117,6 +117,8 @@ struct Server {
     /// The request by which it is closed, so that no session may begin.
     closed: Option<RequestId>,
     last_ready: Option<(RequestId, i64)>,
+    /// The newest request that wanted it back without having been verified.
+    last_forced: Option<RequestId>,
     /// It was in maintenance, and this is what it has shown since.
     unseen: Option<Unseen>,
     /// As the node shows it, it still has to show that it is well.

@@ -19,6 +19,9 @@ impl Judge {
     /// It is in maintenance, and every worker knows: by this request, or by itself.
     pub(super) fn closes_for_maintenance(&mut self, name: ServerNumber, id: Option<RequestId>) {
         let server = self.server(name);
+        if id.is_some_and(|id| server.last_forced > Some(id)) {
+            return;
+        }
         let ready = server.last_ready.filter(|(ready, _)| Some(*ready) > id);
         server.unseen = Some(Unseen {
             since: ready.map(|(_, at)| at),
@@ -27,11 +30,11 @@ impl Judge {
     }
 
     /// An operator wants it back.
-    pub(super) fn wanted_back(&mut self, name: ServerNumber, force: bool) {
+    pub(super) fn wanted_back(&mut self, id: RequestId, name: ServerNumber, force: bool) {
         let at = self.at;
         let server = self.server(name);
         if force {
-            server.unseen = None;
+            (server.unseen, server.last_forced) = (None, Some(id));
         }
         if let Some(unseen) = &mut server.unseen {
             unseen.since.get_or_insert(at);
@@ -48,6 +51,10 @@ impl Judge {
             server.unseen = None;
         } else if restarted && server.in_force == Want::Maintenance && server.unseen.is_none() {
             server.unseen = Some(Unseen::default());
+        } else if restarted && server.in_force != Want::Maintenance {
+            // Nobody wanted it back since, so the end of its drain was not stored before the program was
+            // killed, but what had been decided on before that.
+            server.unseen.take_if(|unseen| unseen.since.is_none());
         }
     }
 
