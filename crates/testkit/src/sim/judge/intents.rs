@@ -143,9 +143,14 @@ impl Judge {
         self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
             self.settle_requests();
-            for server in self.servers.values_mut().filter(|server| !server.present) {
+            let pools = &self.pools;
+            for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
                 if server.was_present {
                     (server.unheard_of, server.epoch_least) = (true, 0);
+                }
+                if pools[name.pool()].unsaved {
+                    // The epoch that it was seen to have may never have been stored.
+                    server.epoch = 0;
                 }
                 if let Some(end) = &mut server.self_end {
                     end.unsure |= !end.saved;

@@ -121,6 +121,8 @@ struct Server {
     last_forced: Option<RequestId>,
     /// It was in maintenance, and this is what it has shown since.
     unseen: Option<Unseen>,
+    /// Good probes in a row that began after it was wanted back last.
+    good_in_a_row: u32,
     /// As the node shows it, it still has to show that it is well.
     is_unverified: bool,
     epoch: u32,

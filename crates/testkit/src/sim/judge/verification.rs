@@ -23,16 +23,20 @@ impl Judge {
             return;
         }
         let ready = server.last_ready.filter(|(ready, _)| Some(*ready) > id);
-        server.unseen = Some(Unseen {
+        // Meanwhile it may have been wanted back, and have shown everything.
+        let good_in_a_row = ready.map_or(0, |_| server.good_in_a_row);
+        let unseen = Unseen {
             since: ready.map(|(_, at)| at),
-            good_in_a_row: 0,
-        });
+            good_in_a_row,
+        };
+        server.unseen = Some(unseen).filter(|_| good_in_a_row < VerifyCheck::defaults().probes);
     }
 
     /// An operator wants it back.
     pub(super) fn wanted_back(&mut self, id: RequestId, name: ServerNumber, force: bool) {
         let at = self.at;
         let server = self.server(name);
+        server.good_in_a_row = 0;
         if force {
             (server.unseen, server.last_forced) = (None, Some(id));
         }
@@ -80,16 +84,18 @@ impl Judge {
 impl Server {
     /// A probe came back that began at this time.
     pub(super) fn shows(&mut self, outcome: &ProbeOutcome, began: i64) {
+        let is_good = !matches!(outcome, ProbeOutcome::Bad(_));
+        let asked = self.last_ready.map_or(i64::MIN, |(_, at)| at);
+        if began >= asked {
+            self.good_in_a_row = if is_good { self.good_in_a_row + 1 } else { 0 };
+        }
         let Some(unseen) = &mut self.unseen else {
             return;
         };
         if unseen.since.is_none_or(|since| began < since) {
             return;
         }
-        unseen.good_in_a_row = match outcome {
-            ProbeOutcome::Bad(_) => 0,
-            _ => unseen.good_in_a_row + 1,
-        };
+        unseen.good_in_a_row = if is_good { unseen.good_in_a_row + 1 } else { 0 };
         if unseen.good_in_a_row >= VerifyCheck::defaults().probes {
             self.unseen = None;
         }
