@@ -14,6 +14,9 @@ pub struct Rebalance {
     /// Stop one that is under way
     #[arg(long)]
     pub stop: bool,
+    /// Only idle sessions: it never takes others, so this says what is done anyway
+    #[arg(long)]
+    pub idle_only: bool,
     /// Sessions that are forgotten in a second, such as 10/s; 1/s to 1000/s
     #[arg(long, value_name = "RATE", value_parser = rate, default_value = "10/s")]
     pub rate: u32,
