@@ -10,7 +10,7 @@ use crate::manifest::ManifestSource;
 use crate::outside::rounds::{self, Turn};
 use crate::probe::describe;
 use crate::prober::jittered;
-use ebbtide_core::{Input, Load, LoadSettings, Millis, ServerName, Snapshot};
+use ebbtide_core::{Input, Load, LoadSettings, ServerName, Snapshot};
 use ebbtide_protocol::exporter::{ExporterReader, Figures};
 use ebbtide_protocol::exposition::Selector;
 use http_body_util::{BodyExt, Empty};
@@ -98,12 +98,7 @@ async fn look(
     let limit = Duration::from_millis(settings.timeout.0);
     let figures = timeout(limit, fetch(exporter, meter.selector()))
         .await
-        .unwrap_or_else(|_| {
-            Err(format!(
-                "no whole page within {}",
-                Millis(settings.timeout.0)
-            ))
-        })?;
+        .unwrap_or_else(|_| Err(format!("no whole page within {}", settings.timeout)))?;
     meter.load(&figures, Instant::now())
 }
 

@@ -6,6 +6,7 @@ mod tests;
 
 use crate::inbox::{Inbox, Message};
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestSource};
+use crate::outside::rounds::{self, Turn};
 use crate::prober::jittered;
 use ebbtide_core::{ManifestCopies, Millis, ServerName, Snapshot};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
 /// How long fetching one manifest may take.
@@ -45,45 +46,14 @@ struct Question {
     wanted: Arc<[(String, String)]>,
 }
 
-/// Places for work at the same time.
-#[derive(Clone)]
-struct Places {
-    fetches: Arc<Semaphore>,
-    /// Files are read one after another: if a file system hangs, one thread hangs with it.
-    files: Arc<Semaphore>,
-}
-
 /// Fetches until the sender of `snapshots` is dropped.
-pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
-    let mut tasks = JoinSet::new();
-    let mut asked = BTreeMap::<ServerName, (Question, AbortHandle)>::new();
-    let places = Places {
-        fetches: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-        files: Arc::new(Semaphore::new(1)),
+pub(super) async fn run(snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
+    let files = Arc::new(Semaphore::new(1));
+    let ask = |name, question, turn| {
+        let files = Arc::clone(&files);
+        ask_on(name, question, turn, files, inbox.clone())
     };
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let questions = questions(&snapshot);
-        asked.retain(|name, (question, task)| {
-            let stays = questions.get(name) == Some(question);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        for (name, question) in questions {
-            asked.entry(name.clone()).or_insert_with(|| {
-                let (inbox, places) = (inbox.clone(), places.clone());
-                let task = tasks.spawn(ask_on(name, question.clone(), places, inbox));
-                (question, task)
-            });
-        }
-        // What was aborted is taken out, so that it does not add up.
-        while tasks.try_join_next().is_some() {}
-        if snapshots.changed().await.is_err() {
-            return;
-        }
-    }
+    rounds::run(snapshots, AT_ONCE_MAX, questions, ask).await;
 }
 
 fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
@@ -111,15 +81,23 @@ fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
 }
 
 /// Fetches one manifest until it is aborted.
-async fn ask_on(name: ServerName, question: Question, places: Places, inbox: Inbox) {
+async fn ask_on(
+    name: ServerName,
+    question: Question,
+    turn: Turn,
+    files: Arc<Semaphore>,
+    inbox: Inbox,
+) {
     let mut fetcher = Fetcher {
         wanted: Arc::clone(&question.wanted),
-        places,
+        files,
         last: None,
     };
     let mut failures = 0_u32;
     loop {
+        let place = turn.place().await;
         let read = fetcher.fetch(&question.place).await;
+        drop(place);
         failures = match read {
             Ok(_) => 0,
             Err(_) => failures.saturating_add(1),
@@ -154,7 +132,8 @@ enum Mark {
 /// Fetches one manifest, and reads it only if it is another one.
 struct Fetcher {
     wanted: Arc<[(String, String)]>,
-    places: Places,
+    /// Files are read one after another: if a file system hangs, one thread hangs with it.
+    files: Arc<Semaphore>,
     last: Option<(Mark, ManifestCopies)>,
 }
 
@@ -164,9 +143,6 @@ type Fetched = Option<(Vec<u8>, Option<Mark>)>;
 impl Fetcher {
     async fn fetch(&mut self, place: &str) -> Result<ManifestCopies, String> {
         let source = ManifestSource::parse(place).map_err(|why| format!("{place} {why}"))?;
-        let fetches = Arc::clone(&self.places.fetches);
-        // The semaphore is never closed; without it nobody is kept from fetching.
-        let _place = fetches.acquire().await;
         let known = self.last.as_ref().map(|(mark, _)| mark.clone());
         let fetch = async {
             match source {
@@ -202,7 +178,7 @@ impl Fetcher {
     }
 
     async fn file_content(&self, path: PathBuf, known: Option<Mark>) -> Result<Fetched, String> {
-        let place = Arc::clone(&self.places.files).acquire_owned().await;
+        let place = Arc::clone(&self.files).acquire_owned().await;
         let read = spawn_blocking(move || {
             let _place = place;
             read_file(&path, known)

@@ -1,6 +1,6 @@
-//! Asking servers again and again: a task for each, which begins and ends as snapshots say.
+//! Asking servers again and again: a task for each question, which begins and ends as snapshots say.
 
-use ebbtide_core::{ServerName, Snapshot};
+use ebbtide_core::Snapshot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -23,31 +23,32 @@ impl Turn {
 
 /// Has everybody asked that a snapshot has a question for, until the sender of `snapshots` is dropped.
 /// `ask` asks on and on; it is ended when its question is another one.
-pub(super) async fn run<Q, A>(
+pub(super) async fn run<W, Q, A>(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     at_once_max: usize,
-    questions: fn(&Snapshot) -> BTreeMap<ServerName, Q>,
-    ask: impl Fn(ServerName, Q, Turn) -> A,
+    questions: fn(&Snapshot) -> BTreeMap<W, Q>,
+    ask: impl Fn(W, Q, Turn) -> A,
 ) where
+    W: Clone + Ord,
     Q: Clone + PartialEq,
     A: Future<Output = ()> + Send + 'static,
 {
     let mut tasks = JoinSet::new();
-    let mut asked = BTreeMap::<ServerName, (Q, AbortHandle)>::new();
+    let mut asked = BTreeMap::<W, (Q, AbortHandle)>::new();
     let places = Arc::new(Semaphore::new(at_once_max));
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let questions = questions(&snapshot);
-        asked.retain(|name, (question, task)| {
-            let stays = questions.get(name) == Some(question);
+        asked.retain(|whom, (question, task)| {
+            let stays = questions.get(whom) == Some(question);
             if !stays {
                 task.abort();
             }
             stays
         });
         let count = questions.len();
-        for (index, (name, question)) in questions.into_iter().enumerate() {
-            asked.entry(name.clone()).or_insert_with(|| {
+        for (index, (whom, question)) in questions.into_iter().enumerate() {
+            asked.entry(whom.clone()).or_insert_with(|| {
                 // Few are asked at once, many one after the other.
                 let share = match count > at_once_max {
                     true => index as f64 / count as f64,
@@ -55,7 +56,7 @@ pub(super) async fn run<Q, A>(
                 };
                 let places = Arc::clone(&places);
                 let turn = Turn { share, places };
-                let task = tasks.spawn(ask(name, question.clone(), turn));
+                let task = tasks.spawn(ask(whom, question.clone(), turn));
                 (question, task)
             });
         }

@@ -6,6 +6,7 @@ mod tests;
 
 use crate::clock::clock;
 use crate::inbox::{Inbox, Message};
+use crate::outside::rounds::{self, Turn};
 use crate::probe::ask;
 use crate::prober::jittered;
 use ebbtide_core::{
@@ -16,8 +17,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// How often and how patiently servers without health checks are asked.
@@ -50,33 +50,9 @@ enum Purpose {
 type Whom = (ServerName, Purpose);
 
 /// Asks until the sender of `snapshots` is dropped.
-pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
-    let mut tasks = JoinSet::new();
-    let mut asked = BTreeMap::<Whom, (Question, AbortHandle)>::new();
-    let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
-    loop {
-        let snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let questions = questions(&snapshot);
-        asked.retain(|whom, (question, task)| {
-            let stays = questions.get(whom) == Some(question);
-            if !stays {
-                task.abort();
-            }
-            stays
-        });
-        for (whom, question) in questions {
-            asked.entry(whom.clone()).or_insert_with(|| {
-                let (inbox, places) = (inbox.clone(), Arc::clone(&places));
-                let task = tasks.spawn(ask_on(whom, question.clone(), places, inbox));
-                (question, task)
-            });
-        }
-        // What was aborted is taken out, so that it does not add up.
-        while tasks.try_join_next().is_some() {}
-        if snapshots.changed().await.is_err() {
-            return;
-        }
-    }
+pub(super) async fn run(snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
+    let ask = |whom, question, turn| ask_on(whom, question, turn, inbox.clone());
+    rounds::run(snapshots, AT_ONCE_MAX, questions, ask).await;
 }
 
 fn questions(snapshot: &Snapshot) -> BTreeMap<Whom, Question> {
@@ -113,13 +89,12 @@ fn question(pool: &PoolView, address: SocketAddr, path: &str, expect: &Option<St
 }
 
 /// Asks one server until it is aborted.
-async fn ask_on(whom: Whom, question: Question, places: Arc<Semaphore>, inbox: Inbox) {
+async fn ask_on(whom: Whom, question: Question, turn: Turn, inbox: Inbox) {
     let expect = question.expect.as_deref().map(Regex::new);
     let (server, purpose) = whom;
     loop {
         let (began, answer) = {
-            // The semaphore is never closed; without it nobody is kept from asking.
-            let _place = places.acquire().await;
+            let _place = turn.place().await;
             let began = clock().moment;
             let answer = match &expect {
                 Some(Err(_)) => VersionAnswer::Failed("cannot be judged: `expect` is wrong".into()),

@@ -1,5 +1,5 @@
 use super::*;
-use ebbtide_core::LoadMeasure;
+use ebbtide_core::{LoadMeasure, Millis};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 

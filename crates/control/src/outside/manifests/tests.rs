@@ -8,10 +8,7 @@ const LITTLE: &str = "{\"ebbtide_manifest\":1,\"files\":[{\"name\":\"a\",\"size\
 fn fetcher() -> Fetcher {
     Fetcher {
         wanted: [("disk".to_owned(), "a".to_owned())].into(),
-        places: Places {
-            fetches: Arc::new(Semaphore::new(1)),
-            files: Arc::new(Semaphore::new(1)),
-        },
+        files: Arc::new(Semaphore::new(1)),
         last: None,
     }
 }
