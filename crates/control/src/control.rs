@@ -8,6 +8,7 @@ use crate::outside::{self, Resolver, Webhook};
 use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
+use crate::signin::{SignIn, SignInOptions};
 use crate::store::{Store, StoreThread};
 use ebbtide_core::{
     Actor, Answer, Config, Driver, MoveOrder, NodeCounters, Refusal, SessionTable, Snapshot,
@@ -65,6 +66,8 @@ pub struct Options {
     pub webhooks: Vec<Webhook>,
     /// How names are looked up whose addresses are servers.
     pub resolver: Resolver,
+    /// How people sign in to the console.
+    pub signin: SignInOptions,
     /// The program's version.
     pub version: &'static str,
 }
@@ -89,6 +92,7 @@ impl Control {
         let inbox = options.inbox.inbox();
         let mut store = options.store;
         let operators = store.operators().map_err(io::Error::other)?;
+        let signed_in = store.console_sessions().map_err(io::Error::other)?;
         let first = options.driver.snapshot();
         let (snapshot, snapshots) = watch::channel(Arc::clone(&first));
         let (probe_now, probes) = mpsc::unbounded_channel();
@@ -103,6 +107,7 @@ impl Control {
         )?;
         let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
+        let signin = SignIn::new(options.signin, signed_in, store.clone());
         let app = App::new(AppParts {
             inbox: inbox.clone(),
             snapshots,
@@ -115,6 +120,7 @@ impl Control {
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),
+            signin: Arc::new(signin),
             stopping: Arc::clone(&stopping),
         });
         (options.publish)(first);
@@ -180,6 +186,8 @@ fn join(threads: [JoinHandle<()>; 3]) {
 
 fn run(runtime: Runtime, shell: Shell, receiver: InboxReceiver, admin: Admin, app: App) {
     runtime.block_on(async {
+        let signin = Arc::clone(&app.signin);
+        tokio::spawn(async move { signin.watch().await });
         let _serving = match admin.serve(app) {
             Ok(serving) => serving,
             Err(error) => return tracing::error!("the admin API cannot be served: {error}"),

@@ -16,7 +16,7 @@ use serde_json::error::Category;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// An error as it goes over the wire. Boxed, as errors are rare and answers are not.
-pub(super) struct ApiError(Box<(StatusCode, ErrorDetail)>);
+pub(crate) struct ApiError(Box<(StatusCode, ErrorDetail)>);
 
 impl ApiError {
     /// `status` must be a valid one; anything else is answered as 500.

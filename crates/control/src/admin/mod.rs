@@ -17,6 +17,7 @@ mod sessions;
 mod stream;
 mod tokens;
 
+pub(crate) use access::{Caller, Peer, Via};
 pub(crate) use app::{App, AppParts};
 pub use bind::{Admin, AdminError};
 pub use metrics::metrics_reference;

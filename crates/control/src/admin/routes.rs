@@ -6,6 +6,7 @@ use super::access::{
 use super::answer::ApiError;
 use super::app::App;
 use super::{changes, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens};
+use crate::signin;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
@@ -19,8 +20,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The whole API, for both listeners; `listen` is the address of the one on TCP.
 pub(super) fn router(app: App, listen: SocketAddr) -> Router {
     let api = viewer()
-        .merge(operator().route_layer(from_fn_with_state(Role::Operator, require)))
-        .merge(admin().route_layer(from_fn_with_state(Role::Admin, require)))
+        .merge(operator().route_layer(from_fn_with_state((app.clone(), Role::Operator), require)))
+        .merge(admin().route_layer(from_fn_with_state((app.clone(), Role::Admin), require)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), no_changes_while_stopping))
@@ -28,6 +29,7 @@ pub(super) fn router(app: App, listen: SocketAddr) -> Router {
     Router::new()
         .nest(PREFIX, api)
         .merge(open())
+        .merge(signin::routes(&app).route_layer(from_fn(limit_time)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -14,6 +14,7 @@ use super::tcp::{check_protocol, nbd, tcp};
 use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
+use ebbtide_control::{SignInOptions, SignInSpans, USERS_FILE};
 use ebbtide_core::{
     AgentSettings, Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig,
     LogoutCall, Millis, NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
@@ -21,6 +22,7 @@ use ebbtide_core::{
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeTable;
 
@@ -82,8 +84,10 @@ fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
     }
     let span = admin.as_ref().map_or(0..0, |(_, read)| read.span.clone());
     let unspecified = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let state_dir = PathBuf::from(value(root.text("state_dir")));
     let node = NodeConfig {
-        state_dir: value(root.text("state_dir")).into(),
+        signin: signin(&root.section("admin"), &state_dir),
+        state_dir,
         admin: admin.map_or(unspecified, |(address, _)| address),
         workers: root
             .count("workers")
@@ -95,6 +99,18 @@ fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
         }),
     };
     (node, span)
+}
+
+fn signin(admin: &Section<'_, '_>, state_dir: &Path) -> SignInOptions {
+    let spans = admin.section("sign_in");
+    SignInOptions {
+        users: maybe(admin.text("users")).map_or_else(|| state_dir.join(USERS_FILE), PathBuf::from),
+        spans: SignInSpans {
+            idle: value(spans.duration("idle")),
+            longest: value(spans.duration("longest")),
+            fresh: value(spans.duration("fresh")),
+        },
+    }
 }
 
 fn listeners(

@@ -23,7 +23,7 @@ pub use reference::settings_page;
 pub use schema::schema;
 pub use value::{Mistake, address, duration};
 
-use ebbtide_control::Webhook;
+use ebbtide_control::{SignInOptions, Webhook};
 use ebbtide_core::{Config, Millis};
 use problem::{Problem, place};
 use std::fmt;
@@ -51,6 +51,8 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// Where the control API listens.
     pub admin: SocketAddr,
+    /// How people sign in to the console.
+    pub signin: SignInOptions,
     /// Threads that serve clients, at least 1.
     pub workers: usize,
     /// How long requests may still run after the order to stop.
