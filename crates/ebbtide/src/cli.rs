@@ -2,6 +2,7 @@
 
 mod agent;
 mod server;
+mod user;
 
 pub use agent::{AgentArgs, AgentCommand, AgentRun};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,6 +10,7 @@ use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{Millis, ServerName, SessionId};
 pub use server::{Assignment, ServerCommand};
 use std::path::PathBuf;
+pub use user::{Password, UserArgs, UserCommand};
 
 /// The heading over the options of every command.
 pub const GLOBAL: &str = "Options of every command";
@@ -291,6 +293,8 @@ A file with a mistake changes nothing. A held server stays held.")]
     /// Make, list or remove bearer tokens for the control API over TCP
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Add, list, change or remove the console's users
+    User(UserArgs),
     /// Print a generated document, for `cargo xtask docs`
     #[command(hide = true)]
     InternalDocs {

@@ -16,6 +16,7 @@ mod serve;
 mod sessions;
 mod stream;
 mod tokens;
+mod users;
 
 pub(crate) use access::{Caller, Peer, Via};
 pub(crate) use app::{App, AppParts};

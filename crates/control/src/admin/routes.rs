@@ -5,7 +5,9 @@ use super::access::{
 };
 use super::answer::ApiError;
 use super::app::App;
-use super::{changes, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens};
+use super::{
+    changes, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens, users,
+};
 use crate::signin;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -95,6 +97,7 @@ fn admin() -> Router<App> {
         .route("/token-secret/rotate", post(changes::rotate_token_secret))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{name}", delete(tokens::remove))
+        .route("/users", get(users::list))
         .route_layer(from_fn(limit_time))
 }
 

@@ -4,11 +4,9 @@ use super::csrf::csrf_token;
 use super::sessions::SessionKey;
 use axum::http::header::{COOKIE, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue};
+use ebbtide_protocol::http1::CONSOLE_COOKIE;
 use tokio::sync::watch;
 
-/// The cookie's name. Browsers do not tell ports of one host apart, so Ebbtide's listeners take care
-/// that servers never see it.
-const NAME: &str = "ebbtide_console";
 /// Cookies of that name that are looked at: someone else on the host may have set more.
 const COOKIES_MAX: usize = 4;
 
@@ -78,7 +76,7 @@ pub(super) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .flat_map(|value| value.split(';'));
     pairs
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, value)| *name == NAME && value.len() == 64)
+        .filter(|(name, value)| *name == CONSOLE_COOKIE && value.len() == 64)
         .map(|(_, value)| value)
         .take(COOKIES_MAX)
 }
@@ -86,12 +84,12 @@ pub(super) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// The field that sets the cookie, for as long as the browser runs. On a page that the browser got by
 /// https the cookie never goes over http again; whether it did is what the browser itself says.
 pub(super) fn set_cookie(secret: &str, headers: &HeaderMap) -> HeaderValue {
-    cookie(&format!("{NAME}={secret}"), headers)
+    cookie(&format!("{CONSOLE_COOKIE}={secret}"), headers)
 }
 
 /// The field that takes the cookie away.
 pub(super) fn clear_cookie(headers: &HeaderMap) -> HeaderValue {
-    cookie(&format!("{NAME}=; Max-Age=0"), headers)
+    cookie(&format!("{CONSOLE_COOKIE}=; Max-Age=0"), headers)
 }
 
 fn cookie(text: &str, headers: &HeaderMap) -> HeaderValue {
@@ -110,11 +108,12 @@ mod tests {
     fn cookies_are_found_among_others() {
         let mut headers = HeaderMap::new();
         let (one, two) = ("a".repeat(64), "b".repeat(64));
-        let field = format!("x=1; {NAME}=short; {NAME}={one};{NAME}={two}");
+        let field =
+            format!("x=1; {CONSOLE_COOKIE}=short; {CONSOLE_COOKIE}={one};{CONSOLE_COOKIE}={two}");
         headers.append(COOKIE, field.parse().unwrap());
-        headers.append(COOKIE, format!("my{NAME}={one}").parse().unwrap());
+        headers.append(COOKIE, format!("my{CONSOLE_COOKIE}={one}").parse().unwrap());
         assert_eq!(secrets(&headers).collect::<Vec<_>>(), [&one, &two]);
-        let flood = format!("{NAME}={one};").repeat(100);
+        let flood = format!("{CONSOLE_COOKIE}={one};").repeat(100);
         headers.insert(COOKIE, flood.parse().unwrap());
         assert_eq!(secrets(&headers).count(), COOKIES_MAX);
     }

@@ -12,6 +12,8 @@ mod pages;
 mod password;
 mod rate;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use crate::clock::clock;
@@ -20,6 +22,7 @@ use axum::http::HeaderMap;
 pub(crate) use browser::Browser;
 #[allow(unused_imports, reason = "the console's pages use them")]
 pub(crate) use csrf::{CSRF_FIELD, CSRF_HEADER};
+use ebbtide_api::{User, Users};
 use ebbtide_core::{Actor, AuditEntry, Millis, Now, count};
 #[allow(unused_imports, reason = "the console's pages use some of them")]
 pub(crate) use guard::{admit, guard, headers, is_sign_of_life, require};
@@ -100,7 +103,7 @@ impl SignIn {
             store,
             comparing: Comparing::new(),
             state: Mutex::new(State {
-                users: Watched::new(options.users),
+                users: Watched::new(std::path::absolute(&options.users).unwrap_or(options.users)),
                 sessions,
                 attempts,
                 failed_lines: lines(),
@@ -313,6 +316,23 @@ impl SignIn {
             let line = line(now, actor, "refused", &target, outcome);
             self.store.write_console(Vec::new(), vec![line]);
         });
+    }
+
+    /// The users, as far as anybody may know of them.
+    pub fn users(&self) -> Users {
+        self.with(|state| {
+            let users = state.users.all().map(|(name, user)| User {
+                name: name.clone(),
+                role: user.role,
+                created: user.created,
+                browsers: u32::try_from(state.sessions.count_of(name)).unwrap_or(u32::MAX),
+            });
+            Users {
+                file: state.users.path().display().to_string(),
+                problem: state.users.problem().map(str::to_owned),
+                users: users.collect(),
+            }
+        })
     }
 
     /// What the page for signing in has to say before anybody has tried.

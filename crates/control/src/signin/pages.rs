@@ -369,7 +369,13 @@ pub(super) async fn not_signed_in(app: &App, request: Request) -> Response {
             .finish();
         return redirect(&format!("{SIGN_IN}?{query}"));
     }
-    let form = match is_form(request.headers()) {
+    // To sign out is done already, and a password is nothing to keep.
+    let is_own = target
+        != request
+            .uri()
+            .path_and_query()
+            .map_or(HOME, |own| own.as_str());
+    let form = match is_form(request.headers()) && !is_own {
         true => to_bytes(request.into_body(), REPLAY_BYTES_MAX).await.ok(),
         false => None,
     };

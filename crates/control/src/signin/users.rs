@@ -34,7 +34,7 @@ const HEADER: &str = "\
 #[serde(deny_unknown_fields)]
 pub(super) struct User {
     pub role: Role,
-    created: Timestamp,
+    pub created: Timestamp,
     /// The PHC string of the password's hash.
     pub password: String,
     /// What was signed in before this is over.
@@ -73,8 +73,10 @@ pub struct UsersFile {
 /// Why the file of users cannot be read or changed.
 #[derive(Debug)]
 pub enum UsersError {
-    /// What was asked makes no sense; the file is as it was.
-    Asked(String),
+    /// A name or a password that is none; the file is as it was.
+    Invalid(String),
+    /// There is such a user already, or there is none; the file is as it was.
+    Conflict(String),
     /// The file cannot be read, or holds something else.
     File(String),
 }
@@ -82,7 +84,7 @@ pub enum UsersError {
 impl fmt::Display for UsersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Asked(text) | Self::File(text) => f.write_str(text),
+            Self::Invalid(text) | Self::Conflict(text) | Self::File(text) => f.write_str(text),
         }
     }
 }
@@ -116,6 +118,16 @@ impl UsersFile {
         }
     }
 
+    /// Whether `secret` may be the password of `name`.
+    pub fn check_password(&self, name: &str, secret: &str) -> Result<(), UsersError> {
+        password::check(name, secret).map_err(UsersError::Invalid)
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether there is such a user, for the same reason.
     pub fn check_known(&self, name: &str) -> Result<(), UsersError> {
         self.find(&mut read(&self.path)?, name).map(|_| ())
@@ -124,7 +136,7 @@ impl UsersFile {
     /// Adds a user. The password is 12 characters to 1,024 bytes long.
     pub fn add(&self, name: &str, role: Role, secret: &str) -> Result<(), UsersError> {
         check_name(name)?;
-        password::check(name, secret).map_err(UsersError::Asked)?;
+        password::check(name, secret).map_err(UsersError::Invalid)?;
         let password = password::hash(secret).map_err(UsersError::File)?;
         self.change(|users| {
             if users.contains_key(name) {
@@ -132,7 +144,7 @@ impl UsersFile {
             }
             if users.len() >= USERS_MAX {
                 let text = format!("there are {USERS_MAX} users already; remove others first");
-                return Err(UsersError::Asked(text));
+                return Err(UsersError::Conflict(text));
             }
             let user = User {
                 role,
@@ -156,7 +168,7 @@ impl UsersFile {
 
     /// Sets another password, which signs the user out everywhere.
     pub fn set_password(&self, name: &str, secret: &str) -> Result<(), UsersError> {
-        password::check(name, secret).map_err(UsersError::Asked)?;
+        password::check(name, secret).map_err(UsersError::Invalid)?;
         let password = password::hash(secret).map_err(UsersError::File)?;
         self.change(|users| {
             self.find(users, name)?.password = password;
@@ -189,7 +201,7 @@ impl UsersFile {
         name: &str,
     ) -> Result<&'users mut User, UsersError> {
         users.get_mut(name).ok_or_else(|| {
-            UsersError::Asked(format!(
+            UsersError::Conflict(format!(
                 "there is no user {name} in {}; `ebbtide user list` shows who there is",
                 self.path.display()
             ))
@@ -214,14 +226,14 @@ fn check_name(name: &str) -> Result<(), UsersError> {
     if is_name(name) {
         return Ok(());
     }
-    Err(UsersError::Asked(format!(
+    Err(UsersError::Invalid(format!(
         "{name:?} is no user's name: 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter or \
          digit"
     )))
 }
 
 fn exists(name: &str) -> UsersError {
-    UsersError::Asked(format!(
+    UsersError::Conflict(format!(
         "there is a user {name} already; `ebbtide user password {name}` sets another password, \
          `ebbtide user role {name} ROLE` another role"
     ))
@@ -371,7 +383,7 @@ impl Watched {
         self.users.get(name)
     }
 
-    pub fn names(&self) -> impl Iterator<Item = (&String, &User)> {
+    pub fn all(&self) -> impl Iterator<Item = (&String, &User)> {
         self.users.iter()
     }
 
@@ -500,7 +512,7 @@ mod tests {
         let directory = scratch("refused");
         let file = UsersFile::new(directory.join(USERS_FILE));
         let text = |result: Result<(), UsersError>| match result {
-            Err(UsersError::Asked(text)) => text,
+            Err(UsersError::Invalid(text) | UsersError::Conflict(text)) => text,
             other => panic!("not refused: {other:?}"),
         };
         file.add("anna", Role::Admin, SECRET).unwrap();

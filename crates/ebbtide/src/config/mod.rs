@@ -23,7 +23,7 @@ pub use reference::settings_page;
 pub use schema::schema;
 pub use value::{Mistake, address, duration};
 
-use ebbtide_control::{SignInOptions, Webhook};
+use ebbtide_control::{SignInOptions, USERS_FILE, Webhook};
 use ebbtide_core::{Config, Millis};
 use problem::{Problem, place};
 use std::fmt;
@@ -144,6 +144,20 @@ pub fn state_dir(path: &Path) -> Option<PathBuf> {
     let (table, _) = DeTable::parse_recoverable(&text);
     let state_dir = table.get_ref().get("state_dir")?.get_ref().as_str()?;
     Some(state_dir.into())
+}
+
+/// The file of users of a node that runs by the file at `path`, whatever else is in that. `None` without
+/// a file or without `state_dir`.
+pub fn users_file(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let admin = table.get_ref().get("admin");
+    let users =
+        admin.and_then(|admin| admin.get_ref().as_table()?.get("users")?.get_ref().as_str());
+    match users {
+        Some(users) => Some(users.into()),
+        None => state_dir(path).map(|state_dir| state_dir.join(USERS_FILE)),
+    }
 }
 
 /// Checks the bytes of a file; `path` is for the messages.
