@@ -91,8 +91,10 @@ impl Control {
             .build()?;
         let inbox = options.inbox.inbox();
         let mut store = options.store;
-        let operators = store.operators().map_err(io::Error::other)?;
-        let signed_in = store.console_sessions().map_err(io::Error::other)?;
+        let known = store
+            .operators()
+            .and_then(|operators| Ok((operators, store.console_sessions()?)));
+        let (operators, signed_in) = known.map_err(io::Error::other)?;
         let first = options.driver.snapshot();
         let (snapshot, snapshots) = watch::channel(Arc::clone(&first));
         let (probe_now, probes) = mpsc::unbounded_channel();
@@ -107,7 +109,7 @@ impl Control {
         )?;
         let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
-        let signin = SignIn::new(options.signin, signed_in, store.clone());
+        let signin = Arc::new(SignIn::new(options.signin, signed_in, store.clone()));
         let app = App::new(AppParts {
             inbox: inbox.clone(),
             snapshots,
@@ -120,7 +122,7 @@ impl Control {
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),
-            signin: Arc::new(signin),
+            signin,
             stopping: Arc::clone(&stopping),
         });
         (options.publish)(first);
@@ -142,13 +144,9 @@ impl Control {
             sweep_next: 0,
             status: None,
         };
-        let (admin, receiver) = (options.admin, options.inbox);
-        let thread = std::thread::Builder::new()
-            .name("ebbtide-control".into())
-            .spawn(move || {
-                run(runtime, shell, receiver, admin, app);
-                join([prober, store_thread, outside_thread]);
-            })?;
+        let threads = [prober, store_thread, outside_thread];
+        let work = move || run(runtime, shell, options.inbox, options.admin, app);
+        let thread = spawn(work, threads)?;
         Ok(Self {
             inbox,
             stopping,
@@ -176,12 +174,20 @@ impl Control {
     }
 }
 
-fn join(threads: [JoinHandle<()>; 3]) {
-    for thread in threads {
-        if thread.join().is_err() {
-            tracing::error!("a thread of the control plane had panicked");
+/// Does `work` on the control thread, which ends after `threads`.
+fn spawn(
+    work: impl FnOnce() + Send + 'static,
+    threads: [JoinHandle<()>; 3],
+) -> io::Result<JoinHandle<()>> {
+    let name = "ebbtide-control".to_owned();
+    std::thread::Builder::new().name(name).spawn(move || {
+        work();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the control plane had panicked");
+            }
         }
-    }
+    })
 }
 
 fn run(runtime: Runtime, shell: Shell, receiver: InboxReceiver, admin: Admin, app: App) {

@@ -10,7 +10,7 @@ use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{Millis, ServerName, SessionId};
 pub use server::{Assignment, ServerCommand};
 use std::path::PathBuf;
-pub use user::{Password, UserArgs, UserCommand};
+pub use user::{PasswordSource, UserArgs, UserCommand};
 
 /// The heading over the options of every command.
 pub const GLOBAL: &str = "Options of every command";

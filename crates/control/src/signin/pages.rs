@@ -360,14 +360,16 @@ pub(super) async fn not_signed_in(app: &App, request: Request) -> Response {
         .map_or(HOME, |target| local(target.as_str()))
         .to_owned();
     if [Method::GET, Method::HEAD].contains(request.method()) {
-        // A link on another site: the browser keeps the cookie back until a page of ours asks.
-        if is_from_elsewhere {
-            return page(200, &OnPage { next: &target });
-        }
         let query = form_urlencoded::Serializer::new(String::new())
             .append_pair("next", &target)
             .finish();
-        return redirect(&format!("{SIGN_IN}?{query}"));
+        let sign_in = format!("{SIGN_IN}?{query}");
+        // A link on another site: the browser keeps the cookie back until a page of ours asks for
+        // another address. (To ask for the same one is to ask again in the name of that site.)
+        return match is_from_elsewhere {
+            true => page(200, &OnPage { next: &sign_in }),
+            false => redirect(&sign_in),
+        };
     }
     // To sign out is done already, and a password is nothing to keep.
     let is_own = target

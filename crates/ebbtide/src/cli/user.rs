@@ -33,7 +33,7 @@ changes, so this works whether one runs or not.")]
         #[arg(long, value_enum)]
         role: RoleName,
         #[command(flatten)]
-        password: Password,
+        password: PasswordSource,
     },
     /// List the users
     #[command(after_help = "Example:\n  ebbtide user list")]
@@ -50,7 +50,7 @@ changes, so this works whether one runs or not.")]
         /// Whose
         name: String,
         #[command(flatten)]
-        password: Password,
+        password: PasswordSource,
     },
     /// Give a user another role; the user is signed out at once
     #[command(after_help = "Example:\n  ebbtide user role anna admin")]
@@ -71,7 +71,7 @@ changes, so this works whether one runs or not.")]
 
 /// Where the password comes from.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct Password {
+pub struct PasswordSource {
     /// Take the first line of standard input for the password
     #[arg(long)]
     pub password_stdin: bool,

@@ -1,6 +1,6 @@
 //! A new password, typed at the terminal where nobody sees it, or from standard input.
 
-use crate::cli::Password;
+use crate::cli::PasswordSource;
 use crate::exit::Failure;
 use crate::signals::StopSignals;
 use ebbtide_control::UsersFile;
@@ -13,7 +13,11 @@ use tokio::sync::oneshot;
 const LINE_BYTES_MAX: u64 = 4096;
 
 /// Asks for a new password of `name`, at the terminal twice.
-pub(super) async fn ask(users: &UsersFile, name: &str, from: Password) -> Result<String, Failure> {
+pub(super) async fn ask(
+    users: &UsersFile,
+    name: &str,
+    from: PasswordSource,
+) -> Result<String, Failure> {
     if from.password_stdin {
         let failed = |error: io::Error| {
             Failure::failed(format!(

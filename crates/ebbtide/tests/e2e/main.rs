@@ -27,6 +27,7 @@ mod reload;
 mod removed;
 mod replicas;
 mod restart;
+mod signin;
 mod slow;
 mod smuggling;
 mod startup;
