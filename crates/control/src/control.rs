@@ -91,10 +91,8 @@ impl Control {
             .build()?;
         let inbox = options.inbox.inbox();
         let mut store = options.store;
-        let known = store
-            .operators()
-            .and_then(|operators| Ok((operators, store.console_sessions()?)));
-        let (operators, signed_in) = known.map_err(io::Error::other)?;
+        let operators = store.operators().map_err(io::Error::other)?;
+        let signed_in = store.console_sessions().map_err(io::Error::other)?;
         let first = options.driver.snapshot();
         let (snapshot, snapshots) = watch::channel(Arc::clone(&first));
         let (probe_now, probes) = mpsc::unbounded_channel();

@@ -105,7 +105,13 @@ impl Drop for House {
 fn app(store: Store, options: SignInOptions) -> App {
     let (inbox, _) = inbox();
     let (_, snapshots) = watch::channel(Arc::<Snapshot>::default());
-    let (outside, _) = outside::start(snapshots.clone(), inbox.clone(), Vec::new()).unwrap();
+    let (outside, _) = outside::start(
+        snapshots.clone(),
+        inbox.clone(),
+        Vec::new(),
+        outside::system_resolver(),
+    )
+    .unwrap();
     let (store, _) = StoreThread::start(store).unwrap();
     App::new(AppParts {
         inbox,

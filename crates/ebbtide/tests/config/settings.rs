@@ -51,7 +51,7 @@ fn how_people_sign_in_is_read_within_bounds() {
         ("sign_in = { ideal = \"1m\" }", "idle"),
         ("users = 7", "admin.users"),
     ] {
-        let mistakes = bad(&admin(line));
+        let mistakes = errors(&admin(line));
         assert!(mistakes.contains(says), "{line}: {mistakes}");
     }
 }
