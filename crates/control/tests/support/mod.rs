@@ -14,7 +14,7 @@ use ebbtide_core::{
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -67,6 +67,11 @@ const SPANS: SignInSpans = SignInSpans {
     longest: Millis::from_secs(12 * 3600),
     fresh: Millis::from_secs(5 * 60),
 };
+
+fn sign_in(state: &Path, spans: SignInSpans) -> SignInOptions {
+    let users = state.join(USERS_FILE);
+    SignInOptions { users, spans }
+}
 
 /// A node whose workers only acknowledge.
 pub struct Node {
@@ -156,10 +161,7 @@ impl Node {
             resolver: Arc::new(move |_, _| {
                 known.lock().unwrap().clone().map_err(std::io::Error::other)
             }),
-            signin: SignInOptions {
-                users: state.join(USERS_FILE),
-                spans,
-            },
+            signin: sign_in(&state, spans),
             version: "0.0.0-test",
         })
         .unwrap();

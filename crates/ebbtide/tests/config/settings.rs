@@ -23,26 +23,23 @@ fn defaults_are_those_of_the_rules() {
     assert!(loaded.node.workers >= 1);
     let signin = &loaded.node.signin;
     assert_eq!(signin.users, Path::new("/var/lib/ebbtide/users"));
-    let spans = [
-        signin.spans.idle,
-        signin.spans.longest,
-        signin.spans.fresh,
-    ];
-    assert_eq!(spans, [30, 12 * 60, 5].map(|minutes| Millis::from_secs(minutes * 60)));
+    let spans = [signin.spans.idle, signin.spans.longest, signin.spans.fresh];
+    assert_eq!(
+        spans,
+        [30, 12 * 60, 5].map(|minutes| Millis::from_secs(minutes * 60))
+    );
 }
 
 #[test]
 fn how_people_sign_in_is_read_within_bounds() {
     let admin = |lines: &str| format!("{SMALL}\n[admin]\n{lines}\n");
     let sign_in = "{ idle = \"1h\", longest = \"7h\", fresh = \"10s\" }";
-    let text = admin(&format!("users = \"/etc/ebbtide/users\"\nsign_in = {sign_in}"));
+    let text = admin(&format!(
+        "users = \"/etc/ebbtide/users\"\nsign_in = {sign_in}"
+    ));
     let signin = good(&text).node.signin;
     assert_eq!(signin.users, Path::new("/etc/ebbtide/users"));
-    let spans = [
-        signin.spans.idle,
-        signin.spans.longest,
-        signin.spans.fresh,
-    ];
+    let spans = [signin.spans.idle, signin.spans.longest, signin.spans.fresh];
     assert_eq!(spans, [3600, 7 * 3600, 10].map(Millis::from_secs));
     for (line, says) in [
         ("sign_in = { idle = \"59s\" }", "admin.sign_in.idle"),
