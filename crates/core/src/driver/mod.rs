@@ -16,6 +16,7 @@ mod load;
 mod moving;
 mod names;
 mod pursuit;
+mod rehearse;
 mod reload;
 mod removed;
 mod replicas;
