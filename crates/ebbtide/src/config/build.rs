@@ -480,6 +480,7 @@ fn http(pool: &Section<'_, '_>, protocol: Protocol) -> HttpSettings {
         retry_percent: number(pool.count("retry_percent")),
         replica: value(pool.flag("replica")),
         redirect: value(pool.word("mode")) == "redirect",
+        status_page: value(pool.flag("status_page")),
     }
 }
 

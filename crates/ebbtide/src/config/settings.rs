@@ -265,6 +265,13 @@ pub const SETTINGS: &[Setting] = &[
         "Where Ebbtide's own pages for users live, so that they cannot hide a page of the servers.",
     ),
     setting(
+        "pools.*.status_page",
+        Kind::Flag,
+        Default::Value("false"),
+        "Whether anybody can see at `PREFIX/status` whether the pool is open, planned to close, closing or \
+         closed, and until when.",
+    ),
+    setting(
         "pools.*.health_alias",
         Kind::UrlPath,
         Default::Else("none"),

@@ -80,6 +80,7 @@ fn every_setting_is_read() {
         forwarded = "trust"
         retry_percent = 7
         replica = true
+        status_page = true
         sticky = { reuse = "1h30m", active = "90s", cookie = "tide" }
         health = { kind = "http", path = "/h", host = "h.example", status = "200, 300-310", expect = "OK", every = "250ms", timeout = "1s", fall = 4, rise = 5, port = 99 }
         timeouts = { head = "1s", idle = "2s", connect = "3s", response = "4s", body = "5s", tunnel = "6s", upstream_idle = "7s" }
@@ -146,6 +147,7 @@ fn every_setting_is_read() {
             retry_percent: 7,
             replica: true,
             redirect: false,
+            status_page: true,
         }
     );
     assert_eq!(pool.servers[0].address_text, "localhost:81");
