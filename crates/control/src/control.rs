@@ -144,11 +144,10 @@ impl Control {
         };
         let threads = [prober, store_thread, outside_thread];
         let work = move || run(runtime, shell, options.inbox, options.admin, app);
-        let thread = spawn(work, threads)?;
         Ok(Self {
             inbox,
             stopping,
-            thread,
+            thread: spawn(work, threads)?,
         })
     }
 

@@ -25,6 +25,11 @@ impl ApiError {
         Self(Box::new((status, ErrorDetail::new(kind, message))))
     }
 
+    /// What is told of it.
+    pub fn detail(&self) -> &ErrorDetail {
+        &self.0.1
+    }
+
     pub fn not_found(message: String) -> Self {
         Self::new(404, ErrorKind::NotFound, message)
     }
@@ -72,7 +77,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error) = *self.0;
-        let mut response = (status, Json(ErrorBody { error })).into_response();
+        let body = Json(ErrorBody {
+            error: error.clone(),
+        });
+        let mut response = (status, body).into_response();
+        // The console says it in a page.
+        response.extensions_mut().insert(error);
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

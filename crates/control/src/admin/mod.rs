@@ -5,6 +5,7 @@ mod answer;
 mod app;
 mod bind;
 mod changes;
+mod console;
 mod doors;
 mod metrics;
 mod moves;

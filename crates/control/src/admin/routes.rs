@@ -6,7 +6,8 @@ use super::access::{
 use super::answer::ApiError;
 use super::app::App;
 use super::{
-    changes, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens, users,
+    changes, console, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens,
+    users,
 };
 use crate::signin;
 use axum::Router;
@@ -31,6 +32,7 @@ pub(super) fn router(app: App, listen: SocketAddr) -> Router {
     Router::new()
         .nest(PREFIX, api)
         .merge(open())
+        .merge(console::router(&app))
         .merge(signin::routes(&app).route_layer(from_fn(limit_time)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
