@@ -7,6 +7,7 @@ mod agent;
 mod agents;
 mod browser;
 mod closing;
+mod console;
 mod databases;
 mod day;
 mod demo;
