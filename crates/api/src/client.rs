@@ -3,9 +3,9 @@
 use crate::{
     AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, Doors, DrainRequest,
     DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, MoveRequest,
-    MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonRequest, Replicas,
-    ServerStatus, SessionPage, SessionQuery, SessionsEnded, SetServer, Status, StopRequest, Tokens,
-    Users, WaitAnswer, WaitQuery,
+    MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonQuery, ReasonRequest,
+    RebalancePlan, RebalanceRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
+    SessionsEnded, SetServer, Status, StopRequest, Tokens, Users, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -114,7 +114,7 @@ impl Client {
     }
 
     /// Back into traffic.
-    pub async fn ready(&self, pool: &str, server: &str, body: &ReasonRequest) -> Result<Changed> {
+    pub async fn ready(&self, pool: &str, server: &str, body: &HoldRequest) -> Result<Changed> {
         self.post(&at(pool, server, "/ready"), body).await
     }
 
@@ -169,6 +169,25 @@ impl Client {
     pub async fn open(&self, pool: &str, body: &ReasonRequest) -> Result<Changed> {
         self.post(&format!("/pools/{}/open", encode(pool)), body)
             .await
+    }
+
+    /// What a rebalance would do now.
+    pub async fn rebalance_plan(&self, pool: &str) -> Result<RebalancePlan> {
+        self.get(&format!("/pools/{}/rebalance", encode(pool)))
+            .await
+    }
+
+    /// Forgets idle sessions on crowded servers.
+    pub async fn rebalance(&self, pool: &str, body: &RebalanceRequest) -> Result<Changed> {
+        self.post(&format!("/pools/{}/rebalance", encode(pool)), body)
+            .await
+    }
+
+    /// Stops a rebalance.
+    pub async fn stop_rebalance(&self, pool: &str, query: &ReasonQuery) -> Result<Changed> {
+        let path = format!("/pools/{}/rebalance", encode(pool));
+        let path = with_query(&path, query)?;
+        self.send(Method::DELETE, &path, NOTHING).await
     }
 
     /// Opens a door to a server.

@@ -105,6 +105,41 @@ pub enum EventKind {
         /// The longest time that one of those that moved had no server to ask, in microseconds.
         longest_pause_us: Option<u64>,
     },
+    /// Idle sessions of a pool are forgotten, at an operator's request.
+    Rebalancing {
+        /// Which pool.
+        pool: String,
+        /// How many, at most.
+        sessions: u32,
+        /// Who wanted it.
+        by: String,
+    },
+    /// A rebalance is over.
+    Rebalanced {
+        /// Of which pool.
+        pool: String,
+        /// Sessions that were forgotten.
+        forgotten: u32,
+        /// Sessions that were left alone: active again, gone, or on a server that is crowded no more.
+        left_alone: u32,
+    },
+    /// A server that came out of maintenance has shown that it is well.
+    Verified {
+        /// What it has shown.
+        how: String,
+    },
+    /// A server that came out of maintenance has not shown in time that it is well: it stays out.
+    NotVerified {
+        /// What it has shown, and what was wrong.
+        why: String,
+    },
+    /// The server came back, and gets fewer new sessions than its share for a while.
+    Returning {
+        /// For how long.
+        over_ms: u64,
+    },
+    /// The server's slow start is over.
+    Returned,
     /// Every binding to the server was forgotten.
     Forgotten {
         /// Sessions that were forgotten.
@@ -140,6 +175,12 @@ pub enum EventKind {
         host: String,
         /// What is wrong; absent: nothing any more.
         trouble: Option<String>,
+    },
+    /// Much more of the server's traffic fails, or is slow, than of its pool's, and it takes new sessions
+    /// all the same; absent: it is no longer so. When it is held for that, its standing is another one.
+    Sick {
+        /// What its traffic tells, and why it is not held.
+        what: Option<String>,
     },
     /// A session began.
     SessionBegan {
@@ -199,11 +240,18 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Rebalancing { .. } => "rebalancing",
+            Self::Rebalanced { .. } => "rebalanced",
+            Self::Verified { .. } => "verified",
+            Self::NotVerified { .. } => "not-verified",
+            Self::Returning { .. } => "returning",
+            Self::Returned => "returned",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
             Self::Agent { .. } => "agent",
             Self::Name { .. } => "name",
+            Self::Sick { .. } => "sick",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",

@@ -8,6 +8,7 @@ mod door;
 mod error;
 mod event;
 mod moves;
+mod rebalance;
 mod replica;
 mod request;
 mod status;
@@ -20,6 +21,7 @@ pub use event::{Event, EventKind};
 pub use moves::{
     DrillRequest, MoveRequest, MovedSession, MovesReport, StayingSession, StopRequest,
 };
+pub use rebalance::{Crowd, Rebalance, RebalancePlan, RebalanceRequest};
 pub use replica::{Copy, Replicas, Resource};
 pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
@@ -29,7 +31,8 @@ pub use request::{
 };
 pub use status::{
     Agent, Forecast, Health, Intent, Listener, Machine, Name, Node, PoolIntent, PoolStatus,
-    ServerStatus, SessionCounts, Standing, Status, StoreStatus,
+    Returning, ServerStatus, SessionCounts, Sickness, Standing, Status, StoreStatus, Traffic,
+    Verification,
 };
 pub use timestamp::Timestamp;
 

@@ -5,11 +5,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 use utoipa::{IntoParams, ToSchema};
 
-/// Body of `hold` and `maintenance`.
+/// Body of `hold`, `maintenance` and `ready`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HoldRequest {
-    /// Past the capacity guard.
+    /// Past the capacity guard; of `ready`: without having shown that it is well, after maintenance.
     pub force: bool,
     /// Why, for the audit log.
     pub reason: Option<String>,
@@ -33,7 +33,7 @@ pub struct DrainRequest {
     pub reason: Option<String>,
 }
 
-/// Body of `ready`, `forget`, `reload` and `token-secret/rotate`.
+/// Body of `forget`, `reload` and `token-secret/rotate`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReasonRequest {
@@ -116,6 +116,9 @@ pub struct SetServer {
     /// The peak load is again what it was before it was set to 0.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub peak_load_back: bool,
+    /// Its slow start is over: it gets all of its new sessions from now on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub slow_start_over: bool,
     /// Past the capacity guard, where the peak load takes the server out of traffic.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,

@@ -1,6 +1,6 @@
 //! What is shown of the node, its pools and its servers.
 
-use crate::Timestamp;
+use crate::{Rebalance, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -63,6 +63,9 @@ pub struct PoolStatus {
     /// Soon after a restart of the node: until then sessions from before may still show themselves
     /// with a request. Before they do they are neither counted nor listed.
     pub counting_until: Option<Timestamp>,
+    /// The rebalance that is under way.
+    #[serde(default)]
+    pub rebalance: Option<Rebalance>,
 }
 
 /// What the operator wants of a pool.
@@ -117,6 +120,10 @@ pub struct ServerStatus {
     pub peak_load: Option<u32>,
     /// What that was before it was set to 0 live, if it had any.
     pub peak_load_before: Option<u32>,
+    /// What it has shown so far, while it is to be verified after maintenance or when that has failed.
+    pub verification: Option<Verification>,
+    /// Its slow start, while that gives it fewer new sessions than it would get without.
+    pub returning: Option<Returning>,
     /// It was added live, beside the file, or came by a name.
     pub live: bool,
     /// The name that it came by.
@@ -131,6 +138,10 @@ pub struct ServerStatus {
     pub machine: Option<Machine>,
     /// What its agent says, where one is asked.
     pub agent: Option<Agent>,
+    /// Its traffic in the last window in which that was watched.
+    pub traffic: Option<Traffic>,
+    /// What that tells, while much more of it fails, or is slow, than of the pool's.
+    pub sickness: Option<Sickness>,
     /// What follows from all of it.
     pub standing: Standing,
     /// Its sessions.
@@ -192,6 +203,36 @@ pub struct Name {
     pub trouble: Option<String>,
 }
 
+/// What a server has shown so far that came out of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verification {
+    /// Good probes, or answers, in a row that it takes.
+    pub needed: u32,
+    /// Good probes in a row so far, where it is probed.
+    pub good_probes: Option<u32>,
+    /// Good answers of its version page in a row so far, where it is asked for that.
+    pub good_pages: Option<u32>,
+    /// The same for people, and what was wrong with the last one.
+    pub progress: String,
+    /// Why it stays out, if it has not shown enough in time.
+    pub failed: Option<String>,
+    /// When it stays out if it does not show enough.
+    pub until: Option<Timestamp>,
+    /// How long that is from now.
+    pub left_ms: Option<u64>,
+}
+
+/// How far a server's slow start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Returning {
+    /// What it gets of the new sessions that it would get without, in percent.
+    pub share_percent: u32,
+    /// When it gets all of them.
+    pub until: Timestamp,
+    /// How long that is from now.
+    pub left_ms: u64,
+}
+
 /// How busy a server's machine is, as its exporter tells.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Machine {
@@ -225,6 +266,34 @@ pub struct Agent {
     pub no_agent: Option<String>,
 }
 
+/// A server's traffic within a window (`outliers.window`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Traffic {
+    /// Requests that came to an end, or connections that were tried.
+    pub requests: u64,
+    /// Answers of status 5xx.
+    pub errors: u64,
+    /// Those that got no answer, by the server's doing.
+    pub lost: u64,
+    /// Answers that the server broke off, and connections that it ended at once.
+    pub cut_short: u64,
+    /// Half of its answers began within so many milliseconds.
+    pub median_ms: Option<u64>,
+}
+
+/// A server of whose traffic much more fails, or is slow, than of its pool's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Sickness {
+    /// In a sentence.
+    pub words: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// For how long it takes no new sessions for that; absent: it does.
+    pub held_ms: Option<u64>,
+    /// Why it takes them all the same.
+    pub spared: Option<String>,
+}
+
 /// What follows from intent and reality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
@@ -233,8 +302,9 @@ pub struct Standing {
     /// Sessions that are here already are served.
     pub serves_own: bool,
     /// The one reason: `ready`, `unproven`, `last-resort`, `full`, `no-copy`, `reports-full`,
-    /// `reports-hold`, `over-peak`, `peak-zero`, `agent-full`, `agent-drain`, `agent-maint`, `starting`,
-    /// `held`, `draining`, `drill`, `closing`, `down`, `closed`, `door-only`, `maintenance` or `removed`.
+    /// `reports-hold`, `over-peak`, `peak-zero`, `agent-full`, `agent-drain`, `agent-maint`, `sick`,
+    /// `starting`, `held`, `draining`, `drill`, `closing`, `down`, `closed`, `door-only`, `maintenance`,
+    /// `verifying`, `unverified` or `removed`.
     pub reason: String,
 }
 

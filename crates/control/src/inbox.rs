@@ -2,7 +2,7 @@
 
 use ebbtide_core::{
     Actor, Answer, Command, Driver, Fact, Input, Knowledge, ManifestCopies, NodeStatus, Now,
-    OwnPage, Refusal, RefusalKind, ServerName, VersionAnswer,
+    OwnPage, Refusal, RefusalKind, ServerName,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -19,9 +19,8 @@ pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 pub(crate) enum Message {
     Fact(Fact),
-    /// What a probe or an exporter tells.
+    /// What a probe, an exporter or a version page tells.
     Told(Input),
-    Version(ServerName, VersionAnswer),
     Persisted(u64, Result<(), String>),
     PageRead {
         pool: String,

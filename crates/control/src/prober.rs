@@ -4,10 +4,12 @@
 #[cfg(test)]
 mod tests;
 
+use crate::clock::clock;
 use crate::inbox::{Inbox, Message};
 use crate::probe::probe;
 use ebbtide_core::{
-    HealthSettings, Input, PoolConfig, PoolView, ProbeOutcome, ServerLoad, ServerName, Snapshot,
+    HealthSettings, Input, Moment, PoolConfig, PoolView, ProbeOutcome, ServerLoad, ServerName,
+    Snapshot,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -54,13 +56,14 @@ pub(crate) async fn run(
             Some(name) = now.recv() => prober.hurry(&name),
             Some(done) = prober.probes.join_next() => {
                 // An aborted probe was of a server that is gone or has another address now.
-                if let Ok((server, turn, outcome, admitted)) = done
+                if let Ok((server, turn, outcome, (admitted, began))) = done
                     && prober.finished(&server, turn)
                 {
                     inbox.send(Message::Told(Input::Probed {
                         server,
                         outcome,
                         admitted,
+                        began,
                     }));
                 }
             }
@@ -100,8 +103,8 @@ impl Drop for Place {
 struct Prober {
     places: BTreeMap<ServerName, Place>,
     queue: BTreeMap<(Instant, u64), ServerName>,
-    /// With the turn, and the sessions that the server had ever been given when they began.
-    probes: JoinSet<(ServerName, u64, ProbeOutcome, u32)>,
+    /// With the turn, the sessions that the server had ever been given when they began, and when that was.
+    probes: JoinSet<(ServerName, u64, ProbeOutcome, (u32, Moment))>,
     last_turn: u64,
 }
 
@@ -192,10 +195,10 @@ impl Prober {
                 continue;
             };
             let (address, turn) = (place.address, place.turn);
-            let admitted = place.load.places.admitted();
+            let begun = (place.load.places.admitted(), clock().moment);
             let probe = self.probes.spawn(async move {
                 let outcome = probe(address, &health).await;
-                (name, turn, outcome, admitted)
+                (name, turn, outcome, begun)
             });
             let again = false;
             place.state = State::Probing { probe, again };

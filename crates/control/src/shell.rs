@@ -66,9 +66,6 @@ impl Shell {
                 match message {
                     Message::Fact(fact) => self.step(Input::Fact(fact)),
                     Message::Told(input) => self.step(input),
-                    Message::Version(server, answer) => {
-                        self.step(Input::Version { server, answer });
-                    }
                     Message::Persisted(ticket, result) => {
                         self.step(Input::Persisted { ticket, result });
                     }

@@ -45,6 +45,11 @@ pub(crate) fn pool(pool: &PoolStatus) -> api::PoolStatus {
         servers: pool.servers.iter().map(server).collect(),
         names: pool.names.iter().map(name).collect(),
         counting_until: pool.counting_until.map(time),
+        rebalance: pool.rebalance.map(|one| api::Rebalance {
+            rate: one.rate,
+            forgotten: one.forgotten,
+            left: one.left,
+        }),
     }
 }
 
@@ -84,6 +89,20 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
         max_sessions: server.max_sessions,
         peak_load: server.peak_load.map(u32::from),
         peak_load_before: server.peak_load_before.flatten().map(u32::from),
+        verification: server.verification.as_ref().map(|shown| api::Verification {
+            needed: shown.needed,
+            good_probes: shown.good_probes,
+            good_pages: shown.good_pages,
+            progress: shown.progress.clone(),
+            failed: shown.failed.clone(),
+            until: shown.until.map(time),
+            left_ms: shown.left.map(|left| left.0),
+        }),
+        returning: server.returning.map(|returning| api::Returning {
+            share_percent: u32::from(returning.share),
+            until: time(returning.until),
+            left_ms: returning.left.0,
+        }),
         live: server.live,
         of_name: server.of_name.clone(),
         overridden: server.overridden,
@@ -100,6 +119,19 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             no_metrics: machine.no_metrics.clone(),
         }),
         agent: server.agent.as_ref().map(agent),
+        traffic: server.traffic.map(|traffic| api::Traffic {
+            requests: traffic.requests,
+            errors: traffic.errors,
+            lost: traffic.lost,
+            cut_short: traffic.cut_short,
+            median_ms: traffic.median_ms,
+        }),
+        sickness: server.sickness.as_ref().map(|sickness| api::Sickness {
+            words: sickness.words.clone(),
+            since: time(sickness.since),
+            held_ms: sickness.held.map(|held| held.0),
+            spared: sickness.spared.clone(),
+        }),
         standing: api::Standing {
             admits_new: server.standing.admits_new,
             serves_own: server.standing.serves_own,
@@ -318,6 +350,24 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             stayed: *stayed,
             longest_pause_us: longest_pause.map(micros),
         },
+        EventKind::Rebalancing { pool, sessions, by } => api::EventKind::Rebalancing {
+            pool: pool.clone(),
+            sessions: *sessions,
+            by: by.clone(),
+        },
+        EventKind::Rebalanced {
+            pool,
+            forgotten,
+            left_alone,
+        } => api::EventKind::Rebalanced {
+            pool: pool.clone(),
+            forgotten: *forgotten,
+            left_alone: *left_alone,
+        },
+        EventKind::Verified { how } => api::EventKind::Verified { how: how.clone() },
+        EventKind::NotVerified { why } => api::EventKind::NotVerified { why: why.clone() },
+        EventKind::Returning { over } => api::EventKind::Returning { over_ms: over.0 },
+        EventKind::Returned => api::EventKind::Returned,
         EventKind::Forgotten { sessions } => api::EventKind::Forgotten {
             sessions: *sessions,
         },
@@ -343,6 +393,7 @@ fn event_kind(kind: &EventKind) -> api::EventKind {
             trouble: trouble.clone(),
         },
         EventKind::Agent { lost } => api::EventKind::Agent { lost: lost.clone() },
+        EventKind::Sick { what } => api::EventKind::Sick { what: what.clone() },
         EventKind::SessionBegan {
             id,
             client,

@@ -207,6 +207,7 @@ fn server(key: u32) -> ServerView {
         max_sessions: Some(20_000_000),
         peak_load: None,
         exporter: None,
+        share: 100,
         public_url: None,
         epoch: 1,
         standing: Standing {

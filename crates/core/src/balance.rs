@@ -33,7 +33,8 @@ pub struct Rotation {
 /// Chooses a server for a new session among those that `eligible` lets through and whose standing
 /// admits new sessions; `None` if there is none. Not every server is asked for, if it could not be
 /// chosen anyway. Whether the server is full is the caller's to find out by beginning the session; it
-/// then asks again without that server. `dice` draw, and break ties.
+/// then asks again without that server. `dice` draw, and break ties. A server in its slow start is
+/// passed over as often as its share says, unless there is no other.
 pub fn choose<'a>(
     pool: &'a PoolView,
     eligible: impl Fn(&ServerView) -> bool,
@@ -44,15 +45,44 @@ pub fn choose<'a>(
 ) -> Option<&'a ServerView> {
     let candidates = &pool.candidates;
     let admits = |candidate: &Candidate| eligible(&pool.servers[candidate.index]);
-    let chosen = match pool.config.balance {
+    let draw = Draw { client, dice, now };
+    let gently = candidates.some_return().then(|| {
+        let dice = match pool.config.balance {
+            // A client that it is given once is given to it from then on.
+            Balance::SourceHash => seed_of(client),
+            _ => dice,
+        };
+        let admits = |candidate: &Candidate| candidate.takes_part(dice) && admits(candidate);
+        by_policy(pool, admits, &draw, rotation)
+    });
+    let chosen = gently
+        .flatten()
+        .or_else(|| by_policy(pool, admits, &draw, rotation));
+    Some(&pool.servers[chosen?.index])
+}
+
+/// What a choice is made by, beside the servers themselves.
+struct Draw {
+    client: IpAddr,
+    dice: u64,
+    now: Moment,
+}
+
+fn by_policy<'a>(
+    pool: &'a PoolView,
+    admits: impl Fn(&Candidate) -> bool,
+    &Draw { client, dice, now }: &Draw,
+    rotation: &mut Rotation,
+) -> Option<&'a Candidate> {
+    let candidates = &pool.candidates;
+    match pool.config.balance {
         Balance::RoundRobin => round_robin(candidates, admits, rotation),
         Balance::LeastSessions => least_sessions(candidates, admits, dice),
         Balance::LeastLoad => least_load(candidates, admits, dice, now),
         Balance::MostAvailable => most_available(candidates, admits, dice, now),
         Balance::SourceHash => source_hash(candidates, admits, client),
         Balance::DoorOnly => None,
-    };
-    Some(&pool.servers[chosen?.index])
+    }
 }
 
 /// Weighted round-robin: within a round each has as many turns as it has weight, evenly spread. Who is
@@ -270,11 +300,7 @@ fn source_hash(
     client: IpAddr,
 ) -> Option<&Candidate> {
     const ALL: f64 = (1_u64 << 53) as f64;
-    let seed = match client.to_canonical() {
-        IpAddr::V4(v4) => u64::from(v4.to_bits()),
-        // Hosts of one /64 are one site.
-        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
-    };
+    let seed = seed_of(client);
     let (heaviest, are_alike) = (candidates.heaviest(), candidates.are_alike());
     let mut best: Option<(&Candidate, f64)> = None;
     // Draws below it cannot win: a logarithm saved.
@@ -300,6 +326,15 @@ fn source_hash(
         }
     }
     best.map(|(candidate, _)| candidate)
+}
+
+/// What stands for a client's address.
+fn seed_of(client: IpAddr) -> u64 {
+    match client.to_canonical() {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        // Hosts of one /64 are one site.
+        IpAddr::V6(v6) => (v6.to_bits() >> 64) as u64,
+    }
 }
 
 fn mix(dice: u64, key: ServerKey) -> u64 {

@@ -2,6 +2,7 @@
 
 use crate::load::Load;
 use crate::name::ServerKey;
+use crate::slow_start::SHARE_WHOLE;
 use crate::snapshot::{ServerLoad, ServerView};
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub struct Candidates {
     /// comes to every place once.
     stride: u64,
     heaviest: u32,
+    /// Some take part in fewer choices than the others.
+    some_return: bool,
 }
 
 /// One of them: what the policies compare, close together.
@@ -30,6 +33,8 @@ pub(crate) struct Candidate {
     /// The load up to which it takes new sessions.
     pub peak_load: Load,
     pub load: Arc<ServerLoad>,
+    /// In how many of a hundred choices it takes part.
+    pub share: u8,
     /// Where its part of `total` ends.
     end: u64,
 }
@@ -56,6 +61,7 @@ impl Candidates {
                         .peak_load
                         .map_or(Load::FULL, |peak| Load::from_percent(u32::from(peak))),
                     load: Arc::clone(&server.load),
+                    share: server.share,
                     end: total,
                 }
             })
@@ -71,6 +77,7 @@ impl Candidates {
                 .map(|candidate| candidate.weight)
                 .max()
                 .unwrap_or(1),
+            some_return: list.iter().any(|candidate| candidate.share < SHARE_WHOLE),
             list,
             total,
         }
@@ -98,6 +105,11 @@ impl Candidates {
     /// The greatest weight among them.
     pub(crate) fn heaviest(&self) -> u32 {
         self.heaviest
+    }
+
+    /// Whether some of them come back, and take part in fewer choices than the others.
+    pub(crate) fn some_return(&self) -> bool {
+        self.some_return
     }
 
     /// Whether all have the same weight.

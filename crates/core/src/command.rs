@@ -48,6 +48,8 @@ pub enum Command {
     Ready {
         /// Which server.
         server: ServerName,
+        /// Without having shown that it is well, after maintenance.
+        force: bool,
     },
     /// No new sessions.
     Hold {
@@ -113,6 +115,18 @@ pub enum Command {
     /// Opens a pool, or ends its countdown.
     Open {
         /// Which pool.
+        pool: String,
+    },
+    /// Forgets idle sessions on crowded servers of a pool.
+    Rebalance {
+        /// Which pool.
+        pool: String,
+        /// Sessions that are forgotten in a second, 1 to 1000.
+        rate: u32,
+    },
+    /// Ends a rebalance.
+    StopRebalance {
+        /// Of which pool.
         pool: String,
     },
     /// Opens a door to a server, for operators.
@@ -225,6 +239,8 @@ pub struct ServerChange {
     pub max_sessions: Option<Option<u32>>,
     /// The load in percent above which it takes no new sessions, 0 to 100.
     pub peak_load: Option<PeakChange>,
+    /// Ends its slow start.
+    pub slow_start_over: bool,
     /// Drops whatever was set live before: the file's values count again.
     pub reset: bool,
     /// Past the capacity guard, where the peak load takes it out of traffic.

@@ -7,6 +7,7 @@ use crate::agent::AgentSettings;
 use crate::door::DoorSettings;
 use crate::gate::GateSettings;
 use crate::network::Network;
+use crate::outlier::OutlierSettings;
 use crate::replica::ReplicaSettings;
 use crate::time::Millis;
 use std::net::SocketAddr;
@@ -56,6 +57,10 @@ pub struct PoolConfig {
     /// The load in percent above which a server takes no new sessions, 0 to 100; `None`: it always
     /// does.
     pub peak_load: Option<u8>,
+    /// For how long a server that comes back gets fewer new sessions than its share; zero: not at all.
+    pub slow_start: Millis,
+    /// When a server counts as sick by its traffic, and what comes of it.
+    pub outliers: OutlierSettings,
     /// Whom users turn to; shown on Ebbtide's own pages.
     pub contact: Option<String>,
     /// How HTTP is spoken.
@@ -76,6 +81,8 @@ pub struct PoolConfig {
     pub logout_call: Option<LogoutCall>,
     /// When a closed pool counts as upgraded.
     pub upgrade: Option<UpgradeCheck>,
+    /// What a server has to show before it takes sessions after maintenance; `None`: nothing.
+    pub verify: Option<VerifyCheck>,
     /// Its resources, of which servers have copies.
     pub replicas: ReplicaSettings,
     /// The servers, in the file's order.
@@ -234,6 +241,27 @@ pub struct UpgradeCheck {
     pub probes: u32,
     /// How long after the deadline the pool may open by itself; then it stays closed.
     pub within: Millis,
+}
+
+/// What a server has to show before it takes sessions after maintenance. Without health checks and without
+/// a page there is nothing to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyCheck {
+    /// Good probes in a row, and good answers of the page in a row, that began after it was wanted back.
+    pub probes: u32,
+    /// A page that must answer, too.
+    pub page: Option<VerifyPage>,
+    /// How long it may take; then the server stays out.
+    pub within: Millis,
+}
+
+/// A page that a server must answer before it takes sessions again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyPage {
+    /// Path and query.
+    pub path: String,
+    /// A regular expression that the page must match.
+    pub expect: Option<String>,
 }
 
 /// How a pool's servers are probed.
@@ -524,6 +552,8 @@ impl PoolConfig {
             load: None,
             agent: None,
             peak_load: None,
+            slow_start: Millis(0),
+            outliers: OutlierSettings::defaults(),
             contact: None,
             http: HttpSettings::defaults(),
             tcp: TcpSettings::defaults(),
@@ -534,10 +564,22 @@ impl PoolConfig {
             user: None,
             logout_call: None,
             upgrade: None,
+            verify: Some(VerifyCheck::defaults()),
             replicas: ReplicaSettings::defaults(),
             servers: Vec::new(),
             names: Vec::new(),
             name,
+        }
+    }
+}
+
+impl VerifyCheck {
+    /// As many probes as bring a server back that was down by [`HealthSettings::defaults`].
+    pub fn defaults() -> Self {
+        Self {
+            probes: HealthSettings::defaults().rise,
+            page: None,
+            within: Millis::from_secs(15 * 60),
         }
     }
 }

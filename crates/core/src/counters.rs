@@ -1,6 +1,7 @@
 //! Counters of the data plane: one slot per worker, each written by that worker alone, so that
 //! counting costs no shared cache line; readers add the slots up.
 
+use crate::traffic::{Latencies, Marks};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -78,6 +79,18 @@ pub struct ServerSlot {
     pub tunnels: Counter,
     /// Requests whose users were led to the server's own address.
     pub redirects: Counter,
+    /// Connections of a TCP pool that it took.
+    pub taken: Counter,
+    /// Requests and connections that it left without an answer.
+    pub lost: Counter,
+    /// Answers that it broke off, and connections of a TCP pool that it ended at once.
+    pub cut_short: Counter,
+    /// Who met an error, or one of the last two.
+    pub failing: Marks,
+    /// How long it took to begin its answers.
+    pub latencies: Latencies,
+    /// Who met a slow one.
+    pub slow: Marks,
 }
 
 /// One worker's counters for one pool.

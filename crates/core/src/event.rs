@@ -98,6 +98,41 @@ pub enum EventKind {
         /// The same in a sentence.
         outcome: String,
     },
+    /// Idle sessions of a pool are forgotten, at an operator's request.
+    Rebalancing {
+        /// Which pool.
+        pool: String,
+        /// How many, at most.
+        sessions: u32,
+        /// Who wanted it.
+        by: String,
+    },
+    /// A rebalance is over.
+    Rebalanced {
+        /// Of which pool.
+        pool: String,
+        /// Sessions that were forgotten.
+        forgotten: u32,
+        /// Sessions that were left alone: active again, gone, or on a server that is crowded no more.
+        left_alone: u32,
+    },
+    /// A server that came out of maintenance has shown that it is well.
+    Verified {
+        /// What it has shown.
+        how: String,
+    },
+    /// A server that came out of maintenance has not shown in time that it is well: it stays out.
+    NotVerified {
+        /// What it has shown, and what was wrong.
+        why: String,
+    },
+    /// The server came back, and gets fewer new sessions than its share for a while.
+    Returning {
+        /// For how long.
+        over: Millis,
+    },
+    /// The server's slow start is over.
+    Returned,
     /// Every binding to the server was forgotten.
     Forgotten {
         /// Sessions that were forgotten.
@@ -134,6 +169,12 @@ pub enum EventKind {
         host: String,
         /// What is wrong; `None`: nothing any more.
         trouble: Option<String>,
+    },
+    /// Much more of the server's traffic fails, or is slow, than its pool's, and it is not held for it;
+    /// `None`: it is no longer so.
+    Sick {
+        /// What its traffic tells, and why it goes on all the same.
+        what: Option<String>,
     },
     /// A session began.
     SessionBegan {
@@ -184,11 +225,18 @@ impl EventKind {
             Self::Drained { .. } => "drained",
             Self::Drill { .. } => "drill",
             Self::DrillEnded { .. } => "drill-ended",
+            Self::Rebalancing { .. } => "rebalancing",
+            Self::Rebalanced { .. } => "rebalanced",
+            Self::Verified { .. } => "verified",
+            Self::NotVerified { .. } => "not-verified",
+            Self::Returning { .. } => "returning",
+            Self::Returned => "returned",
             Self::Forgotten { .. } => "forgotten",
             Self::Copy { .. } => "copy",
             Self::Metrics { .. } => "metrics",
             Self::Agent { .. } => "agent",
             Self::Name { .. } => "name",
+            Self::Sick { .. } => "sick",
             Self::SessionBegan { .. } => "session-began",
             Self::SessionMoved { .. } => "session-moved",
             Self::SessionEnded { .. } => "session-ended",
@@ -199,6 +247,7 @@ impl EventKind {
 }
 
 impl fmt::Display for EventKind {
+    // tidy: allow(long-function): one arm for each kind of event
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Intent { from, to, .. } => write!(f, "intent {from} -> {to}"),
@@ -221,6 +270,26 @@ impl fmt::Display for EventKind {
                 write!(f, "a drill begins: its sessions {how}, by {by}")
             }
             Self::DrillEnded { outcome, .. } => f.write_str(outcome),
+            Self::Rebalancing { pool, sessions, by } => write!(
+                f,
+                "pool {pool}: up to {} on crowded servers are being forgotten, by {by}",
+                count(*sessions, "idle session")
+            ),
+            Self::Rebalanced {
+                pool,
+                forgotten,
+                left_alone,
+            } => write!(
+                f,
+                "pool {pool}: {} forgotten, {left_alone} left alone",
+                count(*forgotten, "idle session")
+            ),
+            Self::Verified { how } => write!(f, "verified: {how}"),
+            Self::NotVerified { why } => write!(f, "stays out, for it was not verified: {why}"),
+            Self::Returning { over } => {
+                write!(f, "returns slowly: all of its new sessions in {over}")
+            }
+            Self::Returned => f.write_str("gets all of its new sessions again"),
             Self::Forgotten { sessions } => write!(f, "forgot {}", count(*sessions, "session")),
             Self::Copy {
                 resource,
@@ -243,6 +312,8 @@ impl fmt::Display for EventKind {
             },
             Self::Agent { lost: Some(why) } => write!(f, "no agent: {why}"),
             Self::Agent { lost: None } => f.write_str("its agent answers again"),
+            Self::Sick { what: Some(what) } => write!(f, "it looks sick: {what}"),
+            Self::Sick { what: None } => f.write_str("it looks well again"),
             Self::SessionBegan {
                 id,
                 client,

@@ -24,10 +24,13 @@ mod load;
 mod name;
 mod network;
 mod notice;
+mod outlier;
 mod places;
+mod rebalance;
 mod record;
 mod replica;
 mod session;
+mod slow_start;
 mod snapshot;
 mod source;
 mod standing;
@@ -35,6 +38,7 @@ mod status;
 mod table;
 mod takeover;
 mod time;
+mod traffic;
 mod upgrade;
 
 pub use agent::{AgentHealth, AgentSaid, AgentSettings, AgentWeight, AgentWish};
@@ -47,7 +51,8 @@ pub use command::{
 pub use config::{
     Balance, Config, Cut, HealthCheck, HealthSettings, HttpSettings, ListenerConfig, LoadMeasure,
     LoadSettings, LogoutCall, NameConfig, NbdSettings, NoticeSettings, PoolConfig, Protocol,
-    SendProxy, ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource,
+    SendProxy, ServerConfig, StickySettings, TcpSettings, UpgradeCheck, UserSource, VerifyCheck,
+    VerifyPage,
 };
 pub use counters::{
     Counter, NodeCounters, NodeSlot, PAUSE_CLASSES_US, Pauses, PoolCounters, PoolSlot, Reasons,
@@ -72,10 +77,12 @@ pub use name::{
 };
 pub use network::Network;
 pub use notice::{COUNTDOWN, Notice, NoticeKind};
+pub use outlier::OutlierSettings;
 pub use places::Places;
+pub use rebalance::{Crowd, RebalancePlan};
 pub use record::{
     AuditEntry, DoorRecord, IntentRecord, PoolIntentRecord, Restored, RestoredServer,
-    ServerOverride, StoredIntent, StoredPoolIntent, Write,
+    ServerOverride, StoredIntent, StoredPoolIntent, StoredVerification, Write,
 };
 pub use replica::{
     CopyReason, CopyView, Difference, Digest, Identity, IdentitySource, Knowledge, ManifestPlace,
@@ -83,6 +90,7 @@ pub use replica::{
     ResourceView, Verdict, grouped,
 };
 pub use session::{Crossing, EndReason, Session, SessionState, Stay};
+pub use slow_start::{SHARE_WHOLE, share_after};
 pub use snapshot::{
     Fact, Place, PoolView, SecondTry, ServerLoad, ServerView, Snapshot, TokenSecrets,
 };
@@ -90,9 +98,10 @@ pub use source::{Source, SourceStay, Sources};
 pub use standing::{Reason, Standing};
 pub use status::{
     AgentStatus, IntentStatus, MachineStatus, NameStatus, NodeStatus, PoolIntentStatus, PoolStatus,
-    ServerStatus,
+    RebalanceStatus, ReturnStatus, ServerStatus, SicknessStatus, VerificationStatus,
 };
 pub use table::{Found, SessionChange, SessionChangeKind, SessionTable, Tally};
 pub use takeover::{Attachment, Bound, MoveOrder, Moved, NotTaken, may_take_over};
 pub use time::{Millis, Moment, Now, WallTime};
+pub use traffic::{LATENCY_CLASSES, Latencies, Marks, Traffic, TrafficTotal, window_at};
 pub use upgrade::{VersionAnswer, VersionBefore, VersionPage, Versions};

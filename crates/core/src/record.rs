@@ -53,6 +53,17 @@ pub struct IntentRecord {
     pub by: String,
     /// Why.
     pub reason: Option<String>,
+    /// What is still to be seen of a server that came out of maintenance.
+    pub verification: Option<StoredVerification>,
+}
+
+/// How far the verification of a server is that came out of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredVerification {
+    /// It has not shown yet that it is well.
+    Pending,
+    /// It did not in time: it stays out.
+    Failed(String),
 }
 
 /// An intent whose deadline is written on both clocks: the boot clock is right while the machine

@@ -89,6 +89,9 @@ pub struct ServerView {
     pub address: SocketAddr,
     /// Its share of new sessions, at least 1.
     pub weight: u32,
+    /// In how many of a hundred choices of a server for a new session it takes part: all, unless it
+    /// is in its slow start.
+    pub share: u8,
     /// Most sessions it may have.
     pub max_sessions: Option<u32>,
     /// The load in percent above which it takes no new sessions. That it is above is in its standing.

@@ -35,8 +35,13 @@ impl Source {
         )
     }
 
+    /// A number that tells sources apart.
+    pub fn number(self) -> u64 {
+        (self.0 >> 64) as u64 ^ self.0 as u64
+    }
+
     fn shard(self, pool: PoolKey) -> usize {
-        let folded = (self.0 >> 64) as u64 ^ self.0 as u64 ^ u64::from(pool.0);
+        let folded = self.number() ^ u64::from(pool.0);
         crate::balance::split_mix(folded) as usize % SHARDS
     }
 }

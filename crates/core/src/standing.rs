@@ -42,6 +42,8 @@ pub enum Reason {
     AgentDrain,
     /// The agent on it says that work is done there.
     AgentMaintenance,
+    /// Much more of its traffic fails, or is slow, than its pool's.
+    Sick,
     /// New in a running program; takes no new sessions before its first good probe, unless no
     /// other server does.
     Starting,
@@ -61,13 +63,17 @@ pub enum Reason {
     DoorOnly,
     /// An operator has it in maintenance.
     Maintenance,
+    /// It came out of maintenance, and has to show first that it is well.
+    Verifying,
+    /// It came out of maintenance, and did not show in time that it is well: it stays out.
+    Unverified,
     /// It is no longer in the pool, and goes on with the sessions that it still has.
     Removed,
 }
 
 impl Reason {
     /// Every reason there is.
-    pub const ALL: [Reason; 22] = [
+    pub const ALL: [Reason; 25] = [
         Self::Ready,
         Self::Unproven,
         Self::LastResort,
@@ -80,6 +86,7 @@ impl Reason {
         Self::AgentFull,
         Self::AgentDrain,
         Self::AgentMaintenance,
+        Self::Sick,
         Self::Starting,
         Self::Held,
         Self::Draining,
@@ -89,6 +96,8 @@ impl Reason {
         Self::Closed,
         Self::DoorOnly,
         Self::Maintenance,
+        Self::Verifying,
+        Self::Unverified,
         Self::Removed,
     ];
 
@@ -115,6 +124,7 @@ impl Reason {
             Self::AgentFull => "agent-full",
             Self::AgentDrain => "agent-drain",
             Self::AgentMaintenance => "agent-maint",
+            Self::Sick => "sick",
             Self::Starting => "starting",
             Self::Held => "held",
             Self::Draining => "draining",
@@ -124,6 +134,8 @@ impl Reason {
             Self::Closed => "closed",
             Self::DoorOnly => "door-only",
             Self::Maintenance => "maintenance",
+            Self::Verifying => "verifying",
+            Self::Unverified => "unverified",
             Self::Removed => "removed",
         }
     }
@@ -163,8 +175,12 @@ pub(crate) struct Grounds<'a> {
     pub page: Page,
     pub peak: Peak,
     pub agent: AgentWord,
+    /// It is held for what its traffic tells.
+    pub sick: bool,
     /// A failover test is being made of it.
     pub drill: bool,
+    /// The reason that it stands by, if it has to show first that it is well.
+    pub unverified: Option<Reason>,
 }
 
 /// The standings of a pool's servers, in the order given. The servers are judged together because
@@ -179,7 +195,9 @@ pub(crate) fn standings(servers: &[Grounds<'_>], last_resort: Option<usize>) -> 
             standing.admits_new |= standing.reason == Reason::Starting;
         }
     }
-    let wanted = |grounds: &Grounds<'_>| *grounds.intent == Intent::Ready;
+    // Whoever still has to show that it is well is no better than one that is down.
+    let wanted =
+        |grounds: &Grounds<'_>| *grounds.intent == Intent::Ready && grounds.unverified.is_none();
     let mut of_wanted = servers.iter().zip(&standings).filter(|(g, _)| wanted(g));
     if of_wanted.any(|(_, standing)| standing.serves_own) {
         return standings;
@@ -198,6 +216,16 @@ pub(crate) fn standings(servers: &[Grounds<'_>], last_resort: Option<usize>) -> 
 
 /// The standing of one server by itself: the operator's word first, then what is observed.
 fn standing(grounds: &Grounds<'_>) -> Standing {
+    let unverified = grounds
+        .unverified
+        .filter(|_| *grounds.intent == Intent::Ready);
+    if let Some(reason) = unverified {
+        return Standing {
+            admits_new: false,
+            serves_own: false,
+            reason,
+        };
+    }
     let (admits_new, serves_own, reason) = match (grounds.intent, grounds.health) {
         (Intent::Maintenance, _) => (false, false, Reason::Maintenance),
         (_, Health::Down) => (false, false, Reason::Down),
@@ -216,6 +244,7 @@ fn standing(grounds: &Grounds<'_>) -> Standing {
         (Intent::Ready, health) => match grounds.page {
             Page::OnHold => (false, true, Reason::ReportsHold),
             Page::AllInUse => (false, true, Reason::ReportsFull),
+            Page::Active if grounds.sick => (false, true, Reason::Sick),
             Page::Active if health == Health::Unproven => (true, true, Reason::Unproven),
             Page::Active => (true, true, Reason::Ready),
         },
@@ -249,6 +278,7 @@ impl Standing {
                 serves_own: false,
                 reason: match self.reason {
                     Reason::Maintenance | Reason::Down => self.reason,
+                    Reason::Verifying | Reason::Unverified => self.reason,
                     Reason::LastResort => Reason::Down,
                     _ => Reason::Closed,
                 },
@@ -269,6 +299,7 @@ impl Standing {
             serves_own: false,
             reason: match self.reason {
                 Reason::Maintenance | Reason::Down | Reason::Closed => self.reason,
+                Reason::Verifying | Reason::Unverified => self.reason,
                 Reason::LastResort => Reason::Down,
                 _ => Reason::DoorOnly,
             },

@@ -8,6 +8,7 @@ use crate::intent::Closure;
 use crate::load::Load;
 use crate::standing::Standing;
 use crate::time::{Millis, WallTime};
+use crate::traffic::Traffic;
 
 /// The node.
 #[derive(Clone, Debug)]
@@ -45,6 +46,19 @@ pub struct PoolStatus {
     /// Soon after a restart: until then sessions from before may still show themselves, which are not
     /// counted and not listed before they do.
     pub counting_until: Option<WallTime>,
+    /// The rebalance that is under way.
+    pub rebalance: Option<RebalanceStatus>,
+}
+
+/// How far a rebalance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RebalanceStatus {
+    /// Sessions that are forgotten in a second.
+    pub rate: u32,
+    /// Sessions that were forgotten so far.
+    pub forgotten: u32,
+    /// Sessions that are still to be looked at.
+    pub left: u32,
 }
 
 /// A server.
@@ -60,6 +74,10 @@ pub struct ServerStatus {
     pub max_sessions: Option<u32>,
     /// The load in percent above which it takes no new sessions.
     pub peak_load: Option<u8>,
+    /// What it has shown so far, while it is to be verified after maintenance or when that has failed.
+    pub verification: Option<VerificationStatus>,
+    /// Its slow start, while that gives it fewer new sessions than it would get without.
+    pub returning: Option<ReturnStatus>,
     /// What that was before it was set to 0 live; the inner `None`: it had none.
     pub peak_load_before: Option<Option<u8>>,
     /// Whether it was added live, beside the file, or came by a name.
@@ -82,6 +100,10 @@ pub struct ServerStatus {
     pub machine: Option<MachineStatus>,
     /// What its agent says, where one is asked.
     pub agent: Option<AgentStatus>,
+    /// Its traffic in the last window; absent: it is not watched, or not for so long yet.
+    pub traffic: Option<Traffic>,
+    /// What that tells, while it is much worse than its pool's.
+    pub sickness: Option<SicknessStatus>,
     /// What follows.
     pub standing: Standing,
     /// Active sessions.
@@ -111,6 +133,19 @@ pub struct NameStatus {
     pub age: Option<Millis>,
     /// What is wrong with the newest answer.
     pub trouble: Option<String>,
+}
+
+/// A server of whose traffic much more fails, or is slow, than of its pool's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SicknessStatus {
+    /// In a sentence.
+    pub words: String,
+    /// Since when.
+    pub since: WallTime,
+    /// How long it is held yet; `None`: it is not.
+    pub held: Option<Millis>,
+    /// Why it is not held.
+    pub spared: Option<String>,
 }
 
 /// How busy a server's machine is.
@@ -183,4 +218,34 @@ pub struct IntentStatus {
     pub left: Option<Millis>,
     /// What users are told.
     pub message: Option<String>,
+}
+
+/// How far a server's slow start is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReturnStatus {
+    /// The share of new sessions that it gets of those that it would get without, in percent.
+    pub share: u8,
+    /// When it gets all of them.
+    pub until: WallTime,
+    /// How long that is from now.
+    pub left: Millis,
+}
+
+/// What a server has shown so far that came out of maintenance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerificationStatus {
+    /// Good probes, or answers, in a row that it takes.
+    pub needed: u32,
+    /// Good probes in a row so far, where it is probed.
+    pub good_probes: Option<u32>,
+    /// Good answers of its version page in a row so far, where it is asked for that.
+    pub good_pages: Option<u32>,
+    /// The same for people.
+    pub progress: String,
+    /// Why it stays out.
+    pub failed: Option<String>,
+    /// When that will be if it does not show enough.
+    pub until: Option<WallTime>,
+    /// How long that is from now.
+    pub left: Option<Millis>,
 }

@@ -260,6 +260,19 @@ impl SessionTable {
         shard.end(&session, reason, now).then_some(session)
     }
 
+    /// Ends a session as forgotten, if it is on this server and idle with nothing open: asked again at
+    /// this moment. `false`: it stays as it is.
+    pub fn forget_idle(&self, id: SessionId, server: ServerKey, active: Millis, now: Now) -> bool {
+        let mut shard = self.shard(id);
+        let Some(session) = shard.sessions.get(&id).map(Arc::clone) else {
+            return false;
+        };
+        let is_idle = session.server == server
+            && session.open() == 0
+            && session.state(now.moment, active) == SessionState::Idle;
+        is_idle && shard.end(&session, EndReason::Forgotten, now)
+    }
+
     /// Goes through the shards `which` (of [`SessionTable::SHARDS`]): ends what has expired or been
     /// forgotten, and drops the tombstones whose tokens have expired. Returns the live sessions
     /// seen. Call it for every shard within a second or two.

@@ -441,6 +441,7 @@ fn probed(server: &str, outcome: ProbeOutcome) -> Input {
         server: ServerName::new("app", server),
         outcome,
         admitted: 0,
+        began: Moment(0),
     }
 }
 
@@ -471,7 +472,10 @@ fn what_was_read_of_a_server_is_void_once_it_may_have_been_changed() {
                 server: server(),
                 force: true,
             }),
-            command(Command::Ready { server: server() }),
+            command(Command::Ready {
+                server: server(),
+                force: true,
+            }),
         ),
         (
             "its pool is closed",
@@ -519,7 +523,10 @@ fn a_hold_and_another_rate_leave_what_was_read_as_it_is() {
         server: server(),
         force: true,
     });
-    world.ask(Command::Ready { server: server() });
+    world.ask(Command::Ready {
+        server: server(),
+        force: true,
+    });
     let mut faster = pool_to_read(&["s1", "s2"]);
     faster.health = Some(HealthSettings::defaults());
     faster.replicas.read_bytes_per_second = 1;

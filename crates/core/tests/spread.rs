@@ -3,7 +3,7 @@
 use ebbtide_core::{
     Attachment, Balance, Candidates, EndReason, Found, Identity, Load, LoadReading, Millis, Moment,
     Now, PoolConfig, PoolCounters, PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey,
-    ServerView, SessionId, SessionTable, Snapshot, Standing, WallTime, choose,
+    ServerView, SessionId, SessionTable, Snapshot, Standing, WallTime, choose, share_after,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ fn server(key: u32, weight: u32, admits_new: bool) -> ServerView {
         max_sessions: None,
         peak_load: None,
         exporter: None,
+        share: 100,
         public_url: None,
         epoch: 1,
         standing: Standing {
@@ -162,6 +163,7 @@ proptest! {
     fn whoever_is_eligible_is_found_however_few_there_are(
         weights in prop::collection::vec(1_u32..1000, 1..40),
         only in any::<prop::sample::Index>(),
+        share in 1_u8..=100,
         balance in prop::sample::select(vec![
             Balance::RoundRobin,
             Balance::LeastSessions,
@@ -171,8 +173,10 @@ proptest! {
         ]),
         dice in any::<u64>(),
     ) {
-        let pool = pool(balance, views(&weights));
+        let mut servers = views(&weights);
         let only = ServerKey(only.index(weights.len()) as u32);
+        servers[only.0 as usize].share = share;
+        let pool = pool(balance, servers);
         let eligible = |server: &ServerView| server.key == only;
         let mut rotation = Rotation::default();
         for turn in 0..3 {
@@ -180,6 +184,66 @@ proptest! {
             let chosen = choose(&pool, eligible, client(1), dice, NOW.moment, &mut rotation);
             prop_assert_eq!(chosen.map(|server| server.key), Some(only));
         }
+    }
+
+    #[test]
+    fn a_server_that_comes_back_gets_its_share_of_what_it_would_get(
+        share in 1_u8..100,
+        sessions in 0_u32..40,
+        balance in prop::sample::select(vec![
+            Balance::RoundRobin,
+            Balance::LeastSessions,
+            Balance::LeastLoad,
+            Balance::MostAvailable,
+            Balance::SourceHash,
+        ]),
+    ) {
+        let given = |share: u8| {
+            let mut servers = views(&[1, 2, 1, 3]);
+            servers[1].share = share;
+            for server in &mut servers {
+                server.max_sessions = Some(100);
+                fill(server, if server.key.0 == 1 { sessions } else { 30 });
+            }
+            let pool = pool(balance, servers);
+            let mut rotation = Rotation::default();
+            let chosen = (0..4_000).filter(|number| {
+                let dice = ebbtide_core::split_mix(u64::from(*number));
+                let client = client(*number);
+                let chosen = choose(&pool, |_| true, client, dice, NOW.moment, &mut rotation);
+                chosen.unwrap().key == ServerKey(1)
+            });
+            chosen.count() as f64
+        };
+        let (whole, part) = (given(100), given(share));
+        let share = f64::from(share) / 100.0;
+        // What it is not given, others are, and where that is by turns it has another one the sooner.
+        let again = 1.0 - whole / 4_000.0 * (1.0 - share);
+        let by_turns = matches!(balance, Balance::RoundRobin | Balance::LeastLoad);
+        let most = whole * share / if by_turns { again } else { 1.0 };
+        let chance = 5.0 * (most * (1.0 - share)).sqrt() + 2.0;
+        prop_assert!(part >= whole * share - chance, "{part} of {whole}, {share}");
+        prop_assert!(part <= most + chance, "{part} of {whole}, {share}");
+    }
+
+    #[test]
+    fn a_share_grows_in_steps_from_a_twentieth_to_all(
+        slow_start in 1_u64..100_000_000,
+        one in 0.0..1.0_f64,
+        other in 0.0..1.0_f64,
+    ) {
+        let at = |part: f64| {
+            let elapsed = Millis((slow_start as f64 * part) as u64);
+            share_after(elapsed, Millis(slow_start))
+        };
+        let (early, late) = (one.min(other), one.max(other));
+        prop_assert!(at(early) <= at(late));
+        prop_assert!((5..100).contains(&at(early)) && at(early) % 5 == 0);
+        let curve = 5.0 + 95.0 * late * late;
+        let elapsed = 1.0 / slow_start as f64;
+        prop_assert!(f64::from(at(late)) <= curve + 1e-6, "{} above {curve}", at(late));
+        prop_assert!(f64::from(at(late)) > curve - 5.0 - 200.0 * elapsed, "{}", at(late));
+        prop_assert_eq!(share_after(Millis(slow_start), Millis(slow_start)), 100);
     }
 
     #[test]

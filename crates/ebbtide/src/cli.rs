@@ -1,6 +1,7 @@
 //! The command line: what may be asked, with help for people who have not seen it before.
 
 mod agent;
+mod rebalance;
 mod server;
 mod user;
 
@@ -8,6 +9,7 @@ pub use agent::{AgentArgs, AgentCommand, AgentRun};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{Millis, ServerName, SessionId};
+pub use rebalance::Rebalance;
 pub use server::{Assignment, ServerCommand};
 use std::path::PathBuf;
 pub use user::{PasswordSource, UserArgs, UserCommand};
@@ -159,13 +161,19 @@ Example:
         #[command(flatten)]
         why: Why,
     },
-    /// Return a server to traffic
+    /// Return a server to traffic; after maintenance once it has shown that it is well
     #[command(after_help = "\
 Example:
-  ebbtide ready app/web2 && ebbtide wait app/web2 --for ready --timeout 1m")]
+  ebbtide ready app/web2 && ebbtide wait app/web2 --for ready --timeout 1m
+
+A server that comes out of maintenance takes no session before as many good probes in a row as `verify` in \
+the file says (`rise` of its health check, if it says nothing). `ebbtide status` shows how far it is.")]
     Ready {
         #[command(flatten)]
         server: Server,
+        /// At once, without having shown that it is well
+        #[arg(long)]
+        force: bool,
         #[command(flatten)]
         why: Why,
     },
@@ -240,6 +248,17 @@ works once, of an NBD pool as long as it is open.")]
         #[command(flatten)]
         open: DoorOpen,
     },
+    /// Show how crowded a pool's servers are; with --go, forget idle sessions on those that are
+    #[command(after_help = "\
+Examples:
+  ebbtide rebalance app                    what it would do; nothing is changed
+  ebbtide rebalance app --go --rate 10/s   does it
+  ebbtide rebalance app --stop
+
+Forgotten are only sessions that are idle and have nothing open, on servers that have more than their \
+share: their users' next requests begin sessions, by the pool's policy. Who is active stays. Pools of \
+protocol `tcp` and `nbd` have no idle sessions. `ebbtide status` shows how far it is.")]
+    Rebalance(Rebalance),
     /// Show which servers' copies of a pool's resources may stand in for one another, and why
     #[command(after_help = "Example:\n  ebbtide replicas disks")]
     Replicas {

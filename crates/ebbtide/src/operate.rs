@@ -2,6 +2,7 @@
 
 mod doors;
 mod moves;
+mod rebalance;
 mod replicas;
 mod sessions;
 
@@ -50,9 +51,10 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             let ServerName { pool, server } = server.server;
             changed(client.maintenance(&pool, &server, &body).await, json)
         }
-        Command::Ready { server, why } => {
+        Command::Ready { server, force, why } => {
+            let body = hold_request(force, why);
             let ServerName { pool, server } = server.server;
-            changed(client.ready(&pool, &server, &reason(why)).await, json)
+            changed(client.ready(&pool, &server, &body).await, json)
         }
         Command::Door { command, open } => match command {
             Some(command) => doors::other(&client, command, json).await,
@@ -71,6 +73,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             Some(command) => sessions::end(&client, command, json).await,
             None => sessions::list(&client, list, json).await,
         },
+        Command::Rebalance(asked) => rebalance::rebalance(&client, asked, json).await,
         Command::Replicas { pool } => replicas::show(&client, &pool.pool, json).await,
         Command::Server(command) => server(&client, command, json).await,
         Command::Audit { limit } => audit(&client, limit, json).await,
@@ -404,6 +407,7 @@ async fn server(client: &Client, command: ServerCommand, json: bool) -> Done {
                     Assignment::MaxSessions(max) => body.max_sessions = Some(max),
                     Assignment::PeakLoad(percent) => body.peak_load = Some(percent),
                     Assignment::PeakLoadBack => body.peak_load_back = true,
+                    Assignment::SlowStartOver => body.slow_start_over = true,
                 }
             }
             let ServerName { pool, server } = server.server;

@@ -1,7 +1,9 @@
 //! `ebbtide status`: the page that an operator keeps open.
 
 use crate::view::{Line, Piece, Style, table};
-use ebbtide_api::{Agent, Name, PoolStatus, ServerStatus, Status, Timestamp};
+use ebbtide_api::{
+    Agent, Name, PoolStatus, ServerStatus, Sickness, Status, Timestamp, Verification,
+};
 use ebbtide_core::{Millis, count};
 
 const LEGEND: &str = "● takes new sessions   ◐ serves the sessions it has   ○ serves nobody";
@@ -27,6 +29,7 @@ pub fn page(status: &Status, width: usize) -> Vec<Line> {
         for name in &pool.names {
             lines.extend(name_line(name).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         }
+        lines.extend(rebalance_line(pool).map_or_else(Vec::new, |line| line.wrap(width, 0)));
         lines.extend(table(pool_rows(pool), width));
     }
     lines.push(Line::default());
@@ -126,6 +129,18 @@ fn name_line(name: &Name) -> Option<Line> {
     Some(Line::of(Style::Bad, text))
 }
 
+/// That idle sessions are being forgotten on crowded servers.
+fn rebalance_line(pool: &PoolStatus) -> Option<Line> {
+    let one = pool.rebalance?;
+    let text = format!(
+        "Being rebalanced, {} a second: {} forgotten, {} to go",
+        one.rate,
+        count(one.forgotten, "idle session"),
+        one.left
+    );
+    Some(Line::of(Style::Warning, text))
+}
+
 /// That sessions from before a restart may still come.
 fn counting_line(pool: &PoolStatus) -> Option<Line> {
     let until = clock_time(pool.counting_until?);
@@ -185,7 +200,10 @@ fn standing(server: &ServerStatus) -> Piece {
         (false, false) if standing.reason == "down" => (Style::Bad, '○'),
         (false, false) => (Style::Dim, '○'),
     };
-    (style, format!("{mark} {}", standing.reason))
+    let share = server.returning.map(|one| one.share_percent);
+    let share = share.map(|percent| format!(", {percent} %"));
+    let share = share.unwrap_or_default();
+    (style, format!("{mark} {}{share}", standing.reason))
 }
 
 /// How busy its machine is, or the mark that this cannot be read.
@@ -252,6 +270,7 @@ fn note(server: &ServerStatus) -> String {
         notes.push(format!("no metrics: {why}"));
     }
     notes.extend(server.agent.as_ref().and_then(agent_note));
+    notes.extend(server.sickness.as_ref().map(sickness_note));
     if server.intent.label != "ready" {
         let by = server.intent.by.iter().map(|by| format!("by {by}"));
         let reason = server.intent.reason.clone();
@@ -264,6 +283,13 @@ fn note(server: &ServerStatus) -> String {
         let until = clock_time(until);
         notes.push(format!(
             "sessions from before the restart may come until {until}"
+        ));
+    }
+    notes.extend(server.verification.as_ref().map(verification_note));
+    if let Some(returning) = server.returning {
+        notes.push(format!(
+            "returns slowly: all of its new sessions in {}",
+            span(returning.left_ms)
         ));
     }
     if server.standing.reason == "over-peak"
@@ -293,6 +319,27 @@ fn note(server: &ServerStatus) -> String {
         notes.push("set live".into());
     }
     notes.join("; ")
+}
+
+/// What the traffic of a server tells that looks sick.
+fn sickness_note(sickness: &Sickness) -> String {
+    let words = &sickness.words;
+    match (sickness.held_ms, &sickness.spared) {
+        (Some(left), _) => format!("sick: {words}; no new sessions for {}", span(left)),
+        (None, Some(why)) => format!("looks sick: {words}; goes on all the same: {why}"),
+        (None, None) => format!("looks sick: {words}"),
+    }
+}
+
+/// What a server has shown so far that came out of maintenance.
+fn verification_note(shown: &Verification) -> String {
+    match &shown.failed {
+        Some(why) => format!(
+            "stays out, for it was not verified: {why}; `ebbtide ready` tries it once more, with --force \
+             it takes sessions at once"
+        ),
+        None => format!("is being verified: {}", shown.progress),
+    }
 }
 
 /// What an operator should know of a server's agent.
@@ -342,8 +389,8 @@ pub fn span(ms: u64) -> String {
 mod tests {
     use super::*;
     use ebbtide_api::{
-        Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, SessionCounts, Standing,
-        StoreStatus,
+        Forecast, Health, Intent, Listener, Machine, Node, PoolIntent, SessionCounts, Sickness,
+        Standing, StoreStatus,
     };
 
     fn server(
@@ -359,6 +406,8 @@ mod tests {
             max_sessions: None,
             peak_load: None,
             peak_load_before: None,
+            verification: None,
+            returning: None,
             live: false,
             of_name: None,
             overridden: false,
@@ -379,6 +428,8 @@ mod tests {
             },
             machine: None,
             agent: None,
+            traffic: None,
+            sickness: None,
             standing: Standing {
                 admits_new: standing.0,
                 serves_own: standing.1,
@@ -436,6 +487,7 @@ mod tests {
                 servers,
                 names: Vec::new(),
                 counting_until: None,
+                rebalance: None,
             }],
         }
     }
@@ -533,6 +585,32 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
 
 ● takes new sessions   ◐ serves the sessions it has   ○ serves nobody"
         );
+    }
+
+    #[test]
+    fn a_sick_server_is_told_with_what_comes_of_it() {
+        let words =
+            "42 % of its 118 requests in 10s failed (50 answered 5xx); the pool's median is 0 %";
+        let sickness = |held_ms, spared: Option<&str>| {
+            Some(Sickness {
+                words: words.to_owned(),
+                since: Timestamp(0),
+                held_ms,
+                spared: spared.map(str::to_owned),
+            })
+        };
+        let mut held = server("web1", "ready", "up", (false, true, "sick"));
+        held.sickness = sickness(Some(25_000), None);
+        let mut spared = server("web2", "ready", "up", (true, true, "ready"));
+        spared.sickness = sickness(None, Some("the pool needs 2 that take new sessions"));
+        let notes = [&held, &spared].map(note);
+        let expected = [
+            format!("sick: {words}; no new sessions for 25s"),
+            format!(
+                "looks sick: {words}; goes on all the same: the pool needs 2 that take new sessions"
+            ),
+        ];
+        assert_eq!(notes, expected);
     }
 
     #[test]

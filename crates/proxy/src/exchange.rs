@@ -41,6 +41,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What `Via` calls us.
 const VIA: &str = "ebbtide";
@@ -139,6 +140,10 @@ struct Attempts {
     upload: Option<Half>,
     /// It is being sent a second time, alone at its server.
     turn: Option<SecondTry>,
+    /// When its server had it.
+    asked: Option<Instant>,
+    /// When the answer's body had to be waited for.
+    waited: Option<Instant>,
 }
 
 /// What to do about a failure.
@@ -392,8 +397,9 @@ impl<'a> Exchange<'a> {
         let has_body = self.request.has_body;
         let mut forward = self.forward(upstream, &mut upload, UploadState::Going);
         let outcome = forward.await_answer(has_body).await;
-        let state = forward.state;
+        let (state, asked) = (forward.state, forward.asked);
         self.body_read = state == UploadState::Done;
+        (attempts.asked, attempts.waited) = (asked, None);
         attempts.sent += u32::from(upload.begun);
         attempts.upload = Some(upload);
         outcome?;
@@ -470,6 +476,8 @@ impl<'a> Exchange<'a> {
             is_for_rest: false,
             request_is_head: self.request.is_head,
             client_version: self.request.version,
+            asked: None,
+            waited: None,
         }
     }
 

@@ -11,6 +11,7 @@ use ebbtide_protocol::http1::{
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Interim answers that may wait for a client who does not read, in bytes.
 const INTERIM_BYTES_MAX: usize = 64 * 1024;
@@ -97,6 +98,10 @@ pub(crate) struct Forward<'a> {
     pub is_for_rest: bool,
     pub request_is_head: bool,
     pub client_version: Version,
+    /// When the server had the request, as far as it has it.
+    pub asked: Option<Instant>,
+    /// When its answer's body had to be waited for.
+    pub waited: Option<Instant>,
 }
 
 /// How far the request is.
@@ -114,10 +119,10 @@ impl Forward<'_> {
     /// Sends the request and waits for the final answer's head, which is then at the front of the
     /// scratch's `outbound`. Interim answers are passed on.
     pub async fn await_answer(&mut self, has_body: bool) -> Result<(), Failure> {
-        self.watch.set(match has_body {
+        self.asked = Some(self.watch.set(match has_body {
             true => self.http.body_timeout,
             false => self.http.response_timeout,
-        });
+        }));
         poll_fn(|context| self.poll_answer(context)).await
     }
 
@@ -252,7 +257,7 @@ impl Forward<'_> {
             Poll::Ready(Ok(())) => {
                 self.state = UploadState::Done;
                 if had_body {
-                    self.watch.set(self.http.response_timeout);
+                    self.asked = Some(self.watch.set(self.http.response_timeout));
                 }
             }
             Poll::Ready(Err(Broken::Sink)) => self.state = UploadState::GivenUp,
@@ -311,6 +316,7 @@ impl Forward<'_> {
                     true => limit.min(PATIENCE_WHEN_DOWN),
                     false => limit,
                 });
+                self.waited = self.waited.or(Some(now));
                 if has_moved || is_first {
                     download.heard = Some(now);
                     self.meter.count(self.upload, Some(&mut *download));

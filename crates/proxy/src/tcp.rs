@@ -20,7 +20,7 @@ use crate::view::{Routes, View};
 use crate::worker::Worker;
 use ebbtide_core::{
     Cut, EndReason, Fact, Millis, Now, PoolKey, SendProxy, ServerKey, Session, Source, SourceStay,
-    Stay,
+    Stay, window_at,
 };
 use ebbtide_protocol::proxy_protocol::{self, Endpoints, Version};
 use flow::{Both, FlowEnd};
@@ -173,7 +173,10 @@ impl Life {
                 careful: false,
             };
             let none = match lane.connect(open_max, wish, &mut self.watch).await {
-                Ok(upstream) => return Ok(upstream),
+                Ok(upstream) => {
+                    lane.slot().taken.add(1);
+                    return Ok(upstream);
+                }
                 Err(none) => none,
             };
             match none {
@@ -189,6 +192,9 @@ impl Life {
                 NoConnection::Cut => return Err(End::Cut),
             }
             lane.slot().connect_failures.add(1);
+            lane.slot().lost.add(1);
+            let window = window_at(self.worker.now().moment, config.outliers.window);
+            lane.slot().note_failing(window, seat.placed.session.id.0);
             self.worker.tell(Fact::ConnectFailed {
                 pool: self.pool,
                 server: lane.key,
@@ -237,9 +243,9 @@ impl Life {
         if config.tcp.telnet {
             both.tell_by_telnet();
         }
-        self.watch.set(silence_max);
+        let began = self.watch.set(silence_max);
         let session = &seat.placed.session;
-        let streams = (&mut *client, &mut upstream.stream);
+        let streams = (&mut *client, &mut upstream.stream, began);
         let ended = both
             .run(streams, &mut self.watch, worker, |watch, moved| {
                 watch.set(silence_max);
@@ -258,6 +264,12 @@ impl Life {
             FlowEnd::Interrupted(Interrupt::Cut) => End::Cut,
         };
         slot.tunnels.sub_one();
+        if both.ended_at_once {
+            slot.cut_short.add(1);
+            let window = window_at(self.worker.now().moment, config.outliers.window);
+            // One client that servers want nothing to do with is one, however often it comes.
+            slot.note_failing(window, self.source(&seat.routes).number());
+        }
         match (end, config.tcp.cut) {
             (End::Cut, Cut::Close) => {
                 self.watch.set(FAREWELL);

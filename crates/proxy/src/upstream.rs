@@ -178,9 +178,15 @@ impl Lane {
 }
 
 impl Upstream {
-    /// Gives the connection back for another request. `server_keeps_s` is what the server said of
-    /// how long it keeps idle connections; we are a second ahead of it.
-    pub fn give_back(mut self, http: &HttpSettings, workers: usize, server_keeps_s: Option<u32>) {
+    /// Gives the connection back for another request, from `now` on. `server_keeps_s` is what the server
+    /// said of how long it keeps idle connections; we are a second ahead of it.
+    pub fn give_back(
+        mut self,
+        http: &HttpSettings,
+        workers: usize,
+        server_keeps_s: Option<u32>,
+        now: Instant,
+    ) {
         let lane = Rc::clone(&self.lane);
         let idle_max = share(http.upstream_idle_max, workers) as usize;
         let ours = http.upstream_idle_timeout;
@@ -192,7 +198,7 @@ impl Upstream {
             self.reused = true;
             idle.push(Idle {
                 upstream: self,
-                expires: Instant::now() + duration(keep),
+                expires: now + duration(keep),
             });
             lane.freed.notify_one();
         }

@@ -358,3 +358,68 @@ fn the_death_of_a_server_costs_its_readers_no_error() {
     assert_eq!(house.pool_sum(|slot| &slot.sessions_moved), 20);
     assert_eq!(house.pool_sum(|slot| &slot.gateway_errors), 0);
 }
+
+#[test]
+fn an_answer_of_a_server_that_is_down_goes_on_while_the_server_does() {
+    let (go_on, wait) = channel::<()>();
+    let wait = Mutex::new(wait);
+    let slow = Server::scripted(move |_, mut wire, _| {
+        while wire.message(true).is_some() {
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+            let _ = wait.lock().unwrap().recv();
+            wire.send("half");
+        }
+    });
+    let other = Server::named("other");
+    let mut house = House::new(&[slow.address, other.address]);
+    let mut client = house.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    until("the answer has begun", || {
+        house.server_sum(0, |slot| &slot.responses[1]) == 1
+    });
+    house.stand(0, DOWN);
+    go_on.send(()).unwrap();
+    let answer = client.answer();
+    assert_eq!(answer.text(), "halfhalf");
+    assert_eq!(client.get("/", &answer.cookie()).text(), "other");
+}
+
+#[test]
+fn what_a_server_does_wrong_is_counted_and_what_clients_do_is_not() {
+    let server = Server::answering(|wire, request| {
+        match request.first_line.split(' ').nth(1).unwrap() {
+            "/error" => wire.send("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"),
+            "/missing" => wire.send("HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"),
+            "/rubbish" => wire.send("rubbish\r\n\r\n"),
+            "/half" => {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+                return false;
+            }
+            _ => wire.send(ok("fine")),
+        }
+        true
+    });
+    let house = House::new(&[server.address]);
+    let first = house.client().get("/", "");
+    for path in ["/error", "/missing", "/rubbish"] {
+        house.client().get(path, &first.cookie());
+    }
+    let mut client = house.client();
+    client.send(common::get("/half", &first.cookie()));
+    assert!(!client.answer().complete, "half of it");
+    house.client().get("/error", "");
+    // One that leaves in the middle of its own request.
+    house
+        .client()
+        .send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhal");
+    let none = ebbtide_core::TrafficTotal::default();
+    let counters = &house.snapshot.pools[0].servers[0].counters;
+    until("all of it is counted", || {
+        let total = ebbtide_core::TrafficTotal::of(counters);
+        total != none
+            && house.server_sum(0, |slot| &slot.cut_short) == 1
+            && house.server_sum(0, |slot| &slot.responses[4]) == 2
+    });
+    assert_eq!(house.server_sum(0, |slot| &slot.lost), 1, "the rubbish");
+    assert_eq!(house.server_sum(0, |slot| &slot.responses[3]), 1);
+}

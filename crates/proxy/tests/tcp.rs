@@ -629,3 +629,31 @@ fn a_telnet_user_is_told_between_two_lines() {
     said(&mut client, "*** Your session has ended.\r\n");
     assert_eq!(end(&mut client).unwrap(), b"");
 }
+
+#[test]
+fn a_connection_that_the_server_ends_at_once_and_without_a_word_is_counted() {
+    let server = Taker::new();
+    let house = house(&[&server]);
+    let ended = || house.server_sum(0, |slot| &slot.cut_short);
+    // The client has had enough: that is no fault of the server's.
+    let client = connect(&house);
+    let at_server = server.take();
+    drop(client);
+    drop(at_server);
+    until("it is over", || house.live().is_empty());
+    // The server has said something.
+    let mut client = connect(&house);
+    let mut at_server = server.take();
+    pass(&mut at_server, &mut client, b"goodbye");
+    drop(at_server);
+    assert_eq!(end(&mut client).unwrap(), b"");
+    drop(client);
+    until("it is over", || house.live().is_empty());
+    assert_eq!((house.server_sum(0, |slot| &slot.taken), ended()), (2, 0));
+    let mut client = connect(&house);
+    drop(server.take());
+    assert_eq!(end(&mut client).unwrap(), b"");
+    drop(client);
+    until("it is counted", || ended() == 1);
+    assert_eq!(house.server_sum(0, |slot| &slot.taken), 3);
+}

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
-use common::{House, MAINTENANCE, Server, Wire, clock, until};
+use common::{DOWN, House, MAINTENANCE, Server, Wire, clock, until};
 use ebbtide_core::{Millis, Notice, NoticeKind};
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -177,4 +177,16 @@ fn the_words_of_a_closed_pool_are_said_and_else_a_plain_sentence() {
     let (mut house, _server, mut client, _at_server) = open();
     house.publish(|_, pool| pool.servers[0].epoch += 1);
     assert_eq!(read_close(&mut client, false).1, "Your session has ended.");
+}
+
+#[test]
+fn a_websocket_to_a_server_that_is_down_goes_on_while_both_ends_do() {
+    let (mut house, _server, mut client, mut at_server) = open();
+    house.stand(0, DOWN);
+    client.send("ping");
+    assert_eq!(at_server.exactly(4), b"ping");
+    at_server.send("pong");
+    assert_eq!(client.exactly(4), b"pong");
+    drop(at_server);
+    assert!(client.is_closed());
 }

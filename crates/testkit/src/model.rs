@@ -16,7 +16,7 @@
 //! | `/download?bytes=N&pause_ms=M&chunked=0\|1` | so much of the pattern, with pauses |
 //! | `/upload` | checks a body against the pattern |
 //! | `/echo` | switches protocols, then sends everything back |
-//! | `PUT /model/health`, `PUT /model/version`, `PUT /model/mode` | what to say; `normal`, `hang` or `close` for all pages |
+//! | `PUT /model/health`, `PUT /model/version`, `PUT /model/mode` | what to say; `normal`, `hang`, `close`, `fail` (500) or `dawdle` (more than half a second) for all pages |
 
 use crate::pattern::{PatternCheck, pattern};
 use crate::wire::{Framing, Head, Wire};
@@ -32,6 +32,8 @@ use std::time::Duration;
 
 /// Set for a process that is to be a model server: `name address ledger`.
 pub(crate) const ASKED: &str = "EBBTIDE_TEST_MODEL";
+/// How long a server that dawdles takes for a page.
+const DAWDLE_MS: u64 = 600;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// Connections that may wait to be accepted.
 const QUEUE: i32 = 4096;
@@ -147,6 +149,11 @@ impl Server {
             let go_on = match mode.as_str() {
                 "hang" if is_page => hang(&mut wire),
                 "close" if is_page => Ok(false),
+                "fail" if is_page => fail(&head, &mut wire),
+                "dawdle" if is_page => {
+                    pause(DAWDLE_MS);
+                    self.answer(&head, &mut wire)
+                }
                 _ => self.answer(&head, &mut wire),
             };
             if !matches!(go_on, Ok(true)) {
@@ -260,6 +267,16 @@ impl Server {
         state.logins.insert(login.clone(), 1);
         (login, 1, false)
     }
+}
+
+/// An error of the application's own.
+fn fail(head: &Head, wire: &mut Wire) -> io::Result<bool> {
+    wire.read_body(
+        head.framing().unwrap_or(Framing::Length(0)),
+        &mut io::sink(),
+    )?;
+    wire.send(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")?;
+    Ok(true)
 }
 
 fn reply(wire: &mut Wire, request: &Head, fields: &str, body: &[u8]) -> io::Result<bool> {

@@ -37,18 +37,20 @@ fn told(app: &App, done: Option<Result<ebbtide_core::Answer, Refusal>>) -> Answe
         .map_err(|refusal| ApiError::refused(app, refusal))
 }
 
-/// Back into traffic.
+/// Back into traffic; after maintenance once the server has shown that it is well.
 #[utoipa::path(post, path = "/servers/{pool}/{server}/ready", tag = "change",
-    params(("pool" = String, Path), ("server" = String, Path)), request_body = ReasonRequest,
+    params(("pool" = String, Path), ("server" = String, Path)), request_body = HoldRequest,
     responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
 pub(super) async fn ready(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     Names((pool, server)): Names<(String, String)>,
-    Body(body): Body<ReasonRequest>,
+    Body(body): Body<HoldRequest>,
 ) -> Answer {
     let server = ServerName::new(pool, server);
-    carry_out(&app, &caller, body.reason, Command::Ready { server }).await
+    let force = body.force;
+    let command = Command::Ready { server, force };
+    carry_out(&app, &caller, body.reason, command).await
 }
 
 /// No new sessions.
@@ -239,6 +241,7 @@ pub(super) async fn set_server(
             weight: body.weight,
             max_sessions: body.max_sessions,
             peak_load,
+            slow_start_over: body.slow_start_over,
             reset: body.reset,
             force: body.force,
         },

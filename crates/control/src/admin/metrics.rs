@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use ebbtide_core::{
     AgentStatus, AgentWeight, CopyView, Counter, Health, IdentitySource, MachineStatus, NameStatus,
     NodeCounters, NodeSlot, NodeStatus, PAUSE_CLASSES_US, Pauses, PoolSlot, PoolStatus, PoolView,
-    Protocol, Reasons, ServerName, ServerSlot, ServerStatus, Snapshot,
+    Protocol, Reasons, SHARE_WHOLE, ServerName, ServerSlot, ServerStatus, Snapshot,
 };
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -103,12 +103,17 @@ static FAMILIES: &[Family] = &[
     gauge("server_tunnels", SERVER, "Tunnels (WebSockets and other upgrades) and connections of a TCP or NBD pool that are open", |s| s.of_servers(|slot| &slot.tunnels)),
     counter("server_redirects", SERVER, "Requests whose users were led to the server's own address", |s| s.of_servers(|slot| &slot.redirects)),
     gauge("server_sessions", "pool, server, state", "Sessions, active and idle", Scrape::sessions),
-    gauge("server_up", SERVER, "1 if the server is healthy, or taken to be", |s| s.of_status(|server| up(server.health))),
-    gauge("server_admits_new", SERVER, "1 if new sessions may begin on the server", |s| s.of_status(|server| server.standing.admits_new)),
-    gauge("server_serves_own", SERVER, "1 if the server serves the sessions it has", |s| s.of_status(|server| server.standing.serves_own)),
+    gauge("server_up", SERVER, "1 if the server is healthy, or taken to be", |s| s.of_status(|server| u64::from(up(server.health)))),
+    gauge("server_admits_new", SERVER, "1 if new sessions may begin on the server", |s| s.of_status(|server| u64::from(server.standing.admits_new))),
+    gauge("server_serves_own", SERVER, "1 if the server serves the sessions it has", |s| s.of_status(|server| u64::from(server.standing.serves_own))),
     gauge("server_intent", "pool, server, intent", "1 for what the operator wants of the server", |s| s.of_labels("intent", |server| server.intent.label)),
     gauge("server_standing", "pool, server, reason", "1 for the reason behind the server's standing", |s| s.of_labels("reason", |server| server.standing.reason.label())),
+    gauge("server_share_percent", SERVER, "What the server gets of the new sessions that it would get without a slow start: 100, unless it comes back", |s| s.of_status(|server| u64::from(server.returning.map_or(SHARE_WHOLE, |returning| returning.share)))),
     gauge("server_load_percent", SERVER, "How busy the server's machine is, where its exporter tells", |s| s.of_machines(|machine| machine.load.map(|load| u64::from(load.percent())))),
+    counter("server_lost", SERVER, "Requests and connections that the server left without an answer", |s| s.of_servers(|slot| &slot.lost)),
+    counter("server_cut_short", SERVER, "Answers that the server broke off, and connections of a TCP pool that it ended at once", |s| s.of_servers(|slot| &slot.cut_short)),
+    gauge("server_sick", SERVER, "1 if much more of the server's traffic fails, or is slow, than of its pool's, whether it is held for that or not", |s| s.of_status(|server| u64::from(server.sickness.is_some()))),
+    gauge("server_latency_milliseconds", SERVER, "Half of the server's answers began within so long, in the last window in which traffic was watched", Scrape::latencies),
     gauge("server_metrics", SERVER, "1 if the load of the server's machine can be read, 0 if there are no metrics; of servers with an exporter", |s| s.of_machines(|machine| Some(u64::from(machine.no_metrics.is_none())))),
     gauge("server_agent", SERVER, "1 if the server's agent can be asked, 0 if there is no agent; of servers with one", |s| s.of_agents(|agent| Some(u64::from(agent.no_agent.is_none())))),
     gauge("server_agent_weight_percent", SERVER, "The share of its weight that the server's agent asks for, as it counts", |s| s.of_agents(|agent| match agent.weight {
@@ -236,10 +241,10 @@ impl Scrape {
         samples.collect()
     }
 
-    fn of_status(&self, figure: fn(&ServerStatus) -> bool) -> Samples {
+    fn of_status(&self, figure: fn(&ServerStatus) -> u64) -> Samples {
         let samples = self.servers().map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
-            (labels, u64::from(figure(server)))
+            (labels, figure(server))
         });
         samples.collect()
     }
@@ -270,6 +275,15 @@ impl Scrape {
         let samples = self.servers().filter_map(|(pool, server)| {
             let labels = name_server(&pool.name, &server.name);
             Some((labels, figure(server.agent.as_ref()?)?))
+        });
+        samples.collect()
+    }
+
+    /// Of the servers that have answered lately.
+    fn latencies(&self) -> Samples {
+        let samples = self.servers().filter_map(|(pool, server)| {
+            let labels = name_server(&pool.name, &server.name);
+            Some((labels, server.traffic?.median_ms?))
         });
         samples.collect()
     }

@@ -11,6 +11,7 @@ mod metrics;
 mod moves;
 mod openapi;
 mod reads;
+mod rebalance;
 mod replicas;
 mod routes;
 mod serve;

@@ -1,6 +1,8 @@
 //! The description of the API.
 
-use super::{changes, doors, moves, reads, replicas, sessions, stream, tokens, users};
+use super::{
+    changes, doors, moves, reads, rebalance, replicas, sessions, stream, tokens, users,
+};
 use axum::Json;
 use ebbtide_api::PREFIX;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -23,6 +25,7 @@ use utoipa::{Modify, OpenApi};
         reads::status, reads::pool, replicas::replicas, reads::server, reads::wait, sessions::list, reads::audit,
         stream::events, changes::ready, changes::hold, changes::drain, changes::maintenance,
         changes::forget, changes::close, changes::open, changes::add_server, changes::set_server, changes::remove_server,
+        rebalance::plan, rebalance::begin, rebalance::stop,
         moves::move_session, moves::stop, moves::drill,
         doors::open, doors::list, doors::close, sessions::end_one, sessions::end, changes::reload, changes::rotate_token_secret, tokens::list,
         tokens::create, tokens::remove, users::list, document

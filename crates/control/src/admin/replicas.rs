@@ -108,6 +108,7 @@ fn bar(server: &ServerStatus) -> Option<String> {
         Reason::AgentFull => "the server's agent says that it has enough",
         Reason::AgentDrain => "the server's agent says that it is to take no new sessions",
         Reason::AgentMaintenance => "the server's agent says that work is done there",
+        Reason::Sick => "the server is held as sick",
         Reason::Held => "the server is on hold",
         Reason::Draining => "the server is being drained",
         Reason::Drill => "a drill is made of the server",
@@ -115,6 +116,8 @@ fn bar(server: &ServerStatus) -> Option<String> {
         Reason::Closed => "the pool is closed",
         Reason::DoorOnly => "the pool is for operators only",
         Reason::Maintenance => "the server is in maintenance",
+        Reason::Verifying => "the server is verified after maintenance",
+        Reason::Unverified => "the server was not verified after maintenance",
         Reason::Removed => "the server is no longer in the pool",
     };
     Some(bar.to_owned())

@@ -6,8 +6,8 @@ use super::access::{
 use super::answer::ApiError;
 use super::app::App;
 use super::{
-    changes, console, doors, metrics, moves, openapi, reads, replicas, sessions, stream, tokens,
-    users,
+    changes, console, doors, metrics, moves, openapi, reads, rebalance, replicas, sessions, stream,
+    tokens, users,
 };
 use crate::signin;
 use axum::Router;
@@ -55,6 +55,7 @@ fn viewer() -> Router<App> {
         .route("/status", get(reads::status))
         .route("/pools/{pool}", get(reads::pool))
         .route("/pools/{pool}/replicas", get(replicas::replicas))
+        .route("/pools/{pool}/rebalance", get(rebalance::plan))
         .route("/servers/{pool}/{server}", get(reads::server))
         .route("/sessions", get(sessions::list))
         .route("/doors", get(doors::list))
@@ -82,6 +83,10 @@ fn operator() -> Router<App> {
         .route("/servers/{pool}/{server}/forget", post(changes::forget))
         .route("/pools/{pool}/close", post(changes::close))
         .route("/pools/{pool}/open", post(changes::open))
+        .route(
+            "/pools/{pool}/rebalance",
+            post(rebalance::begin).delete(rebalance::stop),
+        )
         .route("/servers/{pool}/{server}/doors", post(doors::open))
         .route("/doors/{id}", delete(doors::close))
         .route("/sessions/end", post(sessions::end))

@@ -1,14 +1,15 @@
 //! Version pages: while a pool that is to open by itself closes or is closed, its servers are asked
-//! again and again what they are. What follows from their answers is decided in `core`.
+//! again and again what they are; so is a server that is verified after maintenance. What follows from their answers is decided in `core`.
 
 #[cfg(test)]
 mod tests;
 
+use crate::clock::clock;
 use crate::inbox::{Inbox, Message};
 use crate::probe::ask;
 use crate::prober::jittered;
 use ebbtide_core::{
-    Millis, PoolConfig, ServerName, Snapshot, UpgradeCheck, VersionAnswer, VersionPage, is_unseemly,
+    Input, Millis, PoolView, Reason, ServerName, Snapshot, VersionAnswer, VersionPage, is_unseemly,
 };
 use regex::Regex;
 use std::collections::BTreeMap;
@@ -31,30 +32,42 @@ const SHOWN_MAX: usize = 60;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Question {
     address: SocketAddr,
-    check: UpgradeCheck,
+    path: String,
+    expect: Option<String>,
     every: Millis,
     timeout: Millis,
 }
 
+/// What the answer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Purpose {
+    /// A closed pool may open by itself.
+    Upgrade,
+    /// A server may take sessions after maintenance.
+    Verify,
+}
+
+type Whom = (ServerName, Purpose);
+
 /// Asks until the sender of `snapshots` is dropped.
 pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: Inbox) {
     let mut tasks = JoinSet::new();
-    let mut asked = BTreeMap::<ServerName, (Question, AbortHandle)>::new();
+    let mut asked = BTreeMap::<Whom, (Question, AbortHandle)>::new();
     let places = Arc::new(Semaphore::new(AT_ONCE_MAX));
     loop {
         let snapshot = Arc::clone(&snapshots.borrow_and_update());
         let questions = questions(&snapshot);
-        asked.retain(|name, (question, task)| {
-            let stays = questions.get(name) == Some(question);
+        asked.retain(|whom, (question, task)| {
+            let stays = questions.get(whom) == Some(question);
             if !stays {
                 task.abort();
             }
             stays
         });
-        for (name, question) in questions {
-            asked.entry(name.clone()).or_insert_with(|| {
+        for (whom, question) in questions {
+            asked.entry(whom.clone()).or_insert_with(|| {
                 let (inbox, places) = (inbox.clone(), Arc::clone(&places));
-                let task = tasks.spawn(ask_on(name, question.clone(), places, inbox));
+                let task = tasks.spawn(ask_on(whom, question.clone(), places, inbox));
                 (question, task)
             });
         }
@@ -66,45 +79,64 @@ pub(super) async fn run(mut snapshots: watch::Receiver<Arc<Snapshot>>, inbox: In
     }
 }
 
-fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
+fn questions(snapshot: &Snapshot) -> BTreeMap<Whom, Question> {
     let mut questions = BTreeMap::new();
     for pool in &snapshot.pools {
-        let PoolConfig {
-            name,
-            upgrade,
-            health,
-            ..
-        } = &*pool.config;
-        let Some(check) = upgrade.as_ref().filter(|_| pool.intent.opens_by_itself()) else {
-            continue;
-        };
+        let upgrade = pool.config.upgrade.as_ref();
+        let upgrade = upgrade.filter(|_| pool.intent.opens_by_itself());
+        let verify = pool.config.verify.as_ref();
+        let verify = verify.and_then(|check| check.page.as_ref());
         for server in &pool.servers {
-            let question = Question {
-                address: server.address,
-                check: check.clone(),
-                every: health.as_ref().map_or(UPGRADE_EVERY, |health| health.every),
-                timeout: health.as_ref().map_or(TIMEOUT, |health| health.timeout),
-            };
-            questions.insert(ServerName::new(name.as_str(), &*server.name), question);
+            let name = ServerName::new(pool.config.name.as_str(), &*server.name);
+            if let Some(check) = upgrade {
+                let question = question(pool, server.address, &check.path, &check.expect);
+                questions.insert((name.clone(), Purpose::Upgrade), question);
+            }
+            if let Some(page) = verify.filter(|_| server.standing.reason == Reason::Verifying) {
+                let question = question(pool, server.address, &page.path, &page.expect);
+                questions.insert((name, Purpose::Verify), question);
+            }
         }
     }
     questions
 }
 
+fn question(pool: &PoolView, address: SocketAddr, path: &str, expect: &Option<String>) -> Question {
+    let health = pool.config.health.as_ref();
+    Question {
+        address,
+        path: path.to_owned(),
+        expect: expect.clone(),
+        every: health.map_or(UPGRADE_EVERY, |health| health.every),
+        timeout: health.map_or(TIMEOUT, |health| health.timeout),
+    }
+}
+
 /// Asks one server until it is aborted.
-async fn ask_on(name: ServerName, question: Question, places: Arc<Semaphore>, inbox: Inbox) {
-    let expect = question.check.expect.as_deref().map(Regex::new);
+async fn ask_on(whom: Whom, question: Question, places: Arc<Semaphore>, inbox: Inbox) {
+    let expect = question.expect.as_deref().map(Regex::new);
+    let (server, purpose) = whom;
     loop {
-        let answer = {
+        let (began, answer) = {
             // The semaphore is never closed; without it nobody is kept from asking.
             let _place = places.acquire().await;
-            match &expect {
+            let began = clock().moment;
+            let answer = match &expect {
                 Some(Err(_)) => VersionAnswer::Failed("cannot be judged: `expect` is wrong".into()),
                 Some(Ok(expect)) => version(&question, Some(expect)).await,
                 None => version(&question, None).await,
-            }
+            };
+            (began, answer)
         };
-        inbox.send(Message::Version(name.clone(), answer));
+        let server = server.clone();
+        inbox.send(Message::Told(match purpose {
+            Purpose::Upgrade => Input::Version { server, answer },
+            Purpose::Verify => Input::VerifyPage {
+                server,
+                answer,
+                began,
+            },
+        }));
         sleep(jittered(Duration::from_millis(question.every.0))).await;
     }
 }
@@ -113,7 +145,7 @@ async fn version(question: &Question, expect: Option<&Regex>) -> VersionAnswer {
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ebbtide-version\r\nAccept: \
          */*\r\nConnection: close\r\n\r\n",
-        question.check.path, question.address
+        question.path, question.address
     );
     let limit = Duration::from_millis(question.timeout.0);
     let asked = timeout(limit, ask(question.address, request.as_bytes(), true)).await;

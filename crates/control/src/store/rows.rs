@@ -5,7 +5,7 @@ use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::{
     Actor, AuditEntry, BlockNew, Closure, DoorRecord, IntentRecord, Millis, Moment,
     PoolIntentRecord, ServerConfig, ServerName, ServerOverride, StoredIntent, StoredPoolIntent,
-    TokenSecrets, VersionBefore, VersionPage, Versions, WallTime,
+    StoredVerification, TokenSecrets, VersionBefore, VersionPage, Versions, WallTime,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
@@ -17,8 +17,18 @@ pub(super) struct IntentRow {
     since: Timestamp,
     by: String,
     reason: Option<String>,
+    /// Absent in what earlier versions stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verification: Option<VerificationRow>,
     #[serde(flatten)]
     intent: IntentKind,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum VerificationRow {
+    Pending,
+    Failed(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -60,6 +70,10 @@ impl From<&IntentRecord> for IntentRow {
             since: Timestamp(record.since.0),
             by: record.by.clone(),
             reason: record.reason.clone(),
+            verification: record.verification.as_ref().map(|stored| match stored {
+                StoredVerification::Pending => VerificationRow::Pending,
+                StoredVerification::Failed(why) => VerificationRow::Failed(why.clone()),
+            }),
             intent,
         }
     }
@@ -90,6 +104,10 @@ impl From<IntentRow> for IntentRecord {
             since: WallTime(row.since.0),
             by: row.by,
             reason: row.reason,
+            verification: row.verification.map(|row| match row {
+                VerificationRow::Pending => StoredVerification::Pending,
+                VerificationRow::Failed(why) => StoredVerification::Failed(why),
+            }),
         }
     }
 }

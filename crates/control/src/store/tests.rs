@@ -1,7 +1,9 @@
 //! The store: what it gives back, what a crash leaves, what a full disk costs.
 
 use super::*;
-use ebbtide_core::{Actor, IntentRecord, Millis, Moment, ServerConfig, StoredIntent};
+use ebbtide_core::{
+    Actor, IntentRecord, Millis, Moment, ServerConfig, StoredIntent, StoredVerification,
+};
 use redb::backends::FileBackend;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -45,6 +47,7 @@ fn record(intent: StoredIntent) -> IntentRecord {
         since: WallTime(1_700_000_000_123),
         by: "ann".into(),
         reason: Some("new disk".into()),
+        verification: None,
     }
 }
 
@@ -73,6 +76,24 @@ fn drain() -> StoredIntent {
     }
 }
 
+fn every_intent() -> Vec<IntentRecord> {
+    let simple = [
+        StoredIntent::Ready,
+        StoredIntent::Hold,
+        StoredIntent::Maintenance,
+    ];
+    let mut intents = simple.map(record).to_vec();
+    intents.push(record(drain()));
+    let failed = StoredVerification::Failed("status 500".into());
+    intents.extend(
+        [StoredVerification::Pending, failed].map(|stored| IntentRecord {
+            verification: Some(stored),
+            ..record(StoredIntent::Ready)
+        }),
+    );
+    intents
+}
+
 #[test]
 fn every_kind_of_write_is_given_back() {
     let scratch = Scratch::new();
@@ -92,13 +113,7 @@ fn every_kind_of_write_is_given_back() {
         current: [1; 32],
         previous: Some([2; 32]),
     };
-    let simple = [
-        StoredIntent::Ready,
-        StoredIntent::Hold,
-        StoredIntent::Maintenance,
-    ];
-    let mut intents = simple.map(record).to_vec();
-    intents.push(record(drain()));
+    let intents = every_intent();
     let ended = |id, until| Write::EndedSession {
         id: SessionId(id),
         server: web(1),
@@ -129,7 +144,7 @@ fn every_kind_of_write_is_given_back() {
         live: None,
         set: ServerOverride::default(),
     };
-    let mut expected: Vec<RestoredServer> = (1..=5).map(|n| unknown(web(n))).collect();
+    let mut expected: Vec<RestoredServer> = (1..=6).map(|n| unknown(web(n))).collect();
     for (server, intent) in expected.iter_mut().zip(intents) {
         server.intent = Some(intent);
     }

@@ -5,7 +5,8 @@ mod picture;
 #[path = "../../tests/balancing/simulation.rs"]
 mod simulation;
 
-use simulation::{POLICIES, Spread};
+use ebbtide_core::Millis;
+use simulation::{PARTS, POLICIES, SLOW_START, Spread};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: balancing page | balancing picture";
@@ -37,5 +38,31 @@ fn page(spreads: &[(&str, Spread)], weighted: &[Spread]) -> String {
                 spread.maximum_over_mean, spread.worst, weighted.maximum_over_mean
             )
         });
-    include_str!("page.txt").replace("{{rows}}\n", &rows.collect::<String>())
+    include_str!("page.txt")
+        .replace("{{rows}}\n", &rows.collect::<String>())
+        .replace("{{returning}}\n", &returning())
+}
+
+/// What a server that returns is given, at once and slowly, in each part of the time.
+fn returning() -> String {
+    let row = |policy: &str, how: &str, slow_start| {
+        let (_, balance) = POLICIES
+            .into_iter()
+            .find(|(name, _)| *name == policy)
+            .expect("it is a policy");
+        let given = simulation::play_return(balance, slow_start);
+        let cells = given
+            .iter()
+            .map(|share| format!(" {:.0} % |", share * 100.0));
+        format!("| `{policy}`, {how} |{}\n", cells.collect::<String>())
+    };
+    let mut text = String::new();
+    let parts = (1..=PARTS).map(|part| format!(" {part} |"));
+    text += &format!("| hundred sessions |{}\n", parts.collect::<String>());
+    text += &format!("|---|{}\n", "---|".repeat(PARTS));
+    for policy in ["least-sessions", "least-load", "round-robin"] {
+        text += &row(policy, "at once", Millis(0));
+        text += &row(policy, "slowly", SLOW_START);
+    }
+    text
 }

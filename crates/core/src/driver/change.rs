@@ -5,7 +5,9 @@ use crate::config::{Config, ServerConfig};
 use crate::door::{Door, DoorId};
 use crate::driver::Output;
 use crate::driver::pursuit::Pursuit;
+use crate::driver::rebalance::Rebalance;
 use crate::driver::state::State;
+use crate::driver::verify::Verification;
 use crate::event::{Event, EventKind};
 use crate::health::Health;
 use crate::intent::{Intent, PoolIntent};
@@ -45,6 +47,8 @@ pub(super) enum Change {
         edit: PoolEdit,
     },
     Node(NodeEdit),
+    /// A rebalance of this pool begins, or ends.
+    Rebalance(String, Option<Rebalance>),
     /// Nothing but what workers are told.
     Nothing,
 }
@@ -65,7 +69,8 @@ pub(super) enum ServerEdit {
     Epoch(u32),
     Add(ServerConfig),
     Remove,
-    Set(ServerOverride),
+    /// Settings; and whether its slow start ends.
+    Set(ServerOverride, bool),
     /// A failover test begins, as it was asked for by somebody.
     Drill {
         cut: bool,
@@ -107,6 +112,9 @@ impl State {
     ) -> Result<Answer, Refusal> {
         match plan.change {
             Change::Nothing => {}
+            Change::Rebalance(pool, rebalance) => {
+                self.edit_rebalance(&pool, rebalance, now, outputs);
+            }
             Change::Node(edit) => self.edit_node(edit, &plan.answer, now, outputs),
             Change::Pool {
                 name,
@@ -199,10 +207,13 @@ impl State {
                 }
             }
             ServerEdit::Remove => self.remove_live(name, now, outputs),
-            ServerEdit::Set(set) => {
+            ServerEdit::Set(set, slow_start_over) => {
                 if let Some(server) = self.servers.get_mut(name) {
                     server.set = set;
                     server.judge_new_peak(now);
+                    if slow_start_over {
+                        server.returning.end_slow_start();
+                    }
                     let change = format!("{name}: settings changed live");
                     outputs.push(event(Some(name), EventKind::Configured { change }, now));
                 }
@@ -220,6 +231,8 @@ impl State {
         now: Now,
         outputs: &mut Vec<Output>,
     ) {
+        let pool = self.pools.get(&name.pool);
+        let pool = pool.map(|pool| Arc::clone(&pool.config));
         let Some(server) = self.servers.get_mut(name) else {
             return;
         };
@@ -232,7 +245,9 @@ impl State {
         });
         if intent == Intent::Ready {
             server.overrule_silent_agent();
+            server.declare_well(pool.as_deref(), now);
         }
+        server.verification = Verification::of(record.verification.as_ref(), now);
         server.intent = intent;
         server.intent_record = Some(record);
         if let Some(epoch) = epoch {

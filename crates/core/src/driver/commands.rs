@@ -13,7 +13,9 @@ use crate::guard::GuardRefusal;
 use crate::health::Health;
 use crate::intent::{Drain, Intent};
 use crate::name::{ServerName, SessionId, is_name};
-use crate::record::{AuditEntry, IntentRecord, ServerOverride, StoredIntent, Write};
+use crate::record::{
+    AuditEntry, IntentRecord, ServerOverride, StoredIntent, StoredVerification, Write,
+};
 use crate::snapshot::{Snapshot, TokenSecrets};
 use crate::table::{Found, REUSE_UNKNOWN};
 use crate::time::{Millis, Now, WallTime};
@@ -32,7 +34,7 @@ impl State {
             now,
         };
         match command {
-            Command::Ready { server } => planner.ready(server),
+            Command::Ready { server, force } => planner.ready(server, force),
             Command::Hold { server, force } => planner.hold(server, force),
             Command::Drain {
                 server,
@@ -55,6 +57,8 @@ impl State {
             Command::Maintenance { server, force } => planner.maintenance(server, force),
             Command::Close { pool, close } => planner.close(pool, close),
             Command::Open { pool } => planner.open(pool),
+            Command::Rebalance { pool, rate } => planner.rebalance(pool, rate),
+            Command::StopRebalance { pool } => planner.stop_rebalance(pool),
             Command::OpenDoor {
                 server,
                 keys,
@@ -110,23 +114,64 @@ pub(super) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    fn ready(&self, name: ServerName) -> Result<Plan, Refusal> {
+    fn ready(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
         let server = self.state.with_sessions(&name)?;
+        let has_to_show = self.verification(&name, server, &Intent::Ready);
+        let forced = force && has_to_show.is_some();
         let from = server.intent.label();
         let mut text = match from {
+            "ready" if has_to_show.is_some() => format!("{name} is wanted in traffic"),
             "ready" if server.is_kept_by_silent_agent() => {
                 format!("{name} is ready; what its agent said before it fell silent counts no more")
             }
             "ready" => format!("{name} was ready already; nothing was changed"),
             _ => format!("{name} is ready again (before: {from})"),
         };
+        let pool = self.state.pools.get(&name.pool);
+        let sick = pool.and_then(|pool| server.ready_text(&name, pool));
+        if let Some(sick) = sick.filter(|_| from == "ready") {
+            text = sick;
+        }
         if let Some(word) = server.word_of_answering_agent() {
             text += &format!("; it takes no new sessions as long as {word}");
         }
         if !server.present {
             text += "; it has left the pool, so it takes no new sessions";
+        } else if forced {
+            text += ", without having been verified";
+        } else if has_to_show.is_some() {
+            text += &self.to_show(&name);
         }
-        self.intent("ready", name, Intent::Ready, text, false)
+        let has_to_show = has_to_show.filter(|_| !force);
+        self.intent_showing("ready", name, Intent::Ready, has_to_show, text, forced)
+    }
+
+    /// What a server still has to show with this intent, after maintenance.
+    fn verification(
+        &self,
+        name: &ServerName,
+        server: &ServerState,
+        intent: &Intent,
+    ) -> Option<StoredVerification> {
+        server.verification_for(intent, self.state.verify_check(&name.pool))
+    }
+
+    /// What an operator is told of that.
+    fn to_show(&self, name: &ServerName) -> String {
+        let Some(asked) = self.state.what_is_to_show(&name.pool) else {
+            return String::new();
+        };
+        let order = self.state.pools.get(&name.pool).map(|pool| &pool.order[..]);
+        let judged = self.state.judge(order.unwrap_or_default());
+        let nobody = !judged.iter().any(|(_, standing)| standing.admits_new);
+        let until_then = match nobody {
+            true => "; no server of the pool takes new sessions until then",
+            false => "",
+        };
+        format!(
+            "; it is verified first, and takes sessions after {asked}{until_then} (ebbtide ready {name} \
+             --force: at once)"
+        )
     }
 
     fn hold(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
@@ -199,11 +244,27 @@ impl Planner<'_> {
         forced: bool,
     ) -> Result<Plan, Refusal> {
         let server = self.state.with_sessions(&name)?;
+        let verification = self.verification(&name, server, &intent);
+        self.intent_showing(action, name, intent, verification, text, forced)
+    }
+
+    /// The same, of a server that still has this to show.
+    fn intent_showing(
+        &self,
+        action: &'static str,
+        name: ServerName,
+        intent: Intent,
+        verification: Option<StoredVerification>,
+        text: String,
+        forced: bool,
+    ) -> Result<Plan, Refusal> {
+        let server = self.state.with_sessions(&name)?;
         let record = IntentRecord {
             intent: self.stored(&intent),
             since: self.now.wall,
             by: self.actor.who.clone(),
             reason: self.actor.reason.clone(),
+            verification,
         };
         let ends = intent == Intent::Maintenance && server.intent != Intent::Maintenance;
         let epoch = ends.then_some(server.epoch + 1);
@@ -393,7 +454,8 @@ impl Planner<'_> {
         let server = self.state.present(&name)?;
         if change == ServerChange::default() {
             return Err(Refusal::invalid(format!(
-                "nothing to set on {name}: give weight=…, max_sessions=… or peak_load=…, or reset it"
+                "nothing to set on {name}: give weight=…, max_sessions=…, \
+                 peak_load=… or slow_start=now, or reset it"
             )));
         }
         check_bounds(&name, change.weight, change.max_sessions.flatten())?;
@@ -417,12 +479,20 @@ impl Planner<'_> {
         if change.peak_load.is_some() {
             said.push(peak_load_text(server, &set));
         }
+        if change.slow_start_over {
+            if server.returning.status(self.now).is_none() {
+                return Err(Refusal::invalid(format!(
+                    "{name} is not in its slow start: it gets all of its new sessions"
+                )));
+            }
+            said.push("no slow start any more".to_owned());
+        }
         let text = format!("{name} now has {}", said.join(", "));
         let writes = vec![Write::Override(name.clone(), set)];
         Ok(self.of_server(
             "server set",
             name,
-            ServerEdit::Set(set),
+            ServerEdit::Set(set, change.slow_start_over),
             writes,
             text,
             forced,

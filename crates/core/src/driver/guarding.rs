@@ -5,7 +5,6 @@ use crate::command::Refusal;
 use crate::config::{Balance, Protocol};
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::guard::{GuardRefusal, TakesNone};
-use crate::intent::Intent;
 use crate::name::ServerName;
 use crate::replica::{CopyReason, ReplicaView, ResourceView};
 use crate::standing::{Reason, Standing};
@@ -60,7 +59,7 @@ impl State {
         let mut others = pool.order.iter().filter(|other| *other != name);
         others.any(|other| {
             let server = self.servers.get(other);
-            server.is_some_and(|server| server.intent == Intent::Ready)
+            server.is_some_and(ServerState::is_wanted)
         })
     }
 

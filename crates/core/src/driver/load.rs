@@ -132,6 +132,8 @@ impl ServerState {
             (Reason::OverPeak, Some(load), Some(peak)) => Some(format!(
                 "its load is {load}, above its peak load of {peak} %"
             )),
+            (Reason::Unverified, ..) => self.why_unverified().map(str::to_owned),
+            (Reason::Sick, ..) => self.wellbeing.why(),
             _ => self.agent_why(reason).or_else(|| self.health_why()),
         }
     }

@@ -15,15 +15,19 @@ mod guarding;
 mod load;
 mod moving;
 mod names;
+mod outliers;
 mod pursuit;
 mod rehearse;
+mod rebalance;
 mod reload;
 mod removed;
 mod replicas;
+mod returning;
 mod settle;
 mod show;
 mod state;
 mod upgrade;
+mod verify;
 
 use crate::agent::AgentSaid;
 use crate::command::{Actor, Answer, Command, Refusal, RefusalKind, RequestId};
@@ -86,6 +90,8 @@ pub enum Input {
         outcome: ProbeOutcome,
         /// [`Places::admitted`](crate::Places::admitted) of the server when the probe began.
         admitted: u32,
+        /// When the probe began.
+        began: Moment,
     },
     /// The exporter of a server's machine was asked for its load, or could not be (and why).
     LoadRead {
@@ -120,6 +126,15 @@ pub enum Input {
         server: ServerName,
         /// What it answered.
         answer: VersionAnswer,
+    },
+    /// A server that is being verified was asked for its version page.
+    VerifyPage {
+        /// Which server.
+        server: ServerName,
+        /// What it answered.
+        answer: VersionAnswer,
+        /// When it was asked.
+        began: Moment,
     },
     /// A page of the operator's own was read anew, or cannot be read (and why).
     PageRead {
@@ -266,7 +281,8 @@ impl Driver {
                 server,
                 outcome,
                 admitted,
-            } => self.state.probed(&server, outcome, admitted, now),
+                began,
+            } => self.state.probed(&server, outcome, (admitted, began), now),
             Input::LoadRead {
                 server,
                 exporter,
@@ -285,6 +301,11 @@ impl Driver {
             }
             Input::LookedUp { pool, name, answer } => self.looked_up(&pool, &name, answer, now),
             Input::Version { server, answer } => self.state.version_answered(&server, answer),
+            Input::VerifyPage {
+                server,
+                answer,
+                began,
+            } => self.state.verify_answered(&server, answer, began),
             Input::PageRead { pool, page, read } => {
                 let outputs = &mut self.outputs;
                 self.state.page_read(&pool, page, read, now, outputs);
@@ -364,9 +385,19 @@ impl Driver {
         self.unsaved.extend(upgrades);
         self.state.judge_loads(now);
         self.state.judge_agents(now);
+        self.state.judge_returns(now);
+        // What an operator was promised is stored first, and may say something else of the same server.
+        let is_asked = |next: &InFlight| next.command.is_some();
+        if !self.stored_next.as_ref().is_some_and(is_asked) {
+            let verified = self.state.settle_verifications(now, &mut self.outputs);
+            self.unsaved.extend(verified);
+        }
+        self.state.watch_traffic(now, &mut self.outputs);
         let acknowledged = self.acknowledged();
         let writes = self.state.settle(acknowledged, now, &mut self.outputs);
         self.unsaved.extend(writes);
+        let rebalanced = self.state.go_on_rebalancing(now, &mut self.outputs);
+        self.unsaved.extend(rebalanced);
         self.unsaved.extend(self.state.watch_doors(now));
         let outputs = &mut self.outputs;
         self.state.settle_removed(acknowledged, now, outputs);

@@ -146,6 +146,7 @@ impl State {
             let stays = addresses.contains(&address) && here.insert(address);
             let ready = || Command::Ready {
                 server: name.clone(),
+                force: false,
             };
             let (has, command) = match stays {
                 true => ("has", server.is_sent_away().then(ready)),
@@ -167,7 +168,13 @@ impl State {
                 .get(&name)
                 .is_some_and(ServerState::is_sent_away)
             {
-                commands.push((actor, Command::Ready { server: name }));
+                commands.push((
+                    actor,
+                    Command::Ready {
+                        server: name,
+                        force: false,
+                    },
+                ));
             }
         }
         commands

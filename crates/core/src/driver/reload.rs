@@ -235,12 +235,15 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
         load,
         agent,
         peak_load,
+        slow_start,
+        outliers,
         contact,
         http,
         tcp,
         nbd,
         notice,
         upgrade,
+        verify,
         gate,
         user,
         logout_call,
@@ -262,12 +265,15 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("load", before.load == *load);
     part("agent", before.agent == *agent);
     part("peak_load", before.peak_load == *peak_load);
+    part("slow_start", before.slow_start == *slow_start);
+    part("outliers", before.outliers == *outliers);
     part("contact", before.contact == *contact);
     part("http", before.http == *http);
     part("tcp", before.tcp == *tcp);
     part("nbd", before.nbd == *nbd);
     part("notice", before.notice == *notice);
     part("upgrade", before.upgrade == *upgrade);
+    part("verify", before.verify == *verify);
     part("gate", before.gate == *gate);
     part("user", before.user == *user);
     part("logout_call", before.logout_call == *logout_call);

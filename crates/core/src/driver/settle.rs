@@ -66,6 +66,7 @@ impl State {
             since: now.wall,
             by: by.clone(),
             reason: and_outcome(asked.and_then(|asked| asked.reason.as_ref()), &outcome),
+            verification: None,
         };
         writes.push(Write::Intent(name.clone(), record.clone()));
         writes.push(Write::Epoch(name.clone(), epoch));

@@ -1,6 +1,7 @@
 //! What people are shown of the state.
 
 use crate::driver::Driver;
+use crate::driver::rebalance::Rebalance;
 use crate::driver::state::{PoolState, ServerState, State};
 use crate::forecast::{Forecast, Survival};
 use crate::health::Health;
@@ -36,7 +37,7 @@ impl Driver {
 }
 
 impl State {
-    fn pool_status(
+    pub fn pool_status(
         &self,
         pool: &PoolState,
         tallies: &BTreeMap<ServerKey, Tally>,
@@ -73,6 +74,7 @@ impl State {
             counting_until: counting
                 .filter(|until| now.moment < *until)
                 .map(|until| now.wall_at(until)),
+            rebalance: pool.rebalance.as_ref().map(Rebalance::status),
         }
     }
 
@@ -111,6 +113,10 @@ impl State {
             weight: server.weight(),
             max_sessions: server.max_sessions_given(),
             peak_load: server.peak_load(),
+            verification: self
+                .verification_status(name, server, now)
+                .filter(|_| server.present),
+            returning: server.returning.status(now),
             peak_load_before: server.set.peak_load_before,
             live: server.live.is_some(),
             of_name: server.config.of_name.clone(),
@@ -125,6 +131,8 @@ impl State {
             places: server.places().filter(|_| server.present),
             machine: server.machine_status(now).filter(|_| server.present),
             agent: server.agent_status(now).filter(|_| server.present),
+            traffic: server.wellbeing.traffic().filter(|_| server.present),
+            sickness: server.sickness(now).filter(|_| server.present),
             standing: self.as_shown(pool, server, server.standing),
             active: tally.active,
             idle: tally.idle,

@@ -10,8 +10,12 @@ use crate::driver::change::event;
 use crate::driver::closing::PoolWish;
 use crate::driver::load::Machine;
 use crate::driver::names::NameState;
+use crate::driver::outliers::Wellbeing;
+use crate::driver::rebalance::Rebalance;
 use crate::driver::replicas::ReplicaState;
+use crate::driver::returning::Return;
 use crate::driver::upgrade::Upgrade;
+use crate::driver::verify::Verification;
 use crate::event::{Event, EventKind};
 use crate::forecast::DurationHistory;
 use crate::gate::{GateSettings, OwnPage, OwnPages, WaitingLine};
@@ -21,10 +25,11 @@ use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
 use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
+use crate::slow_start::seen_together;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
 use crate::standing::{AgentWord, Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
-use crate::time::{Millis, Moment, Now, WallTime};
+use crate::time::{Millis, Moment, Now};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -63,6 +68,9 @@ pub(super) struct PoolState {
     pub durations: DurationHistory,
     pub replicas: ReplicaState,
     pub names: BTreeMap<String, NameState>,
+    pub rebalance: Option<Rebalance>,
+    /// The window in which its servers' traffic is watched.
+    pub window: u64,
 }
 
 pub(super) struct ServerState {
@@ -86,6 +94,7 @@ pub(super) struct ServerState {
     pub load: Arc<ServerLoad>,
     pub machine: Machine,
     pub agent: Agent,
+    pub wellbeing: Wellbeing,
     pub counters: Arc<ServerCounters>,
     /// The first generation that did not let it admit new sessions, since it last did.
     pub closed_in: u64,
@@ -93,6 +102,9 @@ pub(super) struct ServerState {
     pub counting_until: Moment,
     /// A failover test is being made of it: it takes no new sessions until that is over.
     pub drill: bool,
+    pub returning: Return,
+    /// What is still to be seen of it, since it came out of maintenance.
+    pub verification: Option<Verification>,
     /// Rises with whatever the driver does to it by itself; a plan made before that is stale.
     pub revision: u64,
 }
@@ -133,7 +145,9 @@ impl ServerState {
             page: self.health.page,
             peak: self.peak(),
             agent: self.agent_word(),
+            sick: self.wellbeing.is_held(),
             drill: self.drill,
+            unverified: self.verification.as_ref().map(Verification::reason),
         }
     }
 }
@@ -178,6 +192,7 @@ impl State {
         if restored.first_start {
             return state;
         }
+        state.resume_slow_starts(now);
         for (name, server) in &mut state.servers {
             let pool = state.pools.get(&name.pool);
             // No connection outlives the program: only what a token names can show itself again.
@@ -224,6 +239,9 @@ impl State {
         let server = self.know(&restored.name, config, Health::Unproven, now);
         server.present = false;
         server.intent = intent.unwrap_or_default();
+        let record = restored.intent.as_ref();
+        let stored = record.and_then(|record| record.verification.as_ref());
+        server.verification = Verification::of(stored, now);
         server.intent_record = restored.intent;
         // Nothing is stored of an epoch that was never raised.
         server.epoch = restored.epoch.max(server.epoch);
@@ -280,10 +298,13 @@ impl State {
                 load: Arc::default(),
                 machine: Machine::default(),
                 agent: Agent::default(),
+                wellbeing: Wellbeing::default(),
                 counters: Arc::new(ServerCounters::new(workers)),
                 closed_in: 0,
                 counting_until: now.moment,
                 drill: false,
+                returning: Return::default(),
+                verification: None,
                 revision: 0,
             }
         })
@@ -347,6 +368,8 @@ impl State {
                 durations: Default::default(),
                 replicas: ReplicaState::default(),
                 names: BTreeMap::new(),
+                rebalance: None,
+                window: 0,
             };
         };
         pool.forget_pages_of_other_files(&config.gate);
@@ -387,6 +410,12 @@ impl State {
         if !was_there || checked != pool.health.is_some() {
             server.health = HealthState::new(health, now);
             server.load.places.tell(None, 0);
+            server.begin_anew();
+        }
+        if !was_there {
+            // The node's own first servers are not new to anybody.
+            server.returning.is_away = new_health == Health::Starting;
+            server.verify_anew(now);
         }
     }
 
@@ -408,7 +437,15 @@ impl State {
         self.names.get(&key)
     }
 
-    pub fn probed(&mut self, name: &ServerName, outcome: ProbeOutcome, admitted: u32, now: Now) {
+    /// `begun`: what [`Places::admitted`](crate::Places::admitted) was when the probe began, and when
+    /// that was.
+    pub fn probed(
+        &mut self,
+        name: &ServerName,
+        outcome: ProbeOutcome,
+        (admitted, began): (u32, Moment),
+        now: Now,
+    ) {
         let rule: Option<&HealthSettings> = self
             .pools
             .get(&name.pool)
@@ -417,6 +454,9 @@ impl State {
         let (Some(rule), Some(server)) = (rule, server) else {
             return;
         };
+        if let Some(verification) = &mut server.verification {
+            verification.probed(&outcome, began);
+        }
         let tells = !matches!(outcome, ProbeOutcome::Bad(_));
         if server.health.probed(outcome, rule, now) {
             self.changed.insert(name.pool.clone());
@@ -506,6 +546,7 @@ impl State {
         if self.changed.is_empty() && !config_changed && !secrets_changed {
             return;
         }
+        self.relieve_changed(now);
         let generation = self.generation() + 1;
         let mut views: BTreeMap<PoolKey, Arc<PoolView>> = self
             .pools
@@ -514,7 +555,7 @@ impl State {
             .filter_map(|(_, pool)| Some((pool.key, Arc::clone(self.snapshot.pool(pool.key)?))))
             .collect();
         for name in std::mem::take(&mut self.changed) {
-            if let Some(view) = self.view(&name, generation, now.wall, outputs) {
+            if let Some(view) = self.view(&name, generation, now, outputs) {
                 views.insert(view.key, Arc::new(view));
             }
         }
@@ -533,31 +574,31 @@ impl State {
         &mut self,
         name: &str,
         generation: u64,
-        at: WallTime,
+        now: Now,
         outputs: &mut Vec<Output>,
     ) -> Option<PoolView> {
         let replicas = self.replica_view(name);
         let removed = self.removed_views(name, generation);
         let pool = self.pools.get(name)?;
         let intent = self.wish(name).clone();
-        let judged: Vec<Standing> = self
-            .judge(&pool.order)
+        let judged: Vec<(Standing, Standing)> = self
+            .judge_servers(&pool.order)
             .into_iter()
-            .map(|(_, standing)| standing)
+            .map(|(_, alone)| (alone, self.within_pool(name, alone)))
             .collect();
         let mut servers = Vec::with_capacity(pool.order.len());
-        for (name, standing) in pool.order.iter().zip(judged) {
+        for (name, (alone, standing)) in pool.order.iter().zip(judged) {
             let Some(server) = self.servers.get_mut(name) else {
                 continue;
             };
             if server.standing.reason != standing.reason {
                 outputs.push(Output::Event(Event {
-                    at,
+                    at: now.wall,
                     server: Some(name.clone()),
                     kind: EventKind::Standing {
                         from: server.standing.reason,
                         to: standing.reason,
-                        why: server.why(standing.reason),
+                        why: server.why_now(standing.reason),
                     },
                 }));
             }
@@ -565,9 +606,14 @@ impl State {
                 server.closed_in = generation;
             }
             server.standing = standing;
+            let slow_start = pool.config.slow_start;
+            server.returning.follow(alone.reason, slow_start, now);
             servers.push(server.view(&intent, &pool.config));
         }
         servers.sort_by_key(|server| server.key);
+        seen_together(&mut servers);
+        self.note_shares(&servers, now, outputs);
+        let pool = self.pools.get(name)?;
         Some(PoolView {
             key: pool.key,
             config: Arc::clone(&pool.config),
@@ -619,7 +665,7 @@ impl State {
             .iter()
             .enumerate()
             .filter_map(|(index, name)| Some((index, self.servers.get(name)?)))
-            .filter(|(_, server)| server.intent == Intent::Ready && server.peak() != Peak::Zero)
+            .filter(|(_, server)| server.is_wanted() && server.peak() != Peak::Zero)
             .filter(|(_, server)| server.agent_word() == AgentWord::Open)
             .max_by_key(|(index, server)| (server.health.since, std::cmp::Reverse(*index)))
             .map(|(index, _)| index)
@@ -642,6 +688,7 @@ impl ServerState {
             name: Arc::clone(&self.name),
             address: self.config.address,
             weight: self.relative_weight(pool),
+            share: self.share(),
             max_sessions: self.max_sessions(),
             peak_load: self.peak_load(),
             exporter: self.exporter().map(Arc::from),

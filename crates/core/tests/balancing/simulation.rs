@@ -6,7 +6,8 @@
 use ebbtide_core::{
     Balance, Candidates, EndReason, Load, LoadReading, Millis, Moment, Now, PoolConfig,
     PoolCounters, PoolIntent, PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey,
-    ServerView, Session, SessionId, SessionTable, Standing, WallTime, choose, split_mix,
+    ServerView, Session, SessionId, SessionTable, Standing, WallTime, choose, share_after,
+    split_mix,
 };
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -33,6 +34,15 @@ const RETURNS: u64 = 5_000;
 const WARM_UP: u64 = 2_500;
 /// Sessions after which a server that has returned is expected to be level with the others.
 const REFILLED: u64 = 7_500;
+
+/// What is counted of a return: this many parts of so many sessions each, which take about as many
+/// seconds.
+pub const PARTS: usize = 7;
+pub const PART: u64 = 100;
+/// Runs with other dice, of which that is the average.
+const RUNS: u64 = 10;
+/// The slow start that is counted so.
+pub const SLOW_START: Millis = Millis(600_000);
 
 /// On average, between two sessions.
 const PAUSE_MS: u64 = 1_000;
@@ -72,6 +82,32 @@ struct World {
     loads: [u64; SIZES.len()],
     rotation: Rotation,
     at: u64,
+    /// For how long a server that returns is in its slow start.
+    slow_start: Millis,
+    /// When that began.
+    returned: Option<u64>,
+    /// Which dice are thrown.
+    run: u64,
+}
+
+/// What the server that was away gets of all new sessions after its return, in parts of `PART`.
+pub fn play_return(balance: Balance, slow_start: Millis) -> Vec<f64> {
+    let first = SESSIONS * RETURNS / 10_000;
+    let mut given = vec![0; PARTS];
+    for run in 1..=RUNS {
+        let mut world = World::new(balance, true);
+        (world.slow_start, world.run) = (slow_start, run);
+        for number in 0..first + PART * PARTS as u64 {
+            world.play_one(number);
+            let server = world.sessions[number as usize].0.as_ref();
+            let is_given = server.is_some_and(|session| session.server == ServerKey(AWAY as u32));
+            if let Some(after) = number.checked_sub(first) {
+                given[(after / PART) as usize] += u32::from(is_given);
+            }
+        }
+    }
+    let share = |given: u32| f64::from(given) / (PART * RUNS) as f64;
+    given.into_iter().map(share).collect()
 }
 
 /// Plays all sessions by one policy; the weights of the servers tell their sizes, or are all alike.
@@ -79,14 +115,7 @@ pub fn play(balance: Balance, is_weighted: bool) -> Spread {
     let mut world = World::new(balance, is_weighted);
     let mut samples = Vec::new();
     for number in 0..SESSIONS {
-        match number * 10_000 / SESSIONS {
-            LEAVES => world.set_admitting(false),
-            RETURNS => world.set_admitting(true),
-            _ => {}
-        }
-        let dice = split_mix(number ^ 0xeb_b71d_e000_0000);
-        world.pass(PAUSE_MS / 2 + dice % PAUSE_MS);
-        world.begin(number, split_mix(dice));
+        world.play_one(number);
         let is_settled = (WARM_UP..LEAVES).contains(&number) || number >= REFILLED;
         if is_settled && number % 10 == 0 {
             samples.push(world.shares().into_iter().fold(0.0, f64::max));
@@ -127,6 +156,34 @@ impl World {
             loads: [0; SIZES.len()],
             rotation: Rotation::default(),
             at: 0,
+            slow_start: Millis(0),
+            returned: None,
+            run: 0,
+        }
+    }
+
+    /// The next session comes, and what happens until then.
+    fn play_one(&mut self, number: u64) {
+        match number * 10_000 / SESSIONS {
+            LEAVES => self.set_admitting(false),
+            RETURNS => self.set_admitting(true),
+            _ => {}
+        }
+        let dice = split_mix(number ^ 0xeb_b71d_e000_0000 ^ (self.run << 16));
+        self.pass(PAUSE_MS / 2 + dice % PAUSE_MS);
+        self.grow_share();
+        self.begin(number, split_mix(dice));
+    }
+
+    /// As the driver does: what is published has another share when that has grown by a step.
+    fn grow_share(&mut self) {
+        let Some(returned) = self.returned else {
+            return;
+        };
+        let share = share_after(Millis(self.at - returned), self.slow_start);
+        if share != self.pool.servers[AWAY].share {
+            self.pool.servers[AWAY].share = share;
+            self.pool.candidates = Candidates::of(&self.pool.servers);
         }
     }
 
@@ -207,6 +264,10 @@ impl World {
 
     /// The server that goes away has been drained: its sessions have ended.
     fn set_admitting(&mut self, admits: bool) {
+        if self.pool.servers[AWAY].standing.admits_new == admits {
+            return;
+        }
+        self.returned = admits.then_some(self.at);
         self.pool.servers[AWAY].standing.admits_new = admits;
         self.pool.candidates = Candidates::of(&self.pool.servers);
         let is_there = |(session, _): &(Option<Arc<Session>>, u64)| {
@@ -243,6 +304,7 @@ fn server(key: u32, weight: u32) -> ServerView {
         max_sessions: None,
         peak_load: None,
         exporter: None,
+        share: 100,
         public_url: None,
         epoch: 1,
         standing: Standing {

@@ -6,6 +6,7 @@
 mod agent;
 mod load;
 mod names;
+mod traffic;
 mod words;
 
 use ebbtide_core::{
@@ -41,6 +42,9 @@ pub struct World {
     /// Names whose addresses are servers.
     entries: Vec<String>,
     peak_load: Option<u8>,
+    slow_start: Millis,
+    /// Sick servers are held.
+    outliers: bool,
     /// Makes the pool one of protocol nbd: the modes of its resources, which are named by them.
     disks: Vec<String>,
     /// Those of them that are in maintenance.
@@ -86,6 +90,8 @@ impl Default for World {
             agents: false,
             entries: Vec::new(),
             peak_load: None,
+            slow_start: Millis(0),
+            outliers: false,
             disks: Vec::new(),
             withdrawn: Vec::new(),
             replica: false,
@@ -119,6 +125,7 @@ impl World {
             }
             ["weights"] => self.weights(),
             ["load", server, read @ ..] => self.read_load(server, read),
+            ["traffic", server, what @ ..] => self.traffic(server, what),
             ["version", server, says @ ..] => self.version(server, says),
             ["refused", server] => self.refused(server),
             ["begin", id, server] => self.begin(id, server),
@@ -159,7 +166,9 @@ impl World {
                 Some(("load", "on")) => self.load = true,
                 Some(("agent", "on")) => self.agents = true,
                 Some(("name", name)) => self.entries.push(name.to_owned()),
+                Some(("slow", span)) => self.slow_start = millis(span),
                 Some(("peak", percent)) => self.peak_load = percent.parse().ok(),
+                Some(("outliers", word)) => self.outliers = word == "on",
                 Some(("disk", mode)) => self.disks.push(mode.to_owned()),
                 Some(("upgrade", expect)) => {
                     self.upgrade = Some(UpgradeCheck {
@@ -189,6 +198,8 @@ impl World {
         pool.peak_load = self.peak_load;
         pool.names = self.entries.iter().map(|name| names::entry(name)).collect();
         pool.agent = self.agents.then_some(agent::SETTINGS);
+        pool.slow_start = self.slow_start;
+        pool.outliers.acts = self.outliers;
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
@@ -315,8 +326,9 @@ impl World {
         let force = words.contains(&"force");
         let server = |text: &str| ServerName::parse(text).unwrap();
         match words {
-            ["ready", name] => Command::Ready {
+            ["ready", name, ..] => Command::Ready {
                 server: server(name),
+                force,
             },
             ["hold", name, ..] => Command::Hold {
                 server: server(name),
@@ -358,6 +370,13 @@ impl World {
             ["open", pool] => Command::Open {
                 pool: (*pool).to_owned(),
             },
+            ["rebalance", pool, "stop"] => Command::StopRebalance {
+                pool: (*pool).to_owned(),
+            },
+            ["rebalance", pool, rate] => Command::Rebalance {
+                pool: (*pool).to_owned(),
+                rate: rate.parse().unwrap(),
+            },
             ["forget", name] => Command::Forget {
                 server: server(name),
             },
@@ -396,6 +415,13 @@ impl World {
                     ..ServerChange::default()
                 },
             },
+            ["set", name, "slow_start=now"] => Command::SetServer {
+                server: server(name),
+                change: ServerChange {
+                    slow_start_over: true,
+                    ..ServerChange::default()
+                },
+            },
             ["reset", name] => Command::SetServer {
                 server: server(name),
                 change: ServerChange {
@@ -403,6 +429,15 @@ impl World {
                     ..ServerChange::default()
                 },
             },
+            ["reload", "outliers=off", names @ ..] => {
+                let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+                let mut config = Config::clone(&self.config(&names));
+                config.pools[0].outliers.acts = false;
+                Command::Reload {
+                    config: Arc::new(config),
+                    beside: Vec::new(),
+                }
+            }
             ["reload", names @ ..] => {
                 let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
                 Command::Reload {
@@ -452,10 +487,12 @@ impl World {
             .iter()
             .find(|view| *view.name == *server.server);
         let admitted = view.map_or(0, |view| view.load.places.admitted());
+        let began = self.now.moment;
         let mut said = self.step(Input::Probed {
             server,
             outcome,
             admitted,
+            began,
         });
         said.extend(self.step(Input::Tick));
         said
@@ -695,10 +732,21 @@ impl World {
             .chain(servers.map(|server| {
                 let left = server.intent.left;
                 let counting = server.counting_until.map_or("", |_| ", still counting");
+                let returning = server.returning.map_or(String::new(), |returning| {
+                    format!(", {} % for {}", returning.share, returning.left)
+                });
+                let shown = server.verification.as_ref().map_or(String::new(), |shown| {
+                    let failed = shown.failed.as_ref().map_or("", |_| " (failed)");
+                    format!(", {}{failed}", shown.progress)
+                });
                 let agent = server.agent.as_ref().map_or(String::new(), agent::agent);
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
+                let sick = server
+                    .sickness
+                    .as_ref()
+                    .map_or(String::new(), traffic::sickness);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{machine}{agent}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{shown}{returning}{machine}{agent}{sick}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

@@ -55,12 +55,14 @@ Examples:
   ebbtide server set app/web2 peak_load=60
   ebbtide server set app/web2 peak_load=0      no new sessions
   ebbtide server set app/web2 peak_load=back   as before
+  ebbtide server set app/web2 slow_start=now   all of its new sessions from now on
 
 `ebbtide server reset` returns to the settings of the file.")]
     Set {
         #[command(flatten)]
         server: Server,
-        /// weight=1..1000, max_sessions=NUMBER or =none, peak_load=0..100, =none or =back
+        /// weight=1..1000, max_sessions=NUMBER or =none, peak_load=0..100, =none or =back,
+        /// slow_start=now
         #[arg(required = true, value_name = "NAME=VALUE", value_parser = assignment)]
         settings: Vec<Assignment>,
         /// Past the capacity guard, where the peak load takes the server out of traffic
@@ -82,6 +84,8 @@ pub enum Assignment {
     PeakLoad(Option<u32>),
     /// `peak_load=back`
     PeakLoadBack,
+    /// `slow_start=now`
+    SlowStartOver,
 }
 
 fn assignment(text: &str) -> Result<Assignment, String> {
@@ -98,6 +102,11 @@ fn assignment(text: &str) -> Result<Assignment, String> {
         ("max_sessions", _) => number()
             .map(|max| Assignment::MaxSessions(Some(max)))
             .ok_or_else(|| format!("`{value}` is no limit: expected a number above 0, or `none`")),
+        ("slow_start", "now") => Ok(Assignment::SlowStartOver),
+        ("slow_start", _) => Err(format!(
+            "`{value}` cannot be set: `slow_start=now` ends a slow start, and how long one lasts is in \
+             the file"
+        )),
         ("peak_load", "none") => Ok(Assignment::PeakLoad(None)),
         ("peak_load", "back") => Ok(Assignment::PeakLoadBack),
         ("peak_load", _) => (value.parse::<u32>().ok())
@@ -107,7 +116,7 @@ fn assignment(text: &str) -> Result<Assignment, String> {
                 format!("`{value}` is no peak load: expected 0 to 100, `none` or `back`")
             }),
         _ => Err(format!(
-            "`{name}` cannot be set: expected weight, max_sessions or peak_load"
+            "`{name}` cannot be set: expected weight, max_sessions, peak_load or slow_start"
         )),
     }
 }

@@ -5,7 +5,8 @@ use super::door::door;
 use super::gate::gate;
 use super::load::load;
 use super::names::{is_name, names};
-use super::outside::{upgrade, webhooks};
+use super::outliers::outliers;
+use super::outside::{upgrade, verify, webhooks};
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::redirect::{check_redirect, public_url};
@@ -228,12 +229,17 @@ fn pools(root: &Section<'_, '_>) -> Vec<(PoolConfig, Range<usize>)> {
             load: load(&pool, &all),
             agent: agent(&pool),
             peak_load: pool.count("peak_load").map(|read| number(Some(read))),
+            slow_start: pool
+                .duration("slow_start")
+                .map_or(Millis(0), |read| read.value),
+            outliers: outliers(&pool, protocol),
             contact: maybe(pool.text("contact")),
             http: http(&pool, protocol),
             notice: notice(&pool.section("notice")),
             upgrade: pool
                 .writes("upgrade")
                 .then(|| upgrade(&pool.section("upgrade"), health.as_ref())),
+            verify: verify(&pool, health.as_ref()),
             health,
             gate: gate(&pool),
             door: door(&pool.section("door"), user.as_ref()),

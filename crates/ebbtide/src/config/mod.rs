@@ -6,6 +6,7 @@ mod door;
 mod gate;
 mod load;
 mod names;
+mod outliers;
 mod outside;
 mod problem;
 mod read;

@@ -4,7 +4,9 @@
 mod agent;
 mod load;
 mod names;
+mod outliers;
 mod replicas;
+mod returning;
 mod sections;
 mod webhooks;
 
@@ -761,6 +763,8 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .chain(load::SETTINGS)
         .chain(agent::SETTINGS)
         .chain(names::SETTINGS)
+        .chain(returning::SETTINGS)
+        .chain(outliers::SETTINGS)
         .chain(webhooks::SETTINGS)
         .filter(move |setting| parent(setting.path) == section)
 }

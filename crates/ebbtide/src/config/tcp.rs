@@ -41,6 +41,7 @@ const OF_SOME_PROTOCOLS: &[(&str, &[&str], &[Protocol])] = &[
     ("sticky", &["cookie"], HTTP),
     ("sticky", &["prefix_v4", "prefix_v6"], TCP),
     ("sticky", &["by", "reuse"], HTTP_AND_TCP),
+    ("verify", &["path", "expect"], HTTP),
     ("notice", &["inject"], HTTP),
     ("notice", &["form"], TCP),
     ("notice", &["reminders"], HTTP_AND_TCP),

@@ -2,7 +2,7 @@
 //! middle of it, and just after its answer.
 
 use crate::harness::{Ebbtide, LIMIT, Setup, models};
-use ebbtide_api::{Changed, ClientError, DrainRequest, HoldRequest, ReasonRequest, Timestamp};
+use ebbtide_api::{Changed, ClientError, DrainRequest, HoldRequest, Timestamp};
 use ebbtide_core::{SPLIT_MIX_STEP, split_mix};
 use ebbtide_testkit::{Client, Outcome, Page, Request, Scratch};
 use std::collections::BTreeMap;
@@ -52,7 +52,8 @@ impl Order {
             reason: None,
         };
         match self {
-            Self::Ready => api.ready("app", server, &ReasonRequest::default()).await,
+            // Unseen: what may be let in is what is wanted.
+            Self::Ready => api.ready("app", server, &forced).await,
             Self::Hold => api.hold("app", server, &forced).await,
             Self::Maintenance => api.maintenance("app", server, &forced).await,
             Self::Drain { within_ms } => {

@@ -10,11 +10,12 @@ use crate::relay::Half;
 use crate::tunnel::{Carries, TunnelEnd, tunnel};
 use crate::upstream::Upstream;
 use crate::worker::Worker;
-use ebbtide_core::{EndReason, PoolKey};
+use ebbtide_core::{Counter, EndReason, PoolKey, ServerSlot, window_at};
 use ebbtide_protocol::http1::{
     Framing, ResponseEdit, SESSION_ENDS, is_forwarded_https, write_response,
 };
 use std::rc::Rc;
+use tokio::time::Instant;
 
 impl Exchange<'_> {
     /// Passes the final answer on.
@@ -32,6 +33,8 @@ impl Exchange<'_> {
         }
         let passed = self.pass_on(&mut upstream, &mut download, attempts, can_resume);
         let passed = passed.await;
+        let now = Instant::now();
+        self.count_latency(attempts, now);
         self.count_page(&download);
         let ended = match passed {
             Ok(()) => Ok(upstream),
@@ -49,7 +52,7 @@ impl Exchange<'_> {
         let response = &self.scratch.response;
         if response.keep_alive && self.body_read && self.scratch.outbound.is_empty() {
             let keeps_s = response.keep_alive_timeout_s;
-            upstream.give_back(http, self.connection.worker.workers, keeps_s);
+            upstream.give_back(http, self.connection.worker.workers, keeps_s, now);
         }
         let is_last = close || framing == Framing::UntilClose;
         // A client that wanted to go on may have sent more by now: closing before it is read would
@@ -84,13 +87,24 @@ impl Exchange<'_> {
         let mut forward = self.forward(upstream, upload, state);
         let outcome = forward.relay_answer(download, can_resume).await;
         forward.meter.count(forward.upload, Some(&mut *download));
-        self.body_read = forward.state == UploadState::Done;
+        let (state, waited) = (forward.state, forward.waited);
+        self.body_read = state == UploadState::Done;
+        attempts.waited = attempts.waited.or(waited);
         flight.let_move(false);
         self.report.bytes += download.bytes - passed_before;
         let slot = self.slot();
         match outcome {
-            Err(BodyFailure::Server) => slot.broken.add(1),
-            Err(BodyFailure::Timeout) => slot.timeouts.add(1),
+            Err(BodyFailure::Server) => {
+                slot.broken.add(1);
+                self.count_failure(|slot| &slot.cut_short);
+            }
+            Err(BodyFailure::Timeout) => {
+                slot.timeouts.add(1);
+                // A client that does not read is no fault of the server's.
+                if download.starved {
+                    self.count_failure(|slot| &slot.cut_short);
+                }
+            }
             Ok(()) | Err(BodyFailure::ClientGone | BodyFailure::Cut | BodyFailure::Wanted(_)) => {}
         }
         outcome
@@ -99,6 +113,44 @@ impl Exchange<'_> {
     /// Counts a final answer of the server.
     pub(super) fn count_response(&self, status: u16) {
         self.slot().responses[usize::from(status / 100).clamp(1, 5) - 1].add(1);
+        if status >= 500 {
+            self.note_failure();
+        }
+    }
+
+    /// Counts what went wrong by the server's doing.
+    pub(super) fn count_failure(&self, as_what: fn(&ServerSlot) -> &Counter) {
+        as_what(self.slot()).add(1);
+        self.note_failure();
+    }
+
+    /// Notes that this session, among others or alone, has met a failure.
+    fn note_failure(&self) {
+        if let Some(placed) = &self.placed {
+            let (window, who) = (self.window(), placed.session.id.0);
+            self.slot().note_failing(window, who);
+        }
+    }
+
+    /// Counts how long the server took to begin its answer, of which all has gone down or some has been
+    /// waited for by now. No clock is read for it that is not read anyway.
+    fn count_latency(&self, attempts: &Attempts, now: Instant) {
+        let Some(asked) = attempts.asked else {
+            return;
+        };
+        let latency = attempts.waited.unwrap_or(now).duration_since(asked);
+        if self.slot().note_latency(latency)
+            && let Some(placed) = &self.placed
+        {
+            let (window, who) = (self.window(), placed.session.id.0);
+            self.slot().note_slow(window, who);
+        }
+    }
+
+    /// The window in which the pool's traffic is watched now.
+    fn window(&self) -> u64 {
+        let now = self.connection.worker.now();
+        window_at(now.moment, self.routes.pool.config.outliers.window)
     }
 
     /// Writes the final answer's head for the client; what the body comes as, and how it goes out.

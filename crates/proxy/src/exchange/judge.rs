@@ -28,6 +28,10 @@ impl Exchange<'_> {
             }
             Failure::Lost if begun => {
                 slot.broken.add(1);
+                // A kept connection may have been closed just when the request was on its way.
+                if !attempts.reused {
+                    self.count_failure(|slot| &slot.lost);
+                }
                 let untouched = upload.is_some_and(|upload| !upload.touched);
                 let repeatable = self.request.is_idempotent && untouched;
                 if repeatable && attempts.sent < TRIES_MAX && self.routes.memory.spend_retry() {
@@ -46,10 +50,12 @@ impl Exchange<'_> {
             Failure::Busy => Verdict::Give(Page::Busy),
             Failure::BadAnswer => {
                 slot.broken.add(1);
+                self.count_failure(|slot| &slot.lost);
                 Verdict::Give(Page::BadAnswer)
             }
             Failure::ServerTimeout => {
                 slot.timeouts.add(1);
+                self.count_failure(|slot| &slot.lost);
                 Verdict::Give(Page::ServerTimeout)
             }
             Failure::ClientTimeout => Verdict::Give(Page::RequestTimeout),
@@ -105,6 +111,7 @@ impl Exchange<'_> {
     pub(super) fn tell_unreachable(&self) -> Rc<Lane> {
         let lane = Rc::clone(self.lane());
         lane.slot().connect_failures.add(1);
+        self.count_failure(|slot| &slot.lost);
         self.connection.worker.tell(Fact::ConnectFailed {
             pool: self.routes.pool.key,
             server: lane.key,

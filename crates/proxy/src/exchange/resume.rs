@@ -489,8 +489,14 @@ impl Exchange<'_> {
                 self.tell_unreachable();
             }
             Failure::Busy => {}
-            Failure::Lost | Failure::BadAnswer => slot.broken.add(1),
-            Failure::ServerTimeout => slot.timeouts.add(1),
+            Failure::Lost | Failure::BadAnswer => {
+                slot.broken.add(1);
+                self.count_failure(|slot| &slot.lost);
+            }
+            Failure::ServerTimeout => {
+                slot.timeouts.add(1);
+                self.count_failure(|slot| &slot.lost);
+            }
         }
         Miss::Misfit(Misfit::Unreachable)
     }

@@ -11,14 +11,19 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// Readings in a row that fill the shared buffer before the kernel is asked to do it: a flow of so
 /// much is no conversation.
 const FULL_READINGS_MIN: u8 = 2;
 /// A pipe that brings fewer bytes was not worth it.
 const LITTLE_BYTES: usize = 16 * 1024;
+
+/// A server that ends a connection so soon, and without a word, does not want it.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How the bytes ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,8 @@ pub(super) struct Moved {
 pub(super) struct Both {
     up: Flow,
     down: Flow,
+    /// The server ended it at once, without a word.
+    pub ended_at_once: bool,
 }
 
 /// One direction.
@@ -212,11 +219,11 @@ impl Both {
         write(&mut self.up.left.bytes);
     }
 
-    /// Carries bytes between `client` and `server` until both have closed, one breaks, or the watch
+    /// Carries bytes between `client` and `server`, connected since `began`, until both have closed, one breaks, or the watch
     /// ends it; `seen` hears of what has moved.
     pub async fn run(
         &mut self,
-        (client, server): (&mut TcpStream, &mut TcpStream),
+        (client, server, began): (&mut TcpStream, &mut TcpStream, Instant),
         watch: &mut Watch,
         worker: &Worker,
         mut seen: impl FnMut(&mut Watch, Moved),
@@ -233,6 +240,10 @@ impl Both {
             };
             if moved.up + moved.down > 0 {
                 seen(watch, moved);
+            }
+            let is_refused = self.down.source_closed || matches!(down, Poll::Ready(Err(_)));
+            if is_refused && self.down.bytes == 0 && !self.up.source_closed {
+                self.ended_at_once |= began.elapsed() < AT_ONCE;
             }
             match (up, down) {
                 (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(FlowEnd::Broken),

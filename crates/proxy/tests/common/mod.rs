@@ -130,6 +130,7 @@ impl House {
                 max_sessions: None,
                 peak_load: None,
                 exporter: None,
+                share: 100,
                 public_url: None,
                 epoch: 1,
                 standing: READY,

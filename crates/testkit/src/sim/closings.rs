@@ -85,7 +85,7 @@ impl Planner {
             let when = at + self.dice.between(-1500, within);
             let order = match self.dice.below(4) {
                 0 => Order::Hold(name, true),
-                1 => Order::Ready(name),
+                1 => Order::Ready(name, false),
                 2 => Order::Maintenance(name, true),
                 _ => Order::Drain(name, self.dice.between(1000, 12_000), true),
             };

@@ -8,6 +8,7 @@
 mod beside;
 mod closings;
 mod copies;
+mod crowd;
 mod dice;
 mod disk;
 mod doors;

@@ -13,8 +13,9 @@ impl World {
 
     pub(super) fn command(&mut self, order: Order) -> Option<Command> {
         Some(match order {
-            Order::Ready(server) => Command::Ready {
+            Order::Ready(server, force) => Command::Ready {
                 server: server.name(),
+                force,
             },
             Order::Hold(server, force) => Command::Hold {
                 server: server.name(),

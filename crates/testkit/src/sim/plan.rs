@@ -4,13 +4,14 @@
 
 use super::beside::{self, Beside};
 use super::copies::CopyChange;
+use super::crowd::{self, Ails};
 use super::dice::Dice;
 use super::doors::{AtDoor, Opens};
 use super::loads::{self, Loads, Says};
 use super::number::ServerNumber;
 use ebbtide_core::{
     Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
-    UpgradeCheck,
+    UpgradeCheck, VerifyCheck,
 };
 use std::sync::Arc;
 
@@ -18,6 +19,10 @@ use std::sync::Arc;
 pub(super) const REUSE: Millis = Millis::from_secs(8);
 /// How long before a deadline users are reminded, in every simulated pool.
 pub(super) const REMINDERS: [Millis; 3] = [Millis(3000), Millis(9000), Millis(1000)];
+/// For how long a server that comes back gets fewer sessions, in every simulated pool.
+const SLOW_START: Millis = Millis::from_secs(5);
+/// How long a server may take to be verified after maintenance.
+const VERIFY_WITHIN: Millis = Millis::from_secs(6);
 /// Between two probes of a server.
 pub(super) const PROBE_EVERY_MS: i64 = 1000;
 /// Nothing new is planned for the end of a run, so that every command can be answered.
@@ -31,6 +36,8 @@ const BESIDE: u64 = 201;
 const DOORS: u64 = 606;
 /// Chooses in which seeds servers tell how busy they are: none of those that were kept before any did.
 const LOADS: u64 = 7483;
+/// Chooses which seeds have a crowd: none of those that were kept before there was one.
+const CROWD: u64 = 4047;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
 pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
@@ -58,6 +65,8 @@ pub(super) struct Setup {
     /// What there is beside the HTTP pools.
     pub beside: Option<Beside>,
     pub loads: Option<Loads>,
+    /// So many users that their traffic tells who is sick.
+    pub crowd: bool,
     pub file: File,
 }
 
@@ -113,6 +122,8 @@ pub(super) enum Action {
     /// What is said of how busy a server's machine is.
     Load(ServerNumber, Says),
     Server(ServerNumber, Being),
+    /// For so long, this server is sick.
+    Sick(ServerNumber, Ails, i64),
     /// For so long, probes of this server come back late, or not at all.
     Probes {
         server: ServerNumber,
@@ -151,7 +162,7 @@ pub(super) enum Shows {
 /// What an operator asks for.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
-    Ready(ServerNumber),
+    Ready(ServerNumber, bool),
     Hold(ServerNumber, bool),
     Drain(ServerNumber, i64, bool),
     Maintenance(ServerNumber, bool),
@@ -231,7 +242,15 @@ impl File {
                 probes: 1,
                 within: REUSE,
             });
+            pool.slow_start = SLOW_START;
+            pool.verify = Some(VerifyCheck {
+                within: VERIFY_WITHIN,
+                ..VerifyCheck::defaults()
+            });
             pool.health = setup.health.then(HealthSettings::defaults);
+            if setup.crowd {
+                pool.outliers = crowd::outliers();
+            }
             if let Some(beside) = &setup.beside {
                 beside.settle(index, self.withdrawn, &mut pool);
             }
@@ -300,6 +319,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         },
         beside,
         loads: loads::setup(&mut Dice::new(seed ^ LOADS)),
+        crowd: crowd::is_there(&mut Dice::new(seed ^ CROWD)),
     };
     let mut planner = Planner {
         focus: ServerNumber::of_file(0, dice.below(2)),
@@ -314,6 +334,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.doors(Dice::new(seed ^ DOORS));
     planner.beside(Dice::new(!(seed ^ BESIDE)));
     planner.loads(Dice::new(!(seed ^ LOADS)));
+    planner.crowd(Dice::new(!(seed ^ CROWD)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..
@@ -422,7 +443,7 @@ impl Planner {
         if self.dice.chance(40) {
             let at = deadline + self.dice.between(-400, 200);
             let order = match self.dice.below(6) {
-                0 => Order::Ready(server),
+                0 => Order::Ready(server, false),
                 1 => Order::Hold(server, true),
                 2 => Order::Drain(server, self.dice.between(1000, 8000), true),
                 3 => Order::Forget(server),
@@ -450,7 +471,7 @@ impl Planner {
     pub fn order_of(&mut self, server: ServerNumber) -> Order {
         let force = self.dice.chance(50);
         match self.dice.below(24) {
-            0..=3 => Order::Ready(server),
+            0..=3 => Order::Ready(server, force),
             4..=6 => Order::Hold(server, force),
             7..=11 => Order::Drain(server, self.dice.between(1000, 15_000), force),
             12 | 13 => Order::Maintenance(server, force),

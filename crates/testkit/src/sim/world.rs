@@ -2,6 +2,7 @@
 //! it. The driver is handed its inputs and has its outputs carried out as the real shell does.
 
 use super::copies::Copies;
+use super::crowd::Ails;
 use super::dice::scramble;
 use super::disk::Disk;
 use super::doors::{Held, Passage};
@@ -78,6 +79,8 @@ pub(super) struct Node {
 
 pub(super) struct Server {
     pub being: Being,
+    /// What is wrong with it, and until when.
+    pub ails: Option<(Ails, i64)>,
     probes_late_until: i64,
     probes_lost_until: i64,
     pub says: Says,
@@ -106,6 +109,7 @@ pub(super) enum NodeHappening {
     Probed(ServerNumber, ProbeOutcome, Before),
     LoadRound,
     LoadRead(ServerNumber, Arc<str>, Says),
+    CrowdRound,
     ExchangeEnd(u64),
     Line(u64, LineStep),
     Mount(u64, MountStep),
@@ -116,6 +120,8 @@ pub(super) enum NodeHappening {
 /// What was so when a probe began.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Before {
+    /// When that was, in simulated time.
+    at: i64,
     /// As the node counts what a server was ever given.
     admitted: u32,
     /// As the judge does.
@@ -126,6 +132,7 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             being: Being::Well,
+            ails: None,
             probes_late_until: 0,
             probes_lost_until: 0,
             says: Says::Percent(30),
@@ -233,12 +240,15 @@ impl World {
                 self.step(Input::Fact(fact));
             }
             NodeHappening::ProbeRound => self.probe_round(),
+            NodeHappening::CrowdRound => self.crowd_round(),
             NodeHappening::Probed(server, outcome, before) => {
-                self.judge.probed(server, &outcome, before.begun, self.at);
+                let begun = (before.at, before.begun);
+                self.judge.probed(server, &outcome, begun, self.at);
                 self.step(Input::Probed {
                     server: server.name(),
                     outcome,
                     admitted: before.admitted,
+                    began: Moment(BOOT_MS + before.at - self.boot_began),
                 });
             }
             NodeHappening::LoadRound => self.load_round(),
@@ -348,6 +358,9 @@ impl World {
                     self.break_mounts(server);
                 }
                 self.servers.get_or_default(server).being = being;
+            }
+            Action::Sick(server, ails, for_ms) => {
+                self.servers.get_or_default(server).ails = Some((ails, self.at + for_ms));
             }
             Action::Probes {
                 server,
@@ -467,6 +480,7 @@ impl World {
         if self.setup.loads.is_some() {
             self.node_later(at + 1, NodeHappening::LoadRound);
         }
+        self.begin_crowd();
         if self.setup.beside.is_some() {
             self.copies.forgotten();
             self.node_later(at + 1, NodeHappening::ManifestRound);
@@ -487,6 +501,9 @@ impl World {
             self.step(Input::Sessions(changes));
         }
         self.step(Input::Tick);
+        if let Some(node) = &self.node {
+            self.judge.held_as_sick(&node.driver.snapshot());
+        }
         if ticks.is_multiple_of(2) {
             self.cut(|exchange, _| exchange.is_over());
             self.cut_lines(None);
@@ -695,6 +712,7 @@ impl World {
         let (quick, timeout) = (self.between(1, 60), 900);
         let at = self.at;
         let before = Before {
+            at,
             admitted: self.admitted(number),
             begun: self.judge.ever_begun(number),
         };

@@ -18,12 +18,8 @@ async fn answer(page: &'static [u8], expect: Option<&str>) -> VersionAnswer {
     });
     let question = Question {
         address,
-        check: UpgradeCheck {
-            path: "/version?x=1".into(),
-            expect: expect.map(str::to_owned),
-            probes: 1,
-            within: Millis::from_secs(60),
-        },
+        path: "/version?x=1".into(),
+        expect: expect.map(str::to_owned),
         every: UPGRADE_EVERY,
         timeout: Millis::from_secs(60),
     };

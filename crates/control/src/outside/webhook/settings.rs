@@ -21,6 +21,7 @@ pub const WEBHOOK_EVENTS: &[&str] = &[
     "metrics",
     "agent",
     "name",
+    "sick",
     "session-began",
     "session-moved",
     "session-ended",

@@ -84,10 +84,24 @@ pub const SECTIONS: &[Section] = &[
          agent* and goes on. See [agent.md](agent.md).",
     ),
     section(
+        "pools.*.outliers",
+        Short::Setting("act"),
+        "Servers that are sick without being dead: found by what becomes of users' requests, against the \
+         pool's other servers, and held for a while. `outliers = true` does that as the defaults say. \
+         See [balancing.md](balancing.md#sick-but-not-dead).",
+    ),
+    section(
         "pools.*.upgrade",
         Short::None,
         "When a pool that was closed with `--until-upgraded` opens by itself. \
          See [maintenance.md](maintenance.md#opening-by-itself).",
+    ),
+    section(
+        "pools.*.verify",
+        Short::False,
+        "What a server has to show after maintenance before it takes sessions again. `verify = false`: \
+         nothing. Without health checks and without a `path` there is nothing to show. \
+         See [maintenance.md](maintenance.md#back-into-traffic).",
     ),
     section(
         "pools.*.notice",

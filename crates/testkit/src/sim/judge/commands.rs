@@ -8,8 +8,8 @@ use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Refusal, RefusalKind,
-    RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Reason, Refusal,
+    RefusalKind, RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
@@ -77,7 +77,7 @@ impl Judge {
     // tidy: allow(long-function): one arm for each command
     pub fn asked(&mut self, id: RequestId, command: &Command, now: Now) {
         let (server, asks, forced) = match command {
-            Command::Ready { server } => (Some(server), Asks::Intent(Want::Ready), true),
+            Command::Ready { server, .. } => (Some(server), Asks::Intent(Want::Ready), true),
             Command::Hold { server, force } => (Some(server), Asks::Intent(Want::Hold), *force),
             Command::Drain {
                 server,
@@ -121,6 +121,8 @@ impl Judge {
             }
             Command::AddServer { .. }
             | Command::Reload { .. }
+            | Command::Rebalance { .. }
+            | Command::StopRebalance { .. }
             | Command::Stop { .. }
             | Command::Drill { .. }
             | Command::MoveSession { .. } => (None, Asks::Other, true),
@@ -131,12 +133,16 @@ impl Judge {
             asks = Asks::Live(true);
         }
         if let (Some(server), Asks::Intent(Want::Ready)) = (server, &asks) {
+            let at = self.at;
             let server = self.server(server);
-            server.last_ready = Some(id);
+            server.last_ready = Some((id, at));
             server.closed = None;
         }
         if let (Some(server), Asks::Peak(_)) = (server, &asks) {
             self.peak_asked(id, server);
+        }
+        if let Command::Ready { server, force } = command {
+            self.wanted_back(id, ServerNumber::of(server), *force);
         }
         let pool = match command {
             Command::Close { pool, .. } | Command::Open { pool } => Some(pool_number(pool)),
@@ -297,7 +303,11 @@ impl Judge {
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
-                known.in_force == Want::Ready && well && room
+                let kept_back = matches!(
+                    server.standing.reason,
+                    Reason::Verifying | Reason::Unverified | Reason::Sick
+                );
+                known.in_force == Want::Ready && well && room && !kept_back
             })
         };
         let mut known = pool.servers.iter().filter_map(|server| {
@@ -431,13 +441,14 @@ impl Judge {
             return self.pool_done(of, asks.clone(), times, in_force);
         }
         let Some(name) = done.server else { return };
-        let ends = matches!(done.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
+        let enters_maintenance = done.asks == Asks::Intent(Want::Maintenance);
+        let ends = enters_maintenance || done.asks == Asks::Forget;
         let server = self.server(name);
         match done.asks {
             Asks::Intent(want) => {
                 if want != Want::Ready
                     && in_force
-                    && server.last_ready.is_none_or(|ready| id > ready)
+                    && server.last_ready.is_none_or(|(ready, _)| id > ready)
                 {
                     server.closed = Some(id);
                 }
@@ -455,6 +466,9 @@ impl Judge {
             Asks::Peak(peak) => self.peak_done(id, name, peak, in_force),
             Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) => {}
             Asks::Pool(_) | Asks::Door(..) | Asks::Other => {}
+        }
+        if in_force && enters_maintenance {
+            self.closes_for_maintenance(name, Some(id));
         }
         if ends {
             self.all_over(name, done.stored_at, at, super::DOORS);
@@ -484,6 +498,7 @@ impl Judge {
                 self.fail(DURABLE, text);
             }
         }
+        self.closes_for_maintenance(name, Some(RequestId(sent_up_to)));
         let server = self.server(name);
         server.deadline_at = by_deadline.then_some(at);
         server.in_force = Want::Maintenance;

@@ -88,6 +88,7 @@ impl Judge {
             let text = format!("a session began on {name}, closed by request {}", id.0);
             self.fail(CLOSED, text);
         }
+        self.judge_seen(name);
         self.comes_among(name);
         let at = self.at;
         let server = self.server(name);
@@ -507,6 +508,10 @@ impl Server {
     /// Whether it takes new sessions for certain.
     fn takes_sessions(&self) -> bool {
         let well = matches!(self.seen.verdict, Verdict::Up | Verdict::Unproven);
-        self.present && self.in_force == Want::Ready && well && !self.seen.closed_by_page
+        self.present
+            && self.in_force == Want::Ready
+            && well
+            && !self.seen.closed_by_page
+            && !self.is_unverified
     }
 }

@@ -126,6 +126,7 @@ impl Judge {
                 };
                 self.meet(name, server, at);
                 self.judge_intent(name, shown, server, now, at);
+                self.judge_verification(name, shown);
                 self.judge_notice(name, server, view);
                 if closed {
                     self.server(name).unserving_at = Some(at);
@@ -142,9 +143,14 @@ impl Judge {
         self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
             self.settle_requests();
-            for server in self.servers.values_mut().filter(|server| !server.present) {
+            let pools = &self.pools;
+            for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
                 if server.was_present {
                     (server.unheard_of, server.epoch_least) = (true, 0);
+                }
+                if pools[name.pool()].unsaved {
+                    // The epoch that it was seen to have may never have been stored.
+                    server.epoch = 0;
                 }
                 if let Some(end) = &mut server.self_end {
                     end.unsure |= !end.saved;
@@ -557,8 +563,14 @@ impl Judge {
         }
     }
 
-    /// A probe is back that began when so many sessions had begun there.
-    pub fn probed(&mut self, name: ServerNumber, outcome: &ProbeOutcome, begun: u32, at: i64) {
+    /// A probe is back that began at this time, when so many sessions had begun there.
+    pub fn probed(
+        &mut self,
+        name: ServerNumber,
+        outcome: &ProbeOutcome,
+        (began, begun): (i64, u32),
+        at: i64,
+    ) {
         let server = self.server(name);
         if !server.present {
             return;
@@ -566,6 +578,7 @@ impl Judge {
         let was_down = server.seen.verdict == Verdict::Down;
         server.seen.probed(outcome);
         server.busy.places_told(outcome, begun);
+        server.shows(outcome, began);
         if was_down || server.seen.verdict == Verdict::Down {
             server.unserving_at = Some(at);
         }

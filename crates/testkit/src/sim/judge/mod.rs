@@ -11,6 +11,8 @@ mod loads;
 mod notices;
 mod pools;
 mod sessions;
+mod sick;
+mod verification;
 
 use super::number::{ByServer, ServerNumber};
 use super::plan::POOLS;
@@ -25,6 +27,7 @@ use pools::Pool;
 use sessions::Stay;
 use std::collections::BTreeMap;
 use std::fmt;
+use verification::Unseen;
 
 pub(in crate::sim) use connections::{Ending, Mounted};
 pub(in crate::sim) use sessions::Asked;
@@ -60,6 +63,7 @@ pub(super) const DOORS: &str = "promise 8 (closed doors stay closed)";
 pub(super) const LEADS: &str = "an open door leads to its server, past the gate";
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
 pub(super) const ORDER: &str = "persist before publish before answer";
+pub(super) const VERIFIED: &str = "a server is verified after maintenance";
 pub(super) const HEALTH: &str = "a server is as its probes say";
 pub(super) const COUNTS: &str = "the count of sessions";
 
@@ -112,7 +116,15 @@ struct Server {
     set: Option<(u32, Option<u32>)>,
     /// The request by which it is closed, so that no session may begin.
     closed: Option<RequestId>,
-    last_ready: Option<RequestId>,
+    last_ready: Option<(RequestId, i64)>,
+    /// The newest request that wanted it back without having been verified.
+    last_forced: Option<RequestId>,
+    /// It was in maintenance, and this is what it has shown since.
+    unseen: Option<Unseen>,
+    /// Good probes in a row that began after it was wanted back last.
+    good_in_a_row: u32,
+    /// As the node shows it, it still has to show that it is well.
+    is_unverified: bool,
     epoch: u32,
     /// Not before this one, because its pool was closed.
     epoch_least: u32,
