@@ -198,10 +198,12 @@ impl Command {
             | Self::Drain { force, .. }
             | Self::Maintenance { force, .. }
             | Self::Stop { force, .. }
+            | Self::Ready { force, .. }
             | Self::RemoveServer { force, .. } => *force,
             Self::SetServer { change, .. } => change.force,
-            Self::Ready { .. }
-            | Self::Drill { .. }
+            Self::Drill { .. }
+            | Self::Rebalance { .. }
+            | Self::StopRebalance { .. }
             | Self::MoveSession { .. }
             | Self::Close { .. }
             | Self::Open { .. }

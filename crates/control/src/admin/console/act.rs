@@ -239,7 +239,7 @@ impl Act {
             reason: reason.clone(),
         });
         let Json(changed) = match self {
-            Self::Ready => changes::ready(state, caller, names, simply).await?,
+            Self::Ready => changes::ready(state, caller, names, hold).await?,
             Self::Forget => changes::forget(state, caller, names, simply).await?,
             Self::Hold => changes::hold(state, caller, names, hold).await?,
             Self::Maintenance => changes::maintenance(state, caller, names, hold).await?,
@@ -352,6 +352,7 @@ async fn set(desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
         max_sessions: (max != server.max_sessions).then_some(max),
         peak_load: (peak != server.peak_load && !is_back).then_some(peak),
         peak_load_back: is_back,
+        slow_start_over: asked.has("slow_start_over"),
         force: asked.has("force"),
         reset: asked.has("reset"),
         reason: asked.text("reason"),
