@@ -3,6 +3,7 @@
 //! Nothing in the workspace may depend on this package, and it depends on none of the others: it builds and runs
 //! them as a developer would.
 
+mod axe;
 mod bench;
 mod docs;
 mod fuzz;

@@ -47,6 +47,11 @@ pub const FOR_TESTS: &[SystemPackage] = &[
         reason: "drives the browser",
     },
     SystemPackage {
+        program: "npm",
+        debian: "npm",
+        reason: "gets axe-core, which judges whether everybody can use a page",
+    },
+    SystemPackage {
         program: "nbdkit",
         debian: "nbdkit",
         reason: "a disk's server that is not ours, and that can misbehave",

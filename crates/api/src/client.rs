@@ -5,7 +5,7 @@ use crate::{
     DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, MoveRequest,
     MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonQuery, ReasonRequest,
     RebalancePlan, RebalanceRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
-    SessionsEnded, SetServer, Status, StopRequest, Tokens, WaitAnswer, WaitQuery,
+    SessionsEnded, SetServer, Status, StopRequest, Tokens, Users, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -285,6 +285,11 @@ impl Client {
     pub async fn delete_token(&self, name: &str, query: &crate::ReasonQuery) -> Result<Changed> {
         let path = with_query(&format!("/tokens/{}", encode(name)), query)?;
         self.send(Method::DELETE, &path, NOTHING).await
+    }
+
+    /// The console's users, and the file that they stand in.
+    pub async fn users(&self) -> Result<Users> {
+        self.get("/users").await
     }
 
     /// The description of this API.

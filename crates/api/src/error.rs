@@ -70,6 +70,9 @@ pub enum ErrorKind {
     Unauthorized,
     /// 403: the role is not enough, or the request came from a foreign web page.
     Forbidden,
+    /// 403: a forced change, and the browser's user signed in some time ago: he has to type his password
+    /// again.
+    SignInOld,
     /// 503: the node is being stopped. Nothing has changed.
     Stopping,
     /// 500 or 503: the node could not do its part.

@@ -27,7 +27,7 @@ pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
     DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery, ReasonRequest,
     RemoveQuery, Role, Session, SessionPage, SessionQuery, SessionsEnded, SetServer, Token, Tokens,
-    WaitAnswer, WaitFor, WaitQuery,
+    User, Users, WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
     Agent, Forecast, Health, Intent, Listener, Machine, Name, Node, PoolIntent, PoolStatus,

@@ -403,6 +403,31 @@ pub struct Tokens {
     pub tokens: Vec<Token>,
 }
 
+/// A user of the console.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct User {
+    /// Who.
+    pub name: String,
+    /// What the user may do.
+    pub role: Role,
+    /// Since when there is this user.
+    pub created: Timestamp,
+    /// How many browsers the user is signed in with.
+    pub browsers: u32,
+}
+
+/// `GET users`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Users {
+    /// The file that they stand in, on the node's machine.
+    pub file: String,
+    /// Why what stands in the file now is not what counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+    /// The users, by name.
+    pub users: Vec<User>,
+}
+
 /// What `wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]

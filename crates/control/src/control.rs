@@ -8,6 +8,7 @@ use crate::outside::{self, Resolver, Webhook};
 use crate::page_files;
 use crate::prober;
 use crate::shell::{Shell, StoreTally};
+use crate::signin::{SignIn, SignInOptions};
 use crate::store::{Store, StoreThread};
 use ebbtide_core::{
     Actor, Answer, Config, Driver, MoveOrder, NodeCounters, Refusal, SessionTable, Snapshot,
@@ -65,6 +66,8 @@ pub struct Options {
     pub webhooks: Vec<Webhook>,
     /// How names are looked up whose addresses are servers.
     pub resolver: Resolver,
+    /// How people sign in to the console.
+    pub signin: SignInOptions,
     /// The program's version.
     pub version: &'static str,
 }
@@ -89,6 +92,7 @@ impl Control {
         let inbox = options.inbox.inbox();
         let mut store = options.store;
         let operators = store.operators().map_err(io::Error::other)?;
+        let signed_in = store.console_sessions().map_err(io::Error::other)?;
         let first = options.driver.snapshot();
         let (snapshot, snapshots) = watch::channel(Arc::clone(&first));
         let (probe_now, probes) = mpsc::unbounded_channel();
@@ -103,6 +107,7 @@ impl Control {
         )?;
         let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
+        let signin = Arc::new(SignIn::new(options.signin, signed_in, store.clone()));
         let app = App::new(AppParts {
             inbox: inbox.clone(),
             snapshots,
@@ -115,6 +120,7 @@ impl Control {
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),
+            signin,
             stopping: Arc::clone(&stopping),
         });
         (options.publish)(first);
@@ -136,17 +142,12 @@ impl Control {
             sweep_next: 0,
             status: None,
         };
-        let (admin, receiver) = (options.admin, options.inbox);
-        let thread = std::thread::Builder::new()
-            .name("ebbtide-control".into())
-            .spawn(move || {
-                run(runtime, shell, receiver, admin, app);
-                join([prober, store_thread, outside_thread]);
-            })?;
+        let threads = [prober, store_thread, outside_thread];
+        let work = move || run(runtime, shell, options.inbox, options.admin, app);
         Ok(Self {
             inbox,
             stopping,
-            thread,
+            thread: spawn(work, threads)?,
         })
     }
 
@@ -170,16 +171,26 @@ impl Control {
     }
 }
 
-fn join(threads: [JoinHandle<()>; 3]) {
-    for thread in threads {
-        if thread.join().is_err() {
-            tracing::error!("a thread of the control plane had panicked");
+/// Does `work` on the control thread, which ends after `threads`.
+fn spawn(
+    work: impl FnOnce() + Send + 'static,
+    threads: [JoinHandle<()>; 3],
+) -> io::Result<JoinHandle<()>> {
+    let name = "ebbtide-control".to_owned();
+    std::thread::Builder::new().name(name).spawn(move || {
+        work();
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the control plane had panicked");
+            }
         }
-    }
+    })
 }
 
 fn run(runtime: Runtime, shell: Shell, receiver: InboxReceiver, admin: Admin, app: App) {
     runtime.block_on(async {
+        let signin = Arc::clone(&app.signin);
+        tokio::spawn(async move { signin.watch().await });
         let _serving = match admin.serve(app) {
             Ok(serving) => serving,
             Err(error) => return tracing::error!("the admin API cannot be served: {error}"),

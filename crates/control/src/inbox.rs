@@ -1,8 +1,8 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Fact, Input, Knowledge, ManifestCopies, NodeStatus, OwnPage, Refusal,
-    RefusalKind, ServerName,
+    Actor, Answer, Command, Driver, Fact, Input, Knowledge, ManifestCopies, NodeStatus, Now,
+    OwnPage, Refusal, RefusalKind, ServerName,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,6 +11,9 @@ use tokio::sync::{mpsc, oneshot};
 /// Failed connections that may wait to be looked at. Each is a hint to probe now; when a server
 /// dies under load there are thousands of them a second, all saying the same.
 const FAILURES_MAX: usize = 1024;
+
+/// A short look at the driver that changes nothing.
+pub(crate) type Look = Box<dyn FnOnce(&Driver, Now) + Send>;
 
 pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
@@ -38,6 +41,8 @@ pub(crate) enum Message {
     Command(Actor, Command, Reply),
     Reload(Actor, Reply),
     Status(oneshot::Sender<Arc<NodeStatus>>),
+    /// Somebody looks at the driver.
+    Look(Look),
     Stop,
 }
 
@@ -116,6 +121,20 @@ impl Inbox {
     /// `None` if the control thread is stopping.
     pub(crate) async fn status(&self) -> Option<Arc<NodeStatus>> {
         self.ask(Message::Status).await.ok()
+    }
+
+    /// What `look` sees of the driver; `None` if the control thread is stopping.
+    pub(crate) async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Driver, Now) -> T + Send + 'static,
+    ) -> Option<T> {
+        let seen = self.ask(|reply| {
+            Message::Look(Box::new(move |driver, now| {
+                // Whoever has hung up does not need it.
+                drop(reply.send(look(driver, now)));
+            }))
+        });
+        seen.await.ok()
     }
 
     pub(crate) fn send(&self, message: Message) {

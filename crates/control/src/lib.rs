@@ -15,6 +15,7 @@ mod probe;
 mod prober;
 mod shell;
 mod show;
+mod signin;
 mod store;
 
 pub use admin::{Admin, AdminError, metrics_reference, openapi};
@@ -26,4 +27,5 @@ pub use outside::{
     Resolver, Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, WebhookUrl, system_resolver,
 };
 pub use page_files::read_page;
+pub use signin::{ListedUser, SignInOptions, SignInSpans, USERS_FILE, UsersError, UsersFile};
 pub use store::{StorageBackend, Store, StoreError, StoreErrorKind};

@@ -99,6 +99,7 @@ impl Shell {
                     Message::Command(actor, command, reply) => self.command(actor, command, reply),
                     Message::Reload(actor, reply) => self.reload(actor, reply),
                     Message::Status(asker) => askers.push(asker),
+                    Message::Look(look) => look(&self.driver, clock()),
                     Message::Stop => return,
                 }
             }

@@ -190,6 +190,34 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it may go past guards.
+    pub fn is_forced(&self) -> bool {
+        match self {
+            Self::Hold { force, .. }
+            | Self::Drain { force, .. }
+            | Self::Maintenance { force, .. }
+            | Self::Stop { force, .. }
+            | Self::Ready { force, .. }
+            | Self::RemoveServer { force, .. } => *force,
+            Self::SetServer { change, .. } => change.force,
+            Self::Drill { .. }
+            | Self::Rebalance { .. }
+            | Self::StopRebalance { .. }
+            | Self::MoveSession { .. }
+            | Self::Close { .. }
+            | Self::Open { .. }
+            | Self::OpenDoor { .. }
+            | Self::CloseDoor { .. }
+            | Self::Forget { .. }
+            | Self::EndSessions { .. }
+            | Self::AddServer { .. }
+            | Self::Reload { .. }
+            | Self::RotateTokenSecret { .. } => false,
+        }
+    }
+}
+
 /// The most sessions that one command ends: each is a line in the store.
 pub const SESSIONS_ENDED_MAX: usize = 1000;
 

@@ -401,6 +401,8 @@ pub struct HttpSettings {
     pub replica: bool,
     /// Users are led to their server's own address, and not served here.
     pub redirect: bool,
+    /// Whether anybody may see on its listeners whether the pool is open.
+    pub status_page: bool,
 }
 
 /// One address in a pool.
@@ -452,6 +454,7 @@ impl HttpSettings {
             retry_percent: 20,
             replica: false,
             redirect: false,
+            status_page: false,
         }
     }
 }

@@ -42,6 +42,20 @@ pub struct Forecast {
     pub samples: usize,
 }
 
+/// How many sessions will probably be left at a time: nine times out of ten between `low` and `high`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Left {
+    /// What is expected.
+    pub likely: f64,
+    /// Rarely fewer.
+    pub low: f64,
+    /// Rarely more.
+    pub high: f64,
+}
+
+/// Nine of ten outcomes lie within so many standard deviations of what is expected.
+const NINE_OF_TEN: f64 = 1.645;
+
 /// Which share of sessions lasts longer than a time.
 #[derive(Clone, Debug)]
 pub struct Survival {
@@ -106,28 +120,57 @@ impl Survival {
     /// Foretells when sessions of these ages are gone; `None` without sessions, or if not even half of
     /// them are gone by any time that is known of.
     pub fn forecast(&self, ages: &[Millis]) -> Option<Forecast> {
+        Some(Forecast {
+            half: self.falls_to(ages, ages.len() as f64 / 2.0)?,
+            all: self.falls_below(ages, 0.5),
+            samples: self.samples,
+        })
+    }
+
+    /// When so many of the sessions of these ages are expected to be left; `None` without sessions, or
+    /// if that is later than any time that is known of.
+    pub fn falls_to(&self, ages: &[Millis], left: f64) -> Option<Millis> {
+        self.falls_below(ages, left + ROUNDING)
+    }
+
+    fn falls_below(&self, ages: &[Millis], limit: f64) -> Option<Millis> {
         let longest = self.steps.last().filter(|_| !ages.is_empty())?.0;
         let expected_left =
             |after: u64| -> f64 { ages.iter().map(|age| self.stays(age.0, after)).sum() };
-        let first = |limit: f64| {
-            (expected_left(longest) < limit).then(|| {
-                let (mut low, mut high) = (0, longest);
-                while low < high {
-                    let middle = low + (high - low) / 2;
-                    if expected_left(middle) < limit {
-                        high = middle;
-                    } else {
-                        low = middle + 1;
-                    }
-                }
-                Millis(low)
-            })
-        };
-        Some(Forecast {
-            half: first(ages.len() as f64 / 2.0 + ROUNDING)?,
-            all: first(0.5),
-            samples: self.samples,
-        })
+        if expected_left(longest) >= limit {
+            return None;
+        }
+        let (mut low, mut high) = (0, longest);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if expected_left(middle) < limit {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Some(Millis(low))
+    }
+
+    /// How many of the sessions of these ages will probably be left after so long.
+    pub fn left(&self, ages: &[Millis], after: Millis) -> Left {
+        let (mut likely, mut variance) = (0.0, 0.0);
+        for age in ages {
+            let stays = self.stays(age.0, after.0);
+            likely += stays;
+            variance += stays * (1.0 - stays);
+        }
+        let spread = NINE_OF_TEN * variance.sqrt();
+        Left {
+            likely,
+            low: (likely - spread).max(0.0),
+            high: (likely + spread).min(ages.len() as f64),
+        }
+    }
+
+    /// How many sessions that have ended by themselves this rests on.
+    pub fn samples(&self) -> usize {
+        self.samples
     }
 
     /// The share of all sessions that last longer than this.
@@ -172,6 +215,24 @@ mod tests {
         assert!((minutes(5)..=minutes(6)).contains(&forecast.half));
         assert!(forecast.all.unwrap() >= minutes(9));
         assert_eq!(survival.forecast(&[]), None);
+    }
+
+    #[test]
+    fn what_is_left_is_told_with_a_band_around_it() {
+        let survival = of(1..=10).survival(&[]).unwrap();
+        let ages = [minutes(0); 100];
+        let left = survival.left(&ages, minutes(5));
+        assert!((left.likely - 50.0).abs() < 1e-9, "{left:?}");
+        // A hundred coins: five is one standard deviation.
+        assert!(
+            (left.high - left.low - 2.0 * 1.645 * 5.0).abs() < 1e-9,
+            "{left:?}"
+        );
+        assert_eq!(survival.left(&ages, minutes(0)).low, 100.0);
+        assert_eq!(survival.left(&ages, minutes(10)).high, 0.0);
+        assert_eq!(survival.falls_to(&ages, 50.0), Some(minutes(5)));
+        assert_eq!(survival.falls_to(&ages, 5.0), Some(minutes(10)));
+        assert_eq!(survival.falls_to(&[], 0.0), None);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub use driver::{
     ADDRESSES_MAX, CLOSE_MAX, Close, Driver, Input, ManifestCopies, NameAnswer, Output,
 };
 pub use event::{Event, EventKind, Fates, count};
-pub use forecast::{DurationHistory, Forecast, Survival};
+pub use forecast::{DurationHistory, Forecast, Left, Survival};
 pub use gate::{GateSettings, HealthPage, OwnPage, OwnPages, PAGE_BYTES_MAX, Ticket, WaitingLine};
 pub use guard::{GuardRefusal, TakesNone};
 pub use health::{Health, ProbeOutcome};

@@ -361,6 +361,34 @@ impl SessionTable {
         self.page(after, limit, has_ended)
     }
 
+    /// The first `limit` of the live sessions for which `key` gives something, in its order from after
+    /// `after` on, and how many there are in all. Keys should differ: end them with the number.
+    pub fn sorted<K: Ord>(
+        &self,
+        snapshot: &Snapshot,
+        after: Option<&K>,
+        limit: usize,
+        key: impl Fn(&Session) -> Option<K>,
+    ) -> (Vec<(K, Arc<Session>)>, usize) {
+        let (mut first, mut count) = (BTreeMap::new(), 0);
+        self.for_each_live(snapshot, |session| {
+            let Some(key) = key(session) else {
+                return;
+            };
+            count += 1;
+            let is_after = after.is_none_or(|after| key > *after);
+            let is_within =
+                first.len() < limit || first.last_key_value().is_some_and(|(last, _)| key < *last);
+            if is_after && is_within {
+                first.insert(key, Arc::clone(session));
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        });
+        (first.into_iter().collect(), count)
+    }
+
     fn page(
         &self,
         after: Option<SessionId>,

@@ -703,3 +703,40 @@ fn who_stands_in_is_the_least_busy_one_that_takes_sessions() {
     assert_eq!(stand_in(&[keys[1].0]), Some(keys[2]));
     assert_eq!(stand_in(&[keys[1].0, keys[2].0]), None);
 }
+
+/// Page after page, in any order: each session once, and always how many there are.
+#[test]
+fn sorted_sessions_come_page_by_page() {
+    let snapshot = snapshot(pool(Balance::RoundRobin, views(&[1])));
+    let table = SessionTable::default();
+    let number = |step: u64| step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for step in 0..500 {
+        let server = &snapshot.pools[0].servers[0];
+        let client = client((step % 7) as u32);
+        table.begin(
+            SessionId(number(step)),
+            PoolKey(1),
+            server,
+            client,
+            None,
+            NOW,
+        );
+    }
+    let odd = |session: &ebbtide_core::Session| session.id.0 % 2 == 1;
+    let key = |session: &ebbtide_core::Session| {
+        let key = (std::cmp::Reverse(session.client), session.id);
+        odd(session).then_some(key)
+    };
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let (page, count) = table.sorted(&snapshot, after.as_ref(), 33, key);
+        assert_eq!(count, 250);
+        let Some((last, _)) = page.last() else {
+            break;
+        };
+        after = Some(*last);
+        seen.extend(page.into_iter().map(|(key, _)| key));
+    }
+    assert_eq!(seen.len(), 250);
+    assert!(seen.is_sorted());
+}

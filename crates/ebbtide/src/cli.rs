@@ -3,6 +3,7 @@
 mod agent;
 mod rebalance;
 mod server;
+mod user;
 
 pub use agent::{AgentArgs, AgentCommand, AgentRun};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -11,6 +12,7 @@ use ebbtide_core::{Millis, ServerName, SessionId};
 pub use rebalance::Rebalance;
 pub use server::{Assignment, ServerCommand};
 use std::path::PathBuf;
+pub use user::{PasswordSource, UserArgs, UserCommand};
 
 /// The heading over the options of every command.
 pub const GLOBAL: &str = "Options of every command";
@@ -310,6 +312,8 @@ A file with a mistake changes nothing. A held server stays held.")]
     /// Make, list or remove bearer tokens for the control API over TCP
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Add, list, change or remove the console's users
+    User(UserArgs),
     /// Print a generated document, for `cargo xtask docs`
     #[command(hide = true)]
     InternalDocs {

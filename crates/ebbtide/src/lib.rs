@@ -19,4 +19,5 @@ pub mod screen;
 pub mod signals;
 pub mod status_page;
 pub mod target;
+pub mod user;
 pub mod view;

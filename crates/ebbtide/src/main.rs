@@ -3,7 +3,9 @@
 use clap::Parser;
 use ebbtide::cli::{Cli, Command, Global};
 use ebbtide::exit::{Exit, Failure};
-use ebbtide::{agent, config, demo, documents, logging, manifest, node, operate, output, screen};
+use ebbtide::{
+    agent, config, demo, documents, logging, manifest, node, operate, output, screen, user,
+};
 use ebbtide_core::count;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ fn carry_out(cli: Cli) -> Result<Exit, Failure> {
             runtime()?.block_on(demo::run(&arguments, &cli.global))
         }
         Command::Agent(arguments) => runtime()?.block_on(agent::run(arguments, json)),
+        Command::User(arguments) => runtime()?.block_on(user::run(arguments, &cli.global)),
         Command::Manifest(arguments) => manifest::run(&arguments, json),
         Command::InternalDocs { document } => {
             output::write(&documents::document(document));

@@ -67,6 +67,7 @@ impl Node {
             move_sessions: mover(&plane),
             webhooks: loaded.webhooks.clone(),
             resolver: ebbtide_control::system_resolver(),
+            signin: node.signin.clone(),
             reload: reloader(&plane, path, node.clone()),
             version: env!("CARGO_PKG_VERSION"),
         })
@@ -179,6 +180,8 @@ fn needs_restart(running: &NodeConfig, file: &NodeConfig) -> Vec<&'static str> {
     [
         ("state_dir", running.state_dir != file.state_dir),
         ("admin.listen", running.admin != file.admin),
+        ("admin.users", running.signin.users != file.signin.users),
+        ("admin.sign_in", running.signin.spans != file.signin.spans),
         ("workers", running.workers != file.workers),
         ("stop_grace", running.stop_grace != file.stop_grace),
         ("access_log", running.access_log != file.access_log),

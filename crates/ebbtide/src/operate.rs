@@ -84,6 +84,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
         | Command::Check { .. }
         | Command::Demo(_)
         | Command::Manifest(_)
+        | Command::User(_)
         | Command::Agent(_)
         | Command::InternalDocs { .. } => {
             unreachable!("main carries these out itself, for they need no running node")
@@ -340,7 +341,7 @@ fn waited(name: &ServerName, what: WaitFor, answer: &api::WaitAnswer, json: bool
     }
 }
 
-fn print_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>, none: &str) {
+pub(crate) fn print_table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>, none: &str) {
     let head: Vec<Piece> = heads
         .iter()
         .map(|head| (Style::Dim, (*head).to_owned()))

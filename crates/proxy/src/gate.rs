@@ -4,10 +4,12 @@
 
 mod health;
 mod page;
+mod public;
 mod words;
 
 pub(crate) use health::health;
 pub(crate) use page::{Refusal, write};
+pub(crate) use public::public;
 
 use crate::pages::{self, Envelope, json_string};
 use crate::routing::{Asking, Refused};

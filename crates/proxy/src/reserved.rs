@@ -83,11 +83,15 @@ pub(crate) fn answer(
         b"/notice.js" if is_get => {
             return Some(script::answer(buf, head, envelope, out).into());
         }
+        b"/status" if is_get && http.status_page => {
+            return Some(gate::public(asking, buf, head, envelope, out).into());
+        }
         b"/gate" if is_get => return Some(gate::state(asking, envelope, out).into()),
         b"/gate.js" if is_get => return Some(gate::script(envelope, out).into()),
         b"/health" | b"/session" | b"/events" | b"/notice.js" | b"/gate" | b"/gate.js" => {
             Page::MethodNotAllowed("GET, HEAD")
         }
+        b"/status" if http.status_page => Page::MethodNotAllowed("GET, HEAD"),
         _ => Page::NotFound,
     };
     let format = Format::wanted(buf, &head.fields);

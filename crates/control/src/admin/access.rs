@@ -3,13 +3,14 @@
 use super::answer::ApiError;
 use super::app::App;
 use super::serve::host_fits;
+use crate::signin::{self, Browser};
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderName, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use ebbtide_api::{ErrorKind, Role};
-use ebbtide_core::{Actor, is_plain};
+use ebbtide_api::{ErrorKind, PREFIX, Role};
+use ebbtide_core::{Actor, Command, is_plain};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -22,7 +23,7 @@ const REASON_MAX: usize = 1000;
 
 /// The other end of a connection.
 #[derive(Clone)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// Someone on the network.
     Tcp(SocketAddr),
     /// The owner of the node, or root, at the UNIX socket: the user's name.
@@ -33,13 +34,96 @@ pub(super) enum Peer {
 
 /// Who makes a request.
 #[derive(Clone)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     who: String,
     from: String,
     role: Role,
+    via: Via,
+}
+
+/// How a caller is known.
+#[derive(Clone)]
+pub(crate) enum Via {
+    /// The kernel says who is at the UNIX socket.
+    Socket,
+    /// A bearer token.
+    Token,
+    /// A browser that is signed in.
+    Browser(Browser),
 }
 
 impl Caller {
+    /// Finds out who calls; `None` if he does not say, an error if he may not call at all.
+    pub fn of(app: &App, request: &Request) -> Result<Option<Self>, &'static str> {
+        match request.extensions().get() {
+            Some(Peer::Unix(who)) => Ok(Some(Self {
+                who: who.clone(),
+                from: "the UNIX socket".into(),
+                role: Role::Admin,
+                via: Via::Socket,
+            })),
+            Some(Peer::Tcp(address)) => Ok(match request.headers().get(AUTHORIZATION) {
+                Some(_) => by_token(app, request.headers(), *address),
+                None => by_cookie(app, request.headers(), *address),
+            }),
+            Some(Peer::Stranger) | None => {
+                Err("only the user that Ebbtide runs as, and root, may use its UNIX socket")
+            }
+        }
+    }
+
+    /// The name, as the audit log has it.
+    pub fn name(&self) -> &str {
+        &self.who
+    }
+
+    /// What the caller may do.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// How the caller is known.
+    pub fn via(&self) -> &Via {
+        &self.via
+    }
+
+    /// What the forms of pages carry in their field [`CSRF_FIELD`](signin::CSRF_FIELD); empty for
+    /// callers that need none.
+    pub fn csrf(&self) -> &str {
+        match &self.via {
+            Via::Browser(browser) => browser.csrf(),
+            Via::Socket | Via::Token => "",
+        }
+    }
+
+    /// Whether a forced change has to ask for the password first.
+    pub fn is_stale(&self) -> bool {
+        matches!(&self.via, Via::Browser(browser) if !browser.is_fresh())
+    }
+
+    /// Refuses a forced change of a browser that was signed in some time ago.
+    pub fn check(&self, command: &Command) -> Result<(), ApiError> {
+        if !command.is_forced() || !self.is_stale() {
+            return Ok(());
+        }
+        let text = "a forced change takes a fresh sign-in: type your password again at /sign-in/again. \
+                    Nothing has changed";
+        Err(ApiError::new(403, ErrorKind::SignInOld, text))
+    }
+
+    /// Writes down that the role is not enough for `what` was asked, a method and a path; says so.
+    pub fn is_refused(&self, app: &App, needed: Role, what: &str) -> String {
+        let (who, role) = (&self.who, self.role);
+        let text = format!("this needs the role {needed}; {who} has the role {role}");
+        let actor = Actor {
+            who: who.clone(),
+            from: self.from.clone(),
+            reason: None,
+        };
+        app.signin.tell_of_refusal(actor, what, &text);
+        text
+    }
+
     /// The caller, as the audit log names it.
     pub fn actor(&self, reason: Option<String>) -> Result<Actor, ApiError> {
         let length = reason.as_ref().map_or(0, |text| text.chars().count());
@@ -71,6 +155,7 @@ pub(super) async fn no_foreign_pages(
     let over_tcp = matches!(request.extensions().get(), Some(Peer::Tcp(_)));
     if over_tcp {
         check_headers(request.headers(), listen)?;
+        check_site(&request)?;
     }
     Ok(next.run(request).await)
 }
@@ -96,29 +181,32 @@ fn check_headers(headers: &HeaderMap, listen: SocketAddr) -> Result<(), ApiError
     Ok(())
 }
 
+/// Browsers of today say of each request which site's page made it; what changes something must come
+/// from a page of this node's own, or from no page.
+fn check_site(request: &Request) -> Result<(), ApiError> {
+    const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+    let site = request.headers().get(SITE);
+    let is_own = site.is_none_or(|site| site == "same-origin" || site == "none");
+    if is_own || [Method::GET, Method::HEAD].contains(request.method()) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden(
+        "the request comes from a web page of another origin; nothing has changed".into(),
+    ))
+}
+
 /// Finds out who calls; refuses whoever cannot say.
 pub(super) async fn authenticate(
     State(app): State<App>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = match request.extensions().get() {
-        Some(Peer::Unix(who)) => Caller {
-            who: who.clone(),
-            from: "the UNIX socket".into(),
-            role: Role::Admin,
-        },
-        Some(Peer::Tcp(address)) => {
-            by_token(&app, request.headers(), *address).ok_or_else(unauthorized)?
-        }
-        Some(Peer::Stranger) | None => {
-            return Err(ApiError::forbidden(
-                "only the user that Ebbtide runs as, and root, may use its UNIX socket".into(),
-            ));
-        }
-    };
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    let caller = Caller::of(&app, &request);
+    let caller = caller.map_err(|text| ApiError::forbidden(text.into()))?;
+    let caller = caller.ok_or_else(unauthorized)?;
+    request.extensions_mut().insert(caller.clone());
+    let admitted = signin::admit(&caller, request, next).await;
+    admitted.map_err(|text| ApiError::forbidden(text.into()))
 }
 
 fn by_token(app: &App, headers: &HeaderMap, address: SocketAddr) -> Option<Caller> {
@@ -135,7 +223,19 @@ fn by_token(app: &App, headers: &HeaderMap, address: SocketAddr) -> Option<Calle
             who: known.name.clone(),
             from: address.ip().to_string(),
             role: known.role,
+            via: Via::Token,
         })
+    })
+}
+
+fn by_cookie(app: &App, headers: &HeaderMap, address: SocketAddr) -> Option<Caller> {
+    let is_sign_of_life = signin::is_sign_of_life(headers);
+    let (browser, holder) = app.signin.find(headers, is_sign_of_life)?;
+    Some(Caller {
+        who: holder.user,
+        from: address.ip().to_string(),
+        role: holder.role,
+        via: Via::Browser(browser),
     })
 }
 
@@ -148,18 +248,20 @@ fn unauthorized() -> ApiError {
     )
 }
 
-/// Refuses callers whose role is less than `needed`.
+/// Refuses callers whose role is less than `needed`, and writes that down.
 pub(super) async fn require(
-    State(needed): State<Role>,
+    State((app, needed)): State<(App, Role)>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     match request.extensions().get::<Caller>() {
         Some(caller) if caller.role >= needed => Ok(next.run(request).await),
-        Some(caller) => Err(ApiError::forbidden(format!(
-            "this needs the role {needed}; {} has the role {}",
-            caller.who, caller.role
-        ))),
+        Some(caller) => {
+            // The router has taken the prefix away.
+            let what = format!("{} {PREFIX}{}", request.method(), request.uri().path());
+            let text = caller.is_refused(&app, needed, &what);
+            Err(ApiError::forbidden(text))
+        }
         None => Err(unauthorized()),
     }
 }

@@ -16,13 +16,18 @@ use serde_json::error::Category;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// An error as it goes over the wire. Boxed, as errors are rare and answers are not.
-pub(super) struct ApiError(Box<(StatusCode, ErrorDetail)>);
+pub(crate) struct ApiError(Box<(StatusCode, ErrorDetail)>);
 
 impl ApiError {
     /// `status` must be a valid one; anything else is answered as 500.
     pub fn new(status: u16, kind: ErrorKind, message: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self(Box::new((status, ErrorDetail::new(kind, message))))
+    }
+
+    /// What is told of it.
+    pub fn detail(&self) -> &ErrorDetail {
+        &self.0.1
     }
 
     pub fn not_found(message: String) -> Self {
@@ -72,7 +77,12 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, error) = *self.0;
-        let mut response = (status, Json(ErrorBody { error })).into_response();
+        let body = Json(ErrorBody {
+            error: error.clone(),
+        });
+        let mut response = (status, body).into_response();
+        // The console says it in a page.
+        response.extensions_mut().insert(error);
         if status == StatusCode::UNAUTHORIZED {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);

@@ -4,6 +4,7 @@ use crate::event_log::EventLog;
 use crate::inbox::Inbox;
 use crate::outside::Outside;
 use crate::shell::StoreTally;
+use crate::signin::SignIn;
 use crate::store::{Operator, StoreThread};
 use ebbtide_core::{NodeCounters, Now, SessionTable, Snapshot};
 use std::ops::Deref;
@@ -23,6 +24,7 @@ pub(crate) struct AppParts {
     pub version: &'static str,
     pub started: Now,
     pub operators: Mutex<Vec<Operator>>,
+    pub signin: Arc<SignIn>,
     /// The order to stop has come.
     pub stopping: Arc<AtomicBool>,
 }

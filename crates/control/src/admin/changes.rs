@@ -25,6 +25,7 @@ pub(super) async fn carry_out(
     reason: Option<String>,
     command: Command,
 ) -> Answer {
+    caller.check(&command)?;
     let done = app.inbox.command(caller.actor(reason)?, command).await;
     told(app, done)
 }

@@ -5,6 +5,7 @@ mod answer;
 mod app;
 mod bind;
 mod changes;
+mod console;
 mod doors;
 mod metrics;
 mod moves;
@@ -17,7 +18,9 @@ mod serve;
 mod sessions;
 mod stream;
 mod tokens;
+mod users;
 
+pub(crate) use access::{Caller, Peer, Via};
 pub(crate) use app::{App, AppParts};
 pub use bind::{Admin, AdminError};
 pub use metrics::metrics_reference;

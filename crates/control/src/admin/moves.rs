@@ -19,6 +19,7 @@ const DRILL_WITHIN_MS: u64 = 30 * 1000;
 type Answer = Result<Json<MovesReport>, ApiError>;
 
 async fn carry_out(app: &App, caller: &Caller, reason: Option<String>, command: Command) -> Answer {
+    caller.check(&command)?;
     let done = app.inbox.command(caller.actor(reason)?, command).await;
     done.ok_or_else(ApiError::stopping)?
         .map(|answer| Json(show::moves(answer)))

@@ -1,6 +1,6 @@
 //! The description of the API.
 
-use super::{changes, doors, moves, reads, rebalance, replicas, sessions, stream, tokens};
+use super::{changes, doors, moves, reads, rebalance, replicas, sessions, stream, tokens, users};
 use axum::Json;
 use ebbtide_api::PREFIX;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -11,8 +11,9 @@ use utoipa::{Modify, OpenApi};
     info(
         title = "Ebbtide's control API",
         description = "Takes any server out of traffic without its users losing work, and brings \
-            it back. Over TCP every request needs a bearer token; on the UNIX socket `admin.sock` \
-            in the state directory it does not. Roles: `viewer` (tag `read`), `operator` (also \
+            it back. Over TCP every request needs a bearer token, or the cookie of a browser that is \
+            signed in to the console (and then, to change something, its CSRF token in \
+            `X-CSRF-Token`); on the UNIX socket `admin.sock` in the state directory it does not. Roles: `viewer` (tag `read`), `operator` (also \
             `change`), `admin` (also `admin`). Beside these, without a token: `/metrics`, \
             `/livez`, `/readyz`.",
         license(name = "MIT OR Apache-2.0")
@@ -25,7 +26,7 @@ use utoipa::{Modify, OpenApi};
         rebalance::plan, rebalance::begin, rebalance::stop,
         moves::move_session, moves::stop, moves::drill,
         doors::open, doors::list, doors::close, sessions::end_one, sessions::end, changes::reload, changes::rotate_token_secret, tokens::list,
-        tokens::create, tokens::remove, document
+        tokens::create, tokens::remove, users::list, document
     ),
     security(("token" = [])),
     modifiers(&BearerToken),

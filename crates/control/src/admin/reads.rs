@@ -60,7 +60,11 @@ pub(super) async fn server(
     find_server(&app, &pool, &server).await.map(Json)
 }
 
-async fn find_server(app: &App, pool: &str, server: &str) -> Result<ServerStatus, ApiError> {
+pub(super) async fn find_server(
+    app: &App,
+    pool: &str,
+    server: &str,
+) -> Result<ServerStatus, ApiError> {
     let status = ask(app).await?;
     let found = status.pools.iter().find(|found| found.name == pool);
     let found = found.ok_or_else(|| no_pool(pool))?;

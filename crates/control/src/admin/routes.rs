@@ -6,8 +6,10 @@ use super::access::{
 use super::answer::ApiError;
 use super::app::App;
 use super::{
-    changes, doors, metrics, moves, openapi, reads, rebalance, replicas, sessions, stream, tokens,
+    changes, console, doors, metrics, moves, openapi, reads, rebalance, replicas, sessions, stream,
+    tokens, users,
 };
+use crate::signin;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::Uri;
@@ -21,8 +23,8 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The whole API, for both listeners; `listen` is the address of the one on TCP.
 pub(super) fn router(app: App, listen: SocketAddr) -> Router {
     let api = viewer()
-        .merge(operator().route_layer(from_fn_with_state(Role::Operator, require)))
-        .merge(admin().route_layer(from_fn_with_state(Role::Admin, require)))
+        .merge(operator().route_layer(from_fn_with_state((app.clone(), Role::Operator), require)))
+        .merge(admin().route_layer(from_fn_with_state((app.clone(), Role::Admin), require)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), no_changes_while_stopping))
@@ -30,6 +32,8 @@ pub(super) fn router(app: App, listen: SocketAddr) -> Router {
     Router::new()
         .nest(PREFIX, api)
         .merge(open())
+        .merge(console::router(&app))
+        .merge(signin::routes(&app).route_layer(from_fn(limit_time)))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -100,6 +104,7 @@ fn admin() -> Router<App> {
         .route("/token-secret/rotate", post(changes::rotate_token_secret))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{name}", delete(tokens::remove))
+        .route("/users", get(users::list))
         .route_layer(from_fn(limit_time))
 }
 

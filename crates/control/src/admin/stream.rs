@@ -107,7 +107,7 @@ fn write(block: &mut String, event: &Event) {
 }
 
 /// A body made of the blocks that arrive.
-struct Blocks(mpsc::Receiver<Bytes>);
+pub(super) struct Blocks(pub mpsc::Receiver<Bytes>);
 
 impl http_body::Body for Blocks {
     type Data = Bytes;

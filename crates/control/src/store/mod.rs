@@ -19,6 +19,7 @@ use ebbtide_core::{
 pub use error::{StoreError, StoreErrorKind};
 pub use redb::StorageBackend;
 use redb::backends::FileBackend;
+pub(crate) use rows::ConsoleSession;
 use rows::{
     AuditRow, DoorRow, EndedRow, IntentRow, LiveRow, OperatorRow, OverrideRow, PoolIntentRow,
     SecretsRow, VersionsRow,
@@ -51,6 +52,7 @@ const ENDED: &str = "ended/";
 const DOOR: &str = "door/";
 const AUDIT: &str = "audit/";
 const OPERATOR: &str = "operator/";
+const CONSOLE_SESSION: &str = "console-session/";
 
 /// An operator's bearer token, as it is kept: the secret's hash, never the secret.
 #[derive(Clone, Debug)]
@@ -272,6 +274,33 @@ impl Store {
         });
         let change = (format!("{OPERATOR}{name}"), row.as_ref().map(json));
         self.commit(vec![change], &[Write::Audit(audit)])
+    }
+
+    /// The browsers that are signed in, by the hash of what their cookies hold.
+    pub(crate) fn console_sessions(
+        &mut self,
+    ) -> Result<Vec<([u8; 32], ConsoleSession)>, StoreError> {
+        let rows = self.rows::<ConsoleSession>(CONSOLE_SESSION)?;
+        let sessions = rows.into_iter().map(|(key, row)| {
+            let hash = rows::from_hex(&key[CONSOLE_SESSION.len()..]);
+            hash.map(|hash| (hash, row))
+                .ok_or_else(|| damaged(&self.path, &key, "its key is not 32 bytes"))
+        });
+        sessions.collect()
+    }
+
+    /// Stores or removes browsers that are signed in, with lines of the audit log.
+    pub(crate) fn write_console(
+        &mut self,
+        sessions: &[([u8; 32], Option<ConsoleSession>)],
+        audit: Vec<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        let changes = sessions.iter().map(|(hash, row)| {
+            let key = format!("{CONSOLE_SESSION}{}", rows::to_hex(hash));
+            (key, row.as_ref().map(json))
+        });
+        let lines: Vec<Write> = audit.into_iter().map(Write::Audit).collect();
+        self.commit(changes.collect(), &lines)
     }
 
     /// Lines of the audit log before the line `before`, the newest first, with their numbers.

@@ -9,7 +9,7 @@ use ebbtide_core::{
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// `intent/{pool}/{server}`
 #[derive(Serialize, Deserialize)]
@@ -485,6 +485,21 @@ pub(super) struct OperatorRow {
     pub role: Role,
     pub created: Timestamp,
     pub hash: String,
+}
+
+/// `console-session/{hash}`: a browser that is signed in; the key is the hash of what its cookie holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ConsoleSession {
+    pub user: String,
+    pub role: Role,
+    /// What the file of users said of him; `None` if a provider vouched for him.
+    pub stamp: Option<String>,
+    pub from: IpAddr,
+    pub began: Timestamp,
+    /// The last sign of life.
+    pub seen: Timestamp,
+    /// When the password was typed last.
+    pub proven: Timestamp,
 }
 
 pub(super) fn to_hex(bytes: &[u8; 32]) -> String {

@@ -1,6 +1,6 @@
 //! The store's own thread: a slow disk delays answers, never ticks or deadlines.
 
-use super::{Operator, Store, StoreError};
+use super::{ConsoleSession, Operator, Store, StoreError};
 use ebbtide_core::{AuditEntry, Write};
 use std::io;
 use std::sync::mpsc::{Sender, channel};
@@ -47,6 +47,20 @@ impl StoreThread {
     ) -> Option<Result<(), StoreError>> {
         self.ask(move |store| store.write_operator(&name, operator.as_ref(), audit))
             .await
+    }
+
+    /// Stores or removes browsers that are signed in, with lines of the audit log. A store that cannot
+    /// take it keeps nobody out: it is told of in the program's log.
+    pub fn write_console(
+        &self,
+        sessions: Vec<([u8; 32], Option<ConsoleSession>)>,
+        audit: Vec<AuditEntry>,
+    ) {
+        self.send(move |store| {
+            if let Err(error) = store.write_console(&sessions, audit) {
+                tracing::error!("what the console's sign-ins are cannot be stored: {error}");
+            }
+        });
     }
 
     /// Reads the audit log.

@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use ebbtide_api::{Client, PREFIX, SOCKET_NAME};
-use ebbtide_control::{Admin, Control, Inbox, Options, Reloaded, Store, clock, inbox};
+use ebbtide_control::{
+    Admin, Control, Inbox, Options, Reloaded, SignInOptions, SignInSpans, Store, USERS_FILE, clock,
+    inbox,
+};
 use ebbtide_core::{
-    Config, Driver, Fact, ListenerConfig, MoveOrder, NodeCounters, PoolConfig, ServerConfig,
-    SessionId, SessionTable, Snapshot,
+    Config, Driver, Fact, ListenerConfig, Millis, MoveOrder, NodeCounters, PoolConfig,
+    ServerConfig, SessionId, SessionTable, Snapshot,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,6 +61,18 @@ pub fn config(servers: u32) -> Config {
     }
 }
 
+/// How long people stay signed in by default.
+const SPANS: SignInSpans = SignInSpans {
+    idle: Millis::from_secs(30 * 60),
+    longest: Millis::from_secs(12 * 3600),
+    fresh: Millis::from_secs(5 * 60),
+};
+
+fn sign_in(state: &Path, spans: SignInSpans) -> SignInOptions {
+    let users = state.join(USERS_FILE);
+    SignInOptions { users, spans }
+}
+
 /// A node whose workers only acknowledge.
 pub struct Node {
     pub sessions: Arc<SessionTable>,
@@ -81,6 +96,19 @@ impl Node {
 
     /// Only the first worker acknowledges.
     pub fn with_workers(config: Config, scratch: &Scratch, workers: usize) -> Self {
+        Self::with(config, scratch, workers, SPANS)
+    }
+
+    /// Forced changes always ask for the password.
+    pub fn never_fresh(config: Config, scratch: &Scratch) -> Self {
+        let spans = SignInSpans {
+            fresh: Millis(0),
+            ..SPANS
+        };
+        Self::with(config, scratch, 1, spans)
+    }
+
+    fn with(config: Config, scratch: &Scratch, workers: usize, spans: SignInSpans) -> Self {
         let state = scratch.0.join("state");
         let mut store = Store::open(&state).unwrap();
         let admin = Admin::bind("127.0.0.1:0".parse().unwrap(), &state).unwrap();
@@ -133,6 +161,7 @@ impl Node {
             resolver: Arc::new(move |_, _| {
                 known.lock().unwrap().clone().map_err(std::io::Error::other)
             }),
+            signin: sign_in(&state, spans),
             version: "0.0.0-test",
         })
         .unwrap();
@@ -180,6 +209,18 @@ impl Node {
     /// One raw request over TCP; `fields` are whole lines. Returns the status and everything
     /// after the head.
     pub fn raw(&self, method: &str, path: &str, fields: &str, body: &str) -> (u16, String) {
+        let (status, _, body) = self.whole(method, path, fields, body);
+        (status, body)
+    }
+
+    /// The same with the answer's head, before the body.
+    pub fn whole(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &str,
+    ) -> (u16, String, String) {
         let stream = TcpStream::connect(self.address).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
@@ -199,17 +240,18 @@ impl Node {
     /// A whole request, as it is, over the UNIX socket: the status and the body of the answer.
     pub fn raw_unix(&self, request: &str) -> (u16, String) {
         let stream = UnixStream::connect(self.state.join(SOCKET_NAME)).unwrap();
-        exchange(stream, request)
+        let (status, _, body) = exchange(stream, request);
+        (status, body)
     }
 }
 
-fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String) {
+fn exchange(mut stream: impl Read + Write, request: &str) -> (u16, String, String) {
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, rest.to_owned())
+    (status, head.to_owned(), rest.to_owned())
 }
 
 impl Drop for Node {

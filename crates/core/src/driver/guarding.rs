@@ -76,7 +76,7 @@ impl State {
     }
 
     /// Who would take new sessions without this server, and who would not.
-    fn left_without(
+    pub fn left_without(
         &self,
         pool: &PoolState,
         name: &ServerName,

@@ -18,6 +18,7 @@ mod names;
 mod outliers;
 mod pursuit;
 mod rebalance;
+mod rehearse;
 mod reload;
 mod removed;
 mod replicas;

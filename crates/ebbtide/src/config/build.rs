@@ -15,6 +15,7 @@ use super::tcp::{check_protocol, nbd, tcp};
 use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
+use ebbtide_control::{SignInOptions, SignInSpans, USERS_FILE};
 use ebbtide_core::{
     AgentSettings, Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig,
     LogoutCall, Millis, NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
@@ -22,6 +23,7 @@ use ebbtide_core::{
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use toml::de::DeTable;
 
@@ -83,8 +85,10 @@ fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
     }
     let span = admin.as_ref().map_or(0..0, |(_, read)| read.span.clone());
     let unspecified = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+    let state_dir = PathBuf::from(value(root.text("state_dir")));
     let node = NodeConfig {
-        state_dir: value(root.text("state_dir")).into(),
+        signin: signin(&root.section("admin"), &state_dir),
+        state_dir,
         admin: admin.map_or(unspecified, |(address, _)| address),
         workers: root
             .count("workers")
@@ -96,6 +100,18 @@ fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
         }),
     };
     (node, span)
+}
+
+fn signin(admin: &Section<'_, '_>, state_dir: &Path) -> SignInOptions {
+    let spans = admin.section("sign_in");
+    SignInOptions {
+        users: maybe(admin.text("users")).map_or_else(|| state_dir.join(USERS_FILE), PathBuf::from),
+        spans: SignInSpans {
+            idle: value(spans.duration("idle")),
+            longest: value(spans.duration("longest")),
+            fresh: value(spans.duration("fresh")),
+        },
+    }
 }
 
 fn listeners(
@@ -470,6 +486,7 @@ fn http(pool: &Section<'_, '_>, protocol: Protocol) -> HttpSettings {
         retry_percent: number(pool.count("retry_percent")),
         replica: value(pool.flag("replica")),
         redirect: value(pool.word("mode")) == "redirect",
+        status_page: value(pool.flag("status_page")),
     }
 }
 

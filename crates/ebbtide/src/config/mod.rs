@@ -24,7 +24,7 @@ pub use reference::settings_page;
 pub use schema::schema;
 pub use value::{Mistake, address, duration};
 
-use ebbtide_control::Webhook;
+use ebbtide_control::{SignInOptions, USERS_FILE, Webhook};
 use ebbtide_core::{Config, Millis};
 use problem::{Problem, place};
 use std::fmt;
@@ -52,6 +52,8 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// Where the control API listens.
     pub admin: SocketAddr,
+    /// How people sign in to the console.
+    pub signin: SignInOptions,
     /// Threads that serve clients, at least 1.
     pub workers: usize,
     /// How long requests may still run after the order to stop.
@@ -143,6 +145,20 @@ pub fn state_dir(path: &Path) -> Option<PathBuf> {
     let (table, _) = DeTable::parse_recoverable(&text);
     let state_dir = table.get_ref().get("state_dir")?.get_ref().as_str()?;
     Some(state_dir.into())
+}
+
+/// The file of users of a node that runs by the file at `path`, whatever else is in that. `None` without
+/// a file or without `state_dir`.
+pub fn users_file(path: &Path) -> Option<PathBuf> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let admin = table.get_ref().get("admin");
+    let users =
+        admin.and_then(|admin| admin.get_ref().as_table()?.get("users")?.get_ref().as_str());
+    match users {
+        Some(users) => Some(users.into()),
+        None => state_dir(path).map(|state_dir| state_dir.join(USERS_FILE)),
+    }
 }
 
 /// Checks the bytes of a file; `path` is for the messages.

@@ -160,6 +160,32 @@ pub const SETTINGS: &[Setting] = &[
          tokens. A change needs a restart.",
     ),
     setting(
+        "admin.users",
+        Kind::FilePath,
+        Default::Else("`users` in `state_dir`"),
+        "The file of the console's users; `ebbtide user` keeps it. It is read again when it changes. \
+         Another path needs a restart. See [console.md](console.md#signing-in).",
+    ),
+    setting(
+        "admin.sign_in.idle",
+        seconds(60, DAY),
+        Default::Value("\"30m\""),
+        "How long a browser stays signed in while its user does nothing. A change needs a restart.",
+    ),
+    setting(
+        "admin.sign_in.longest",
+        seconds(300, 30 * DAY),
+        Default::Value("\"12h\""),
+        "How long a browser stays signed in at most. A change needs a restart.",
+    ),
+    setting(
+        "admin.sign_in.fresh",
+        seconds(10, DAY),
+        Default::Value("\"5m\""),
+        "How long after the password was typed a forced change does not ask for it again. A change \
+         needs a restart.",
+    ),
+    setting(
         "access_log.format",
         Kind::OneOf(&["off", "json", "combined"], &[]),
         Default::Value("\"off\""),
@@ -239,6 +265,13 @@ pub const SETTINGS: &[Setting] = &[
         Kind::UrlPath,
         Default::Value("\"/.ebbtide\""),
         "Where Ebbtide's own pages for users live, so that they cannot hide a page of the servers.",
+    ),
+    setting(
+        "pools.*.status_page",
+        Kind::Flag,
+        Default::Value("false"),
+        "Whether anybody can see at `PREFIX/status` whether the pool is open, planned to close, closing or \
+         closed, and until when.",
     ),
     setting(
         "pools.*.health_alias",

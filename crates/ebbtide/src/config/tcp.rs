@@ -29,6 +29,7 @@ const OF_SOME_PROTOCOLS: &[(&str, &[&str], &[Protocol])] = &[
             "retry_percent",
             "mode",
             "replica",
+            "status_page",
             "door",
             "user",
             "upgrade",

@@ -16,7 +16,8 @@ use crate::status_page::page;
 use crate::target::DEMO_DIRECTORY;
 use crate::view::{Line, Style, on_terminal};
 use application::{ADMIN_FIELD, Application, LOGIN_LIFE, USER_COOKIE};
-use ebbtide_api::{Client, SOCKET_NAME};
+use ebbtide_api::{Client, Role, SOCKET_NAME};
+use ebbtide_control::{USERS_FILE, UsersFile};
 use ebbtide_core::Millis;
 use std::fs;
 use std::io;
@@ -31,6 +32,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use users::Account;
 
 const ADMIN_PORT: u16 = 7070;
+/// Who may sign in to the demo's console.
+const CONSOLE_USER: &str = "demo";
 /// What is still running when the demo is ended gets this long.
 const STOP_GRACE: Millis = Millis(500);
 const REDRAW: Duration = Duration::from_secs(1);
@@ -55,13 +58,14 @@ pub async fn run(arguments: &DemoArgs, global: &Global) -> Result<Exit, Failure>
     let text = configuration(&directory.0, front, admin, &applications.servers);
     fs::write(&file, text)
         .map_err(|error| failed(&format!("cannot write {}", file.display()), error))?;
+    let password = add_user(&directory.0)?;
     let node = Node::start(&config::load(&file)?, file)?;
     let account = Arc::new(Account::default());
     let users = Background::start("demo-users", users::live(front, Arc::clone(&account)))
         .map_err(|error| failed("cannot start the users", error))?;
 
     let socket = directory.0.join(SOCKET_NAME);
-    let intro = introduction(front, admin, arguments.port, &socket);
+    let intro = introduction(front, admin, arguments.port, &socket, &password);
     let shown = Shown {
         client: Client::unix(&socket),
         account: Arc::clone(&account),
@@ -148,9 +152,14 @@ fn introduction(
     admin: SocketAddr,
     wanted_port: u16,
     socket: &Path,
+    password: &str,
 ) -> Vec<Line> {
     let mut lines = vec![
         Line::of(Style::Bold, format!("Open http://{front}/ and log in")),
+        Line::of(
+            Style::Bold,
+            format!("and the console at http://{admin}/ as {CONSOLE_USER}, password {password}"),
+        ),
         Line::of(
             Style::Dim,
             format!("admin: http://{admin} and unix:{}", socket.display()),
@@ -204,6 +213,18 @@ fn introduction(
     }
     lines.push(Line::of(Style::Dim, "Ctrl-C ends all of it."));
     lines
+}
+
+/// A user for the console, who may do everything; his password.
+fn add_user(directory: &Path) -> Result<String, Failure> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed(format!("the system gives no random bytes: {error}")))?;
+    let letters = bytes.map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()]));
+    let password: String = letters.iter().collect();
+    UsersFile::new(directory.join(USERS_FILE)).add(CONSOLE_USER, Role::Admin, &password)?;
+    Ok(password)
 }
 
 fn configuration(

@@ -21,6 +21,36 @@ fn defaults_are_those_of_the_rules() {
     assert_eq!(loaded.node.stop_grace, Millis::from_secs(30));
     assert_eq!(loaded.node.access_log, None);
     assert!(loaded.node.workers >= 1);
+    let signin = &loaded.node.signin;
+    assert_eq!(signin.users, Path::new("/var/lib/ebbtide/users"));
+    let spans = [signin.spans.idle, signin.spans.longest, signin.spans.fresh];
+    assert_eq!(
+        spans,
+        [30, 12 * 60, 5].map(|minutes| Millis::from_secs(minutes * 60))
+    );
+}
+
+#[test]
+fn how_people_sign_in_is_read_within_bounds() {
+    let admin = |lines: &str| format!("{SMALL}\n[admin]\n{lines}\n");
+    let sign_in = "{ idle = \"1h\", longest = \"7h\", fresh = \"10s\" }";
+    let text = admin(&format!(
+        "users = \"/etc/ebbtide/users\"\nsign_in = {sign_in}"
+    ));
+    let signin = good(&text).node.signin;
+    assert_eq!(signin.users, Path::new("/etc/ebbtide/users"));
+    let spans = [signin.spans.idle, signin.spans.longest, signin.spans.fresh];
+    assert_eq!(spans, [3600, 7 * 3600, 10].map(Millis::from_secs));
+    for (line, says) in [
+        ("sign_in = { idle = \"59s\" }", "admin.sign_in.idle"),
+        ("sign_in = { longest = \"31d\" }", "admin.sign_in.longest"),
+        ("sign_in = { fresh = \"9s\" }", "admin.sign_in.fresh"),
+        ("sign_in = { ideal = \"1m\" }", "idle"),
+        ("users = 7", "admin.users"),
+    ] {
+        let mistakes = errors(&admin(line));
+        assert!(mistakes.contains(says), "{line}: {mistakes}");
+    }
 }
 
 // tidy: allow(long-function): one list, a line or two for each setting
@@ -50,6 +80,7 @@ fn every_setting_is_read() {
         forwarded = "trust"
         retry_percent = 7
         replica = true
+        status_page = true
         sticky = { reuse = "1h30m", active = "90s", cookie = "tide" }
         health = { kind = "http", path = "/h", host = "h.example", status = "200, 300-310", expect = "OK", every = "250ms", timeout = "1s", fall = 4, rise = 5, port = 99 }
         timeouts = { head = "1s", idle = "2s", connect = "3s", response = "4s", body = "5s", tunnel = "6s", upstream_idle = "7s" }
@@ -116,6 +147,7 @@ fn every_setting_is_read() {
             retry_percent: 7,
             replica: true,
             redirect: false,
+            status_page: true,
         }
     );
     assert_eq!(pool.servers[0].address_text, "localhost:81");

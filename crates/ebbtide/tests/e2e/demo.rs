@@ -65,10 +65,24 @@ fn its_pages_show_that_an_administrator_comes() {
     let mut user = Client::new(address, LIMIT);
     let page = user.send(&Request::get("/")).answer().text();
     assert!(!page.contains("as an administrator"), "{page}");
+    it_lets_one_into_its_console(&said());
     kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
     until("the demo is over", LIMIT, || {
         child.try_wait().expect("a child")
     });
+}
+
+fn it_lets_one_into_its_console(said: &str) {
+    let line = said.split("the console at http://").nth(1).unwrap();
+    let (admin, rest) = line.split_once("/ as demo, password ").unwrap();
+    let password = rest.lines().next().unwrap();
+    let form = format!("name=demo&password={password}");
+    let form = Request::post("/sign-in", form.as_bytes())
+        .with("Content-Type", "application/x-www-form-urlencoded");
+    let mut browser = Client::new(admin.parse().unwrap(), LIMIT);
+    let answer = browser.send(&form).answer();
+    assert_eq!(answer.head.status(), 303, "{}", answer.text());
+    assert!(browser.jar.contains_key("ebbtide_console"));
 }
 
 fn it_ends_cleanly_when_its_time_is_over() {

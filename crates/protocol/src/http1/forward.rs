@@ -41,6 +41,10 @@ pub struct Forwarding<'a> {
     pub extra: &'a [(&'a str, &'a [u8])],
 }
 
+/// The name of the cookie by which browsers are signed in to the console. Browsers do not tell ports of
+/// one host apart, so they send it to pools there too; no server sees it.
+pub const CONSOLE_COOKIE: &str = "ebbtide_console";
+
 /// Tells when the user's session ends, as an HTTP date (RFC 9110, 5.6.7). Only Ebbtide says that: a
 /// server's own field of this name is dropped.
 pub const SESSION_ENDS: &str = "Ebbtide-Session-Ends";
@@ -200,7 +204,9 @@ fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], f: &Forwarding<'_>)
     let is_ours = |pair: &[u8]| {
         named(pair).is_some_and(|(own, _)| {
             let is_token = !own.is_empty() && own == token;
-            is_token || (!doors.is_empty() && own.starts_with(doors))
+            is_token
+                || own == CONSOLE_COOKIE.as_bytes()
+                || (!doors.is_empty() && own.starts_with(doors))
         })
     };
     if !pairs(value).any(is_ours) {

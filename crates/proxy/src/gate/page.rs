@@ -18,7 +18,7 @@ const AGAIN_S_MIN: u64 = 10;
 const AGAIN_S_MAX: u64 = 24 * 3600;
 /// Placeholders replaced in one page: none of a kind makes a page of a sensible size endless.
 const PLACEHOLDERS_MAX: usize = 100;
-const STYLE: &str = include_str!("page.css");
+pub(super) const STYLE: &str = include_str!("page.css");
 
 /// Who is refused, and why.
 pub(crate) struct Refusal<'a> {

@@ -12,8 +12,13 @@ pub const SECTIONS: &[Section] = &[
     section(
         "admin",
         Short::None,
-        "The control API, `/metrics`, `/livez` and `/readyz`. On its own machine the command line \
+        "The control API, the console, `/metrics`, `/livez` and `/readyz`. On its own machine the command line \
          uses the UNIX socket `admin.sock` in `state_dir` instead.",
+    ),
+    section(
+        "admin.sign_in",
+        Short::None,
+        "How long people stay signed in to the console.",
     ),
     section(
         "access_log",

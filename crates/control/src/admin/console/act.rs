@@ -1,0 +1,496 @@
+//! Making changes: what a panel sends goes to the handlers of the JSON API.
+
+use super::super::answer::{ApiError, Body, Names, Params};
+use super::super::{changes, doors, moves, sessions};
+use super::desk::Desk;
+use super::fields::Fields;
+use super::offer::{self, Target};
+use super::panel::{Done, Panel};
+use super::{Drawn, frame, pool_offer, words};
+use crate::signin;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Json};
+use ebbtide_api::{
+    AddServer, BlockNew, Changed, CloseRequest, DrainRequest, DrillRequest, EndSessionsRequest,
+    ErrorKind, HoldRequest, MoveRequest, MovesReport, OpenDoor, ReasonQuery, ReasonRequest,
+    RemoveQuery, Role, SetServer, StopRequest, Timestamp,
+};
+
+/// Says that it is done, so that the page's script closes the panel.
+const DONE: HeaderName = HeaderName::from_static("x-ebbtide-done");
+
+/// Says that the form has to be sent without the script, as there is a page to be gone through before.
+const AGAIN: HeaderName = HeaderName::from_static("x-ebbtide-again");
+
+/// What can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    Ready,
+    Hold,
+    Drain,
+    Maintenance,
+    Stop,
+    Drill,
+    Forget,
+    Door,
+    Set,
+    Remove,
+    Add,
+    Close,
+    Open,
+    End,
+    Move,
+    CloseDoor,
+    Reload,
+}
+
+impl Act {
+    const ALL: [(Self, &'static str); 17] = [
+        (Self::Ready, "ready"),
+        (Self::Hold, "hold"),
+        (Self::Drain, "drain"),
+        (Self::Maintenance, "maintenance"),
+        (Self::Stop, "stop"),
+        (Self::Drill, "drill"),
+        (Self::Forget, "forget"),
+        (Self::Door, "door"),
+        (Self::Set, "set"),
+        (Self::Remove, "remove"),
+        (Self::Add, "add"),
+        (Self::Close, "close"),
+        (Self::Open, "open"),
+        (Self::End, "end"),
+        (Self::Move, "move"),
+        (Self::CloseDoor, "close-door"),
+        (Self::Reload, "reload"),
+    ];
+
+    /// The word in its address.
+    pub fn label(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(act, _)| *act == self);
+        found.map_or("", |(_, label)| label)
+    }
+
+    fn parse(label: &str) -> Result<Self, ApiError> {
+        let found = Self::ALL.iter().find(|(_, other)| *other == label);
+        found
+            .map(|(act, _)| *act)
+            .ok_or_else(|| ApiError::not_found(format!("there is nothing called {label:?} to do")))
+    }
+
+    async fn panel(self, desk: &Desk, asked: &Fields) -> Result<Panel, ApiError> {
+        match self {
+            Self::Add => pool_offer::add(desk, asked).await,
+            Self::Close => pool_offer::close(desk, asked).await,
+            Self::Open => pool_offer::open(desk, asked).await,
+            Self::End => Ok(offer::end(asked)),
+            Self::Move => Ok(offer::move_session(asked)),
+            Self::CloseDoor => Ok(offer::close_door(asked)),
+            Self::Reload => Ok(offer::reload()),
+            _ => offer::of_server(desk, self, asked).await,
+        }
+    }
+
+    /// What has changed since the form was made, if it has.
+    async fn changed(self, desk: &Desk, asked: &Fields) -> Result<Option<String>, ApiError> {
+        let Some(basis) = asked.get("basis") else {
+            return Ok(None);
+        };
+        if asked.has("server") {
+            let target = Target::of(desk, asked).await?;
+            return Ok((target.basis() != basis).then(|| target.told()));
+        }
+        let pool = desk.pool(asked.get("pool").unwrap_or_default()).await?;
+        Ok((pool_offer::basis(&pool) != basis).then(|| pool_offer::told(&pool)))
+    }
+}
+
+/// Shows what a change would do.
+pub(super) async fn show(
+    desk: Desk,
+    Path(what): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let asked = Fields::of_query(uri.query().unwrap_or_default());
+    let panel = Act::parse(&what)?.panel(&desk, &asked).await?;
+    shown(&desk, &headers, &panel)
+}
+
+fn shown(desk: &Desk, headers: &HeaderMap, panel: &Panel) -> Result<Response, ApiError> {
+    part(
+        desk,
+        headers,
+        panel.title.clone(),
+        panel.html(desk.caller.csrf())?,
+    )
+}
+
+/// A part of a page for its script, and a page of its own for a browser without it.
+fn part(
+    desk: &Desk,
+    headers: &HeaderMap,
+    title: String,
+    main: String,
+) -> Result<Response, ApiError> {
+    match frame::wants_part(headers) {
+        true => Ok(Html(main).into_response()),
+        false => frame::still(desk, &Drawn { title, main }),
+    }
+}
+
+/// Makes a change, unless somebody else has made one since its panel was shown.
+pub(super) async fn carry_out(
+    desk: Desk,
+    Path(what): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: String,
+) -> Result<Response, ApiError> {
+    let act = Act::parse(&what)?;
+    let asked = Fields::of_query(&body);
+    if let Some(changed) = act.changed(&desk, &asked).await? {
+        let panel = Panel {
+            changed: Some(changed),
+            ..act.panel(&desk, &asked).await?
+        };
+        return shown(&desk, &headers, &panel);
+    }
+    match act.done(&desk, &asked).await {
+        Ok(done) => told(&desk, &headers, &done),
+        Err(error) if error.detail().kind == ErrorKind::SignInOld => {
+            Ok(asked_again(&desk, &headers, &uri, &body))
+        }
+        Err(error) => {
+            let mut panel = act.panel(&desk, &asked).await?;
+            // What the guard says may stand in the panel already, with what force would do.
+            if panel.guard.is_none() {
+                panel.guard = offer::guard_of(error.detail());
+            }
+            if panel.guard.is_none() {
+                panel.refusal = Some(error.detail().message.clone());
+            }
+            shown(&desk, &headers, &panel)
+        }
+    }
+}
+
+/// Asks for the password, with a page of its own: the page's script is told to send the form by itself.
+fn asked_again(desk: &Desk, headers: &HeaderMap, uri: &Uri, body: &str) -> Response {
+    match frame::wants_part(headers) {
+        true => (StatusCode::FORBIDDEN, [(AGAIN, "1")]).into_response(),
+        false => signin::ask_again(&desk.caller, uri, body.as_bytes()),
+    }
+}
+
+fn told(desk: &Desk, headers: &HeaderMap, done: &Done) -> Result<Response, ApiError> {
+    if frame::wants_part(headers) && done.links.is_empty() {
+        let mut response = done.text.clone().into_response();
+        response
+            .headers_mut()
+            .insert(DONE, HeaderValue::from_static("1"));
+        return Ok(response);
+    }
+    part(desk, headers, "Done".into(), frame::written(done)?)
+}
+
+impl From<Changed> for Done {
+    fn from(changed: Changed) -> Self {
+        Self {
+            text: changed.text,
+            links: Vec::new(),
+            note: String::new(),
+        }
+    }
+}
+
+impl From<MovesReport> for Done {
+    fn from(report: MovesReport) -> Self {
+        report.changed.into()
+    }
+}
+
+impl Act {
+    async fn done(self, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+        match self {
+            Self::Add => add(desk, asked).await,
+            Self::Close | Self::Open => of_pool(self, desk, asked).await,
+            Self::End | Self::Move => of_session(self, desk, asked).await,
+            Self::Door => door(desk, asked).await,
+            Self::CloseDoor | Self::Reload => of_node(self, desk, asked).await,
+            Self::Set => set(desk, asked).await,
+            _ => self.of_server(desk, asked).await,
+        }
+    }
+
+    async fn of_server(self, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+        let state = State(desk.app.clone());
+        let caller = Extension(desk.caller.clone());
+        let names = Names(names(asked)?);
+        let (force, reason) = (asked.has("force"), asked.text("reason"));
+        let message = message(asked);
+        let simply = Body(ReasonRequest {
+            reason: reason.clone(),
+        });
+        let hold = Body(HoldRequest {
+            force,
+            reason: reason.clone(),
+        });
+        let Json(changed) = match self {
+            Self::Ready => changes::ready(state, caller, names, hold).await?,
+            Self::Forget => changes::forget(state, caller, names, simply).await?,
+            Self::Hold => changes::hold(state, caller, names, hold).await?,
+            Self::Maintenance => changes::maintenance(state, caller, names, hold).await?,
+            Self::Remove => {
+                let query = Params(RemoveQuery { force, reason });
+                changes::remove_server(state, caller, names, query).await?
+            }
+            Self::Stop => {
+                let body = Body(StopRequest {
+                    within_ms: span(asked, "within")?,
+                    message,
+                    force,
+                    reason,
+                });
+                return Ok(moves::stop(state, caller, names, body).await?.0.into());
+            }
+            Self::Drill => {
+                let body = Body(DrillRequest {
+                    cut: asked.has("cut"),
+                    within_ms: span(asked, "within")?,
+                    reason,
+                });
+                return Ok(moves::drill(state, caller, names, body).await?.0.into());
+            }
+            _ => {
+                let body = Body(DrainRequest {
+                    within_ms: span(asked, "within")?.unwrap_or(0),
+                    message,
+                    force,
+                    reason,
+                });
+                changes::drain(state, caller, names, body).await?
+            }
+        };
+        Ok(changed.into())
+    }
+}
+
+/// The server that a form names.
+fn names(asked: &Fields) -> Result<(String, String), ApiError> {
+    let text = asked.get("server").unwrap_or_default();
+    let parts = text.split_once('/');
+    parts
+        .map(|(pool, server)| (pool.to_owned(), server.to_owned()))
+        .ok_or_else(|| ApiError::invalid(format!("{text:?} names no server")))
+}
+
+/// What users are to be told; an empty field takes away what they were told before.
+fn message(asked: &Fields) -> Option<String> {
+    asked
+        .has("message")
+        .then(|| asked.text("message").unwrap_or_default())
+}
+
+fn span(asked: &Fields, name: &str) -> Result<Option<u64>, ApiError> {
+    let read = |text: &str| {
+        words::read_span(text).ok_or_else(|| {
+            ApiError::invalid(format!(
+                "{name}: {text:?} is no time; write it as 90s, 30m or 1h 30m"
+            ))
+        })
+    };
+    match asked.get(name) {
+        // The one time that is no time at all.
+        Some("0" | "0s" | "0m") => Ok(Some(0)),
+        text => text.map(read).transpose(),
+    }
+}
+
+fn count(asked: &Fields, name: &str) -> Result<Option<u32>, ApiError> {
+    let read = |text: &str| {
+        let number = text.parse::<u32>();
+        number.map_err(|_| ApiError::invalid(format!("{name}: {text:?} is not a whole number")))
+    };
+    asked.get(name).map(read).transpose()
+}
+
+/// The moment that a form names, in the zone of its browser or else in UTC.
+pub(super) fn moment(asked: &Fields) -> Result<Option<Timestamp>, ApiError> {
+    let Some(at) = asked.get("at") else {
+        return Ok(None);
+    };
+    let text = format!("{at}{}", asked.get("zone").unwrap_or("Z"));
+    let read = text.parse::<Timestamp>().map(Some);
+    read.map_err(|_| ApiError::invalid(format!("at: {at:?} is no date and time")))
+}
+
+async fn add(desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let name = asked.text("name").unwrap_or_default();
+    let pool = asked.text("pool").unwrap_or_default();
+    let body = AddServer {
+        address: asked.text("address").unwrap_or_default(),
+        weight: count(asked, "weight")?,
+        max_sessions: count(asked, "max_sessions")?,
+        reason: asked.text("reason"),
+    };
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let done = changes::add_server(state, caller, Names((pool, name)), Body(body)).await?;
+    Ok(done.0.into())
+}
+
+async fn set(desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let server = desk.server(&names(asked)?.0, &names(asked)?.1).await?;
+    let is_back = asked.has("peak_load_back");
+    let (weight, max) = (count(asked, "weight")?, count(asked, "max_sessions")?);
+    let peak = count(asked, "peak_load")?;
+    // Only what is different is set: the rest stays the file's.
+    let body = SetServer {
+        weight: weight.filter(|weight| *weight != server.weight),
+        max_sessions: (max != server.max_sessions).then_some(max),
+        peak_load: (peak != server.peak_load && !is_back).then_some(peak),
+        peak_load_back: is_back,
+        slow_start_over: asked.has("slow_start_over"),
+        force: asked.has("force"),
+        reset: asked.has("reset"),
+        reason: asked.text("reason"),
+    };
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let done = changes::set_server(state, caller, Names(names(asked)?), Body(body)).await?;
+    Ok(done.0.into())
+}
+
+async fn of_pool(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let name = asked.text("pool").unwrap_or_default();
+    let reason = asked.text("reason");
+    if act == Act::Open {
+        let body = Body(ReasonRequest { reason });
+        return Ok(changes::open(state, caller, Names(name), body)
+            .await?
+            .0
+            .into());
+    }
+    let within = span(asked, "within")?;
+    let pool = desk.pool(&name).await?;
+    let body = CloseRequest {
+        within_ms: within,
+        at: if within.is_none() {
+            moment(asked)?
+        } else {
+            None
+        },
+        message: message(asked),
+        lasting_ms: span(asked, "lasting")?,
+        block_new: asked.get("block_new").map(|block| match block {
+            "at-deadline" => BlockNew::AtDeadline,
+            _ => BlockNew::Now,
+        }),
+        until_upgraded: match asked.has("until_upgraded") {
+            true => Some(true),
+            false => pool.intent.until_upgraded.then_some(false),
+        },
+        reason,
+    };
+    Ok(changes::close(state, caller, Names(name), Body(body))
+        .await?
+        .0
+        .into())
+}
+
+async fn of_session(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let reason = asked.text("reason");
+    if act == Act::Move {
+        let id = asked.text("id").unwrap_or_default();
+        let body = Body(MoveRequest {
+            to: asked.text("to"),
+            reason,
+        });
+        return Ok(moves::move_session(state, caller, Names(id), body)
+            .await?
+            .0
+            .into());
+    }
+    let body = EndSessionsRequest {
+        ids: asked.all("id"),
+        pool: asked.text("pool"),
+        server: asked.text("server"),
+        search: asked.text("find"),
+        reason,
+        ..EndSessionsRequest::default()
+    };
+    let Json(ended) = sessions::end(state, caller, Body(body)).await?;
+    Ok(ended.changed.into())
+}
+
+async fn door(desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let body = OpenDoor {
+        lasting_ms: span(asked, "lasting")?,
+        as_admin: asked.has("as_admin"),
+        reason: asked.text("reason"),
+    };
+    let Json(door) = doors::open(state, caller, Names(names(asked)?), Body(body)).await?;
+    Ok(Done {
+        text: door.text,
+        links: door.urls,
+        note: match door.works_once {
+            true => "The address works once, and is shown only here.".into(),
+            false => {
+                "The address works as long as the door is open, and is shown only here.".into()
+            }
+        },
+    })
+}
+
+async fn of_node(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let reason = asked.text("reason");
+    if act == Act::CloseDoor {
+        let id = asked.text("id").unwrap_or_default();
+        let query = Params(ReasonQuery { reason });
+        return Ok(doors::close(state, caller, Names(id), query)
+            .await?
+            .0
+            .into());
+    }
+    if desk.role() < Role::Admin {
+        return Err(ApiError::forbidden(format!(
+            "reloading needs the role {}; {} has the role {}",
+            Role::Admin,
+            desk.name(),
+            desk.role()
+        )));
+    }
+    let Json(changed) = changes::reload(state, caller, Body(ReasonRequest { reason })).await?;
+    Ok(Done {
+        text: changed.text,
+        note: changed.changes.join("; "),
+        links: Vec::new(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_act_has_one_word() {
+        for (act, label) in Act::ALL {
+            assert_eq!(act.label(), label);
+            assert_eq!(Act::parse(label).ok(), Some(act));
+        }
+        assert!(Act::parse("explode").is_err());
+    }
+
+    #[test]
+    fn a_moment_is_read_in_the_zone_of_the_browser() {
+        let asked = Fields::of_query("at=2026-11-23T02:00&zone=%2B01:00");
+        let at = moment(&asked).ok().flatten().map(|at| at.to_string());
+        assert_eq!(at.as_deref(), Some("2026-11-23T01:00:00.000Z"));
+        assert!(moment(&Fields::of_query("at=tomorrow")).is_err());
+    }
+}

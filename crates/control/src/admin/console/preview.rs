@@ -1,0 +1,156 @@
+//! What users will see, before they do: the notice in their pages, and the page of a closed pool.
+//!
+//! The words are those of the data plane, which this crate does not import; a test compares them with
+//! its files.
+
+use super::super::answer::ApiError;
+use super::frame;
+use super::words;
+use askama::Template;
+use ebbtide_api::Timestamp;
+use std::fmt;
+
+const CLOSING: &str = "This service closes for maintenance.";
+const DRAIN: &str = "Your server is taken out of service.";
+const SAVE: &str = "Save your work: when the time is up, your session ends.";
+const BLOCKED: &str =
+    "If you leave before that, you cannot come back until the service opens again.";
+const ANEW: &str = "You can then begin again on another server.";
+const CLOSED_TITLE: &str = "Down for maintenance";
+const CLOSED_TEXT: &str = "This service is closed for maintenance and will be back soon.";
+
+/// What users will see, as HTML.
+pub(super) struct Preview(String);
+
+impl fmt::Display for Preview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is said of it.
+pub(super) struct Said {
+    /// The operator's own words.
+    pub message: Option<String>,
+    /// From now to the end; 0: there is no notice before it.
+    pub within_ms: u64,
+    pub ends: Timestamp,
+    pub is_pool: bool,
+    pub blocks_new: bool,
+    pub expected_end: Option<Timestamp>,
+    pub contact: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "preview.html")]
+struct Page<'a> {
+    notice: Option<Notice<'a>>,
+    closed: Option<Closed<'a>>,
+}
+
+struct Notice<'a> {
+    bar: String,
+    /// HTML.
+    when: String,
+    message: Option<&'a str>,
+    what: String,
+    more: String,
+}
+
+struct Closed<'a> {
+    title: &'static str,
+    message: &'a str,
+    /// Names, and values as HTML.
+    rows: Vec<(&'static str, String)>,
+}
+
+impl Preview {
+    pub fn of(said: &Said) -> Result<Self, ApiError> {
+        let message = said.message.as_deref();
+        let span = words::span(said.within_ms);
+        let (bar, what) = match said.is_pool {
+            true => (format!("This service closes in {span}"), [CLOSING, SAVE]),
+            false => (format!("Your session ends in {span}"), [DRAIN, SAVE]),
+        };
+        let back = said.expected_end.map(words::date);
+        let back = back.map(|back| format!("Expected to open again: {back}."));
+        let blocked = said.blocks_new.then(|| BLOCKED.to_owned());
+        let more: Vec<String> = match said.is_pool {
+            true => blocked.into_iter().chain(back).collect(),
+            false => vec![ANEW.to_owned()],
+        };
+        let notice = Notice {
+            bar,
+            when: format!("Ends at {}.", words::time(said.ends)),
+            message,
+            what: what.join(" "),
+            more: more.join(" "),
+        };
+        let page = Page {
+            notice: (said.within_ms > 0).then_some(notice),
+            closed: said.is_pool.then(|| Closed {
+                title: CLOSED_TITLE,
+                message: message.unwrap_or(CLOSED_TEXT),
+                rows: rows(said),
+            }),
+        };
+        frame::written(&page).map(Self)
+    }
+}
+
+fn rows(said: &Said) -> Vec<(&'static str, String)> {
+    let end = said.expected_end.map(words::date);
+    let contact = said.contact.as_deref().map(words::escape);
+    let end = end.map(|end| ("Expected end", end));
+    end.into_iter()
+        .chain(contact.map(|who| ("Contact", who)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> String {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy/src/");
+        std::fs::read_to_string(format!("{root}{path}")).unwrap()
+    }
+
+    #[test]
+    fn the_words_are_those_that_users_see() {
+        let (notice, page) = (file("notice/notice.js"), file("gate/words.rs"));
+        for words in [CLOSING, DRAIN, SAVE, BLOCKED, ANEW] {
+            assert!(notice.contains(words), "{words}");
+        }
+        for words in [
+            "This service closes in {t}",
+            "Your session ends in {t}",
+            "Ends at {t}.",
+        ] {
+            assert!(notice.contains(words), "{words}");
+        }
+        assert!(notice.contains("Expected to open again: {t}."));
+        for words in [CLOSED_TITLE, CLOSED_TEXT, "Expected end", "Contact"] {
+            assert!(page.contains(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn markup_in_a_message_stays_text() {
+        let said = Said {
+            message: Some("<img src=x onerror=alert(1)>".into()),
+            within_ms: 900_000,
+            ends: Timestamp(0),
+            is_pool: true,
+            blocks_new: true,
+            expected_end: None,
+            contact: Some("<b>".into()),
+        };
+        let preview = Preview::of(&said).ok().unwrap().to_string();
+        assert!(
+            !preview.contains("<img") && !preview.contains("<b>"),
+            "{preview}"
+        );
+        assert!(preview.contains("This service closes in 15m"), "{preview}");
+    }
+}

@@ -1,0 +1,583 @@
+//! Users in a file: who may sign in, and as what. The command line changes the file, a running node
+//! reads it again when it has changed.
+//!
+//! A change is written beside the file and takes its place whole, so that nobody ever reads half of
+//! it. Two commands at once wait for each other.
+
+use super::password;
+use crate::clock::clock;
+use ebbtide_api::{Role, Timestamp};
+use ebbtide_core::is_name;
+use rustix::fs::{FlockOperation, fchown, flock};
+use rustix::fs::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The name of the file of users within the state directory, unless `admin.users` says otherwise.
+pub const USERS_FILE: &str = "users";
+/// Users in one file, at most.
+const USERS_MAX: usize = 1000;
+/// Bytes of the file, at most.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const HEADER: &str = "\
+# Who may sign in to Ebbtide's console. `ebbtide user` keeps this file, and a running node reads it
+# again when it changes. Of a password only its argon2id hash stands here.
+";
+
+/// A user, as the file has it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct User {
+    pub role: Role,
+    pub created: Timestamp,
+    /// The PHC string of the password's hash.
+    pub password: String,
+    /// What was signed in before this is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signed_out: Option<Timestamp>,
+}
+
+impl User {
+    /// A session belongs to its user as he stood here when it began: whatever of him changes changes
+    /// this, and so ends it.
+    pub fn stamp(&self) -> String {
+        let signed_out = self.signed_out.map_or(0, |at| at.0);
+        let text = format!("{}\n{}\n{signed_out}", self.role, self.password);
+        blake3::hash(text.as_bytes()).to_hex().to_string()
+    }
+}
+
+pub(super) type Users = BTreeMap<String, User>;
+
+/// A user, without the password's hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUser {
+    /// Who.
+    pub name: String,
+    /// What the user may do.
+    pub role: Role,
+    /// Since when there is this user.
+    pub created: Timestamp,
+}
+
+/// The file of users, to be changed.
+pub struct UsersFile {
+    path: PathBuf,
+}
+
+/// Why the file of users cannot be read or changed.
+#[derive(Debug)]
+pub enum UsersError {
+    /// A name or a password that is none; the file is as it was.
+    Invalid(String),
+    /// There is such a user already, or there is none; the file is as it was.
+    Conflict(String),
+    /// The file cannot be read, or holds something else.
+    File(String),
+}
+
+impl fmt::Display for UsersError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(text) | Self::Conflict(text) | Self::File(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for UsersError {}
+
+impl UsersFile {
+    /// The file at `path`, which need not exist yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The users, by name.
+    pub fn list(&self) -> Result<Vec<ListedUser>, UsersError> {
+        let users = read(&self.path)?;
+        let listed = |(name, user): (String, User)| ListedUser {
+            name,
+            role: user.role,
+            created: user.created,
+        };
+        Ok(users.into_iter().map(listed).collect())
+    }
+
+    /// Whether `name` may be added: it is a name, and nobody's yet. [`add`](Self::add) asks the same;
+    /// this is for asking before the password is typed.
+    pub fn check_new(&self, name: &str) -> Result<(), UsersError> {
+        check_name(name)?;
+        match read(&self.path)?.contains_key(name) {
+            true => Err(exists(name)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether `secret` may be the password of `name`.
+    pub fn check_password(&self, name: &str, secret: &str) -> Result<(), UsersError> {
+        password::check(name, secret).map_err(UsersError::Invalid)
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is such a user, for the same reason.
+    pub fn check_known(&self, name: &str) -> Result<(), UsersError> {
+        self.find(&mut read(&self.path)?, name).map(|_| ())
+    }
+
+    /// Adds a user. The password is 12 characters to 1,024 bytes long.
+    pub fn add(&self, name: &str, role: Role, secret: &str) -> Result<(), UsersError> {
+        check_name(name)?;
+        password::check(name, secret).map_err(UsersError::Invalid)?;
+        let password = password::hash(secret).map_err(UsersError::File)?;
+        self.change(|users| {
+            if users.contains_key(name) {
+                return Err(exists(name));
+            }
+            if users.len() >= USERS_MAX {
+                let text = format!("there are {USERS_MAX} users already; remove others first");
+                return Err(UsersError::Conflict(text));
+            }
+            let user = User {
+                role,
+                created: Timestamp(clock().wall.0),
+                password,
+                signed_out: None,
+            };
+            users.insert(name.to_owned(), user);
+            Ok(())
+        })
+    }
+
+    /// Removes a user, who is signed out everywhere.
+    pub fn remove(&self, name: &str) -> Result<(), UsersError> {
+        self.change(|users| {
+            self.find(users, name)?;
+            users.remove(name);
+            Ok(())
+        })
+    }
+
+    /// Sets another password, which signs the user out everywhere.
+    pub fn set_password(&self, name: &str, secret: &str) -> Result<(), UsersError> {
+        password::check(name, secret).map_err(UsersError::Invalid)?;
+        let password = password::hash(secret).map_err(UsersError::File)?;
+        self.change(|users| {
+            self.find(users, name)?.password = password;
+            Ok(())
+        })
+    }
+
+    /// Gives a user another role, which signs him out everywhere.
+    pub fn set_role(&self, name: &str, role: Role) -> Result<(), UsersError> {
+        self.change(|users| {
+            self.find(users, name)?.role = role;
+            Ok(())
+        })
+    }
+
+    /// Signs a user out everywhere.
+    pub fn sign_out(&self, name: &str) -> Result<(), UsersError> {
+        self.change(|users| {
+            let user = self.find(users, name)?;
+            let last = user.signed_out.map_or(0, |at| at.0);
+            // One after the other within a millisecond, or with a clock that steps, is a change too.
+            user.signed_out = Some(Timestamp(clock().wall.0.max(last + 1)));
+            Ok(())
+        })
+    }
+
+    fn find<'users>(
+        &self,
+        users: &'users mut Users,
+        name: &str,
+    ) -> Result<&'users mut User, UsersError> {
+        users.get_mut(name).ok_or_else(|| {
+            UsersError::Conflict(format!(
+                "there is no user {name} in {}; `ebbtide user list` shows who there is",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// Does `work` with the file's lock held, and puts what comes of it in the file's place.
+    fn change(
+        &self,
+        work: impl FnOnce(&mut Users) -> Result<(), UsersError>,
+    ) -> Result<(), UsersError> {
+        let failed = |error: io::Error| file_error(&self.path, &error);
+        let locked = lock(&self.path).map_err(failed)?;
+        let mut users = read(&self.path)?;
+        work(&mut users)?;
+        let owner = owner(&self.path, &locked).map_err(failed)?;
+        replace(&self.path, &render(&users)?, owner).map_err(failed)
+    }
+}
+
+fn check_name(name: &str) -> Result<(), UsersError> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(UsersError::Invalid(format!(
+        "{name:?} is no user's name: 1 to 64 letters, digits, `-`, `_`, `.`, beginning with a letter or \
+         digit"
+    )))
+}
+
+fn exists(name: &str) -> UsersError {
+    UsersError::Conflict(format!(
+        "there is a user {name} already; `ebbtide user password {name}` sets another password, \
+         `ebbtide user role {name} ROLE` another role"
+    ))
+}
+
+fn file_error(path: &Path, error: &io::Error) -> UsersError {
+    UsersError::File(format!(
+        "the file of users {}: {error}; only the user that Ebbtide runs as, and root, may read and \
+         change it",
+        path.display()
+    ))
+}
+
+/// Opens the file, made if it is missing, and waits until no other command changes it.
+fn lock(path: &Path) -> io::Result<File> {
+    loop {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create(true).mode(0o600);
+        let file = options.open(path)?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        let (held, there) = (file.metadata()?, fs::metadata(path));
+        // Whoever held it before may have put another file in its place.
+        match there {
+            Ok(there) if there.dev() == held.dev() && there.ino() == held.ino() => {
+                return Ok(file);
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+}
+
+/// Whose the file is to be. A file that root has just made would be closed to the node, so it goes to
+/// whoever has the directory.
+fn owner(path: &Path, file: &File) -> io::Result<(u32, u32)> {
+    let metadata = file.metadata()?;
+    if metadata.len() > 0 {
+        return Ok((metadata.uid(), metadata.gid()));
+    }
+    let directory = path.parent().filter(|parent| *parent != Path::new(""));
+    let directory = fs::metadata(directory.unwrap_or(Path::new(".")))?;
+    Ok((directory.uid(), directory.gid()))
+}
+
+fn render(users: &Users) -> Result<String, UsersError> {
+    let text = toml::to_string(users)
+        .map_err(|error| UsersError::File(format!("the users cannot be written: {error}")))?;
+    Ok(format!("{HEADER}\n{text}"))
+}
+
+fn replace(path: &Path, text: &str, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let mut fresh_path = path.as_os_str().to_owned();
+    fresh_path.push(".new");
+    let fresh_path = PathBuf::from(fresh_path);
+    match fs::remove_file(&fresh_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let mut fresh = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh_path)?;
+    fresh.write_all(text.as_bytes())?;
+    let own = fresh.metadata()?;
+    if (own.uid(), own.gid()) != (uid, gid) {
+        let owner = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        fchown(&fresh, owner.0, owner.1)?;
+    }
+    fresh.sync_all()?;
+    fs::rename(&fresh_path, path)?;
+    let directory = path.parent().filter(|parent| *parent != Path::new(""));
+    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Reads and checks the file; one that is not there has nobody in it.
+fn read(path: &Path) -> Result<Users, UsersError> {
+    let mut text = String::new();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Users::new()),
+        Err(error) => return Err(file_error(path, &error)),
+    };
+    let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
+    read.map_err(|error| file_error(path, &error))?;
+    let wrong = |what: String| UsersError::File(format!("{}: {what}", path.display()));
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let what = format!("larger than {FILE_BYTES_MAX} bytes; no file of users is");
+        return Err(wrong(what));
+    }
+    let users: Users = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if users.len() > USERS_MAX {
+        return Err(wrong(format!("more than {USERS_MAX} users")));
+    }
+    for (name, user) in &users {
+        check_name(name).map_err(|error| wrong(error.to_string()))?;
+        password::check_hash(&user.password).map_err(|what| wrong(format!("{name}: {what}")))?;
+    }
+    Ok(users)
+}
+
+/// Tells one state of the file from another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    file: (u64, u64, u64),
+    changed: (i64, i64),
+}
+
+impl From<Metadata> for Mark {
+    fn from(metadata: Metadata) -> Self {
+        Self {
+            file: (metadata.dev(), metadata.ino(), metadata.size()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// The file of users, as a node follows it.
+pub(super) struct Watched {
+    path: PathBuf,
+    mark: Option<Mark>,
+    users: Users,
+    /// Why what stands in the file now is not what counts.
+    problem: Option<String>,
+}
+
+impl Watched {
+    /// Reads the file for the first time. One that cannot be read has nobody in it, and says why.
+    pub fn new(path: PathBuf) -> Self {
+        let mut watched = Self {
+            path,
+            mark: None,
+            users: Users::new(),
+            problem: None,
+        };
+        watched.mark = watched.look();
+        watched.read();
+        watched
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn find(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = (&String, &User)> {
+        self.users.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    pub fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    /// Reads the file again if it is another than it was; what has changed, a line each. While the
+    /// file is mistaken, what it said before goes on counting; a file that is gone has nobody in it.
+    pub fn refresh(&mut self) -> Vec<(String, String)> {
+        let mark = self.look();
+        if mark == self.mark {
+            return Vec::new();
+        }
+        self.mark = mark;
+        let before = self.users.clone();
+        self.read();
+        differences(&before, &self.users)
+    }
+
+    fn look(&self) -> Option<Mark> {
+        fs::metadata(&self.path).ok().map(Mark::from)
+    }
+
+    fn read(&mut self) {
+        match read(&self.path) {
+            Ok(users) => (self.users, self.problem) = (users, None),
+            Err(error) => {
+                tracing::error!("{error}; the users that were known before go on counting");
+                self.problem = Some(error.to_string());
+            }
+        }
+    }
+}
+
+/// Who has come, gone and changed: the name, and what happened.
+fn differences(before: &Users, after: &Users) -> Vec<(String, String)> {
+    let gone = before.keys().filter(|name| !after.contains_key(*name));
+    let gone = gone.map(|name| (name.clone(), format!("the user {name} is no more")));
+    let now = after.iter().filter_map(|(name, user)| {
+        let what = match before.get(name) {
+            None => format!("the user {name} has the role {}", user.role),
+            Some(old) if old.role != user.role => {
+                format!("the user {name} has the role {} now", user.role)
+            }
+            Some(old) if old.password != user.password => {
+                format!("the user {name} has another password")
+            }
+            Some(old) if old.signed_out != user.signed_out => {
+                format!("the user {name} is signed out everywhere")
+            }
+            Some(_) => return None,
+        };
+        Some((name.clone(), what))
+    });
+    gone.chain(now).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "correct horse battery";
+
+    fn scratch(name: &str) -> PathBuf {
+        let name = format!("ebbtide-users-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn users_come_change_and_go_and_a_node_sees_each_change() {
+        let directory = scratch("changes");
+        let path = directory.join(USERS_FILE);
+        let file = UsersFile::new(path.clone());
+        let mut node = Watched::new(path.clone());
+        assert!(node.is_empty() && node.problem().is_none());
+
+        file.add("anna.b", Role::Operator, SECRET).unwrap();
+        let mode = fs::metadata(&path).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let said = |node: &mut Watched| {
+            let lines = node.refresh().into_iter().map(|(_, what)| what);
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(said(&mut node), "the user anna.b has the role operator");
+        assert_eq!(said(&mut node), "");
+        let user = node.find("anna.b").unwrap().clone();
+        assert!(password::verify(SECRET, &user.password));
+        assert!(!password::verify("correct horse batterz", &user.password));
+
+        let mut stamps = vec![user.stamp()];
+        let mut change = |work: &dyn Fn() -> Result<(), UsersError>, told: &str| {
+            work().unwrap();
+            assert_eq!(said(&mut node), told);
+            let stamp = node.find("anna.b").unwrap().stamp();
+            assert!(!stamps.contains(&stamp), "{told}");
+            stamps.push(stamp);
+        };
+        change(
+            &|| file.set_role("anna.b", Role::Viewer),
+            "the user anna.b has the role viewer now",
+        );
+        change(
+            &|| file.set_password("anna.b", "another good one"),
+            "the user anna.b has another password",
+        );
+        let out = "the user anna.b is signed out everywhere";
+        change(&|| file.sign_out("anna.b"), out);
+        change(&|| file.sign_out("anna.b"), out);
+
+        file.remove("anna.b").unwrap();
+        assert_eq!(said(&mut node), "the user anna.b is no more");
+        assert!(node.is_empty());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_and_changes_nothing() {
+        let directory = scratch("refused");
+        let file = UsersFile::new(directory.join(USERS_FILE));
+        let text = |result: Result<(), UsersError>| match result {
+            Err(UsersError::Invalid(text) | UsersError::Conflict(text)) => text,
+            other => panic!("not refused: {other:?}"),
+        };
+        file.add("anna", Role::Admin, SECRET).unwrap();
+        assert!(text(file.add("anna", Role::Viewer, SECRET)).contains("already"));
+        assert!(text(file.check_new("anna")).contains("already"));
+        assert!(text(file.add("a b", Role::Viewer, SECRET)).contains("letters"));
+        assert!(text(file.add(&"a".repeat(65), Role::Viewer, SECRET)).contains("1 to 64"));
+        assert!(text(file.add("bob", Role::Viewer, "elevenchars")).contains("12"));
+        assert!(text(file.set_password("anna", "short")).contains("12"));
+        for result in [
+            file.remove("bob"),
+            file.set_role("bob", Role::Viewer),
+            file.sign_out("bob"),
+            file.check_known("bob"),
+        ] {
+            assert!(text(result).contains("no user bob"));
+        }
+        let listed = file.list().unwrap();
+        assert_eq!((listed.len(), listed[0].role), (1, Role::Admin));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_mistaken_file_keeps_who_was_known_and_is_told_of() {
+        let directory = scratch("mistaken");
+        let path = directory.join(USERS_FILE);
+        UsersFile::new(path.clone())
+            .add("anna", Role::Admin, SECRET)
+            .unwrap();
+        let good = fs::read_to_string(&path).unwrap();
+        let mut node = Watched::new(path.clone());
+        for wrong in [
+            "[anna]\nrole = \"boss\"\n".to_owned(),
+            good.replace("argon2id", "argon2i"),
+            good.replace("m=19456", "m=99999999"),
+            good.replace("[anna]", "[\"an na\"]"),
+            good.replace("role =", "shoe_size = 3\nrole ="),
+        ] {
+            fs::write(&path, &wrong).unwrap();
+            assert!(node.refresh().is_empty());
+            let problem = node.problem().unwrap();
+            assert!(problem.contains(&path.display().to_string()), "{problem}");
+            assert!(node.find("anna").is_some(), "{wrong}");
+            assert!(Watched::new(path.clone()).is_empty());
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(node.refresh().len(), 1);
+        assert!(node.is_empty() && node.problem().is_none());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn commands_at_once_lose_nothing() {
+        let directory = scratch("at-once");
+        let path = directory.join(USERS_FILE);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let file = UsersFile::new(path.clone());
+                scope.spawn(move || {
+                    let name = format!("user{number}");
+                    file.add(&name, Role::Viewer, SECRET).unwrap();
+                });
+            }
+        });
+        assert_eq!(UsersFile::new(path).list().unwrap().len(), 8);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

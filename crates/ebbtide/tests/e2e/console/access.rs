@@ -1,0 +1,122 @@
+//! For everybody: what axe-core finds wrong with a page, by the rules of WCAG 2.2 A and AA and its own
+//! best practices, in light and dark, on a phone and a wide screen.
+
+use super::desk::Desk;
+use crate::harness::{Ebbtide, Setup, models};
+use ebbtide_api::Role;
+use ebbtide_testkit::{BROWSER_LIMIT, Scratch, until};
+use serde_json::{Value, json};
+
+const AXE: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../target/axe/node_modules/axe-core/axe.min.js"
+);
+
+/// Runs axe-core on what is open. The policy of the page keeps scripts out, so the browser's own
+/// protocol brings it in.
+#[track_caller]
+fn judge(desk: &Desk, what: &str) {
+    let axe = std::fs::read_to_string(AXE).expect("axe-core is there: `cargo xtask test` gets it");
+    desk.browser
+        .devtools("Runtime.evaluate", &json!({ "expression": axe }));
+    desk.run(
+        "window.judged = null; axe.run(document, { resultTypes: ['violations'] })\
+         .then((result) => window.judged = result.violations.map(({ id, help, nodes }) =>\
+         id + ': ' + help + ' ' + nodes.slice(0, 3).map((node) => node.html + ' ' + (node.any[0]?.message ?? '')).join(' | ')))",
+    );
+    let judged = until("axe-core has judged", BROWSER_LIMIT, || {
+        let judged = desk.run("return window.judged");
+        judged.is_array().then_some(judged)
+    });
+    let faults: Vec<&str> = judged
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_page_can_be_used_by_everybody() {
+    let scratch = Scratch::new();
+    let servers = models(3, &scratch);
+    let ebbtide = Ebbtide::start(&Setup::new(&servers));
+    let desk = Desk::sign_in(&ebbtide, "anna", Role::Admin);
+    let _users = ebbtide.users(8, "web1");
+    ebbtide
+        .cli(&[
+            "drain",
+            "app/web1",
+            "--within",
+            "1h",
+            "--message",
+            "Upgrade",
+        ])
+        .exits(0);
+    ebbtide.cli(&["hold", "app/web2"]).exits(0);
+    ebbtide.cli(&["door", "app/web3"]).exits(0);
+    let pages = [
+        "/",
+        "/servers/app/web1",
+        "/sessions?pool=app",
+        "/maintenance",
+        "/replicas",
+        "/events?kind=all",
+        "/audit",
+        "/node",
+        "/api",
+    ];
+    let panels = ["drain", "maintenance", "set", "forget", "door", "ready"];
+    for scheme in ["light", "dark"] {
+        desk.browser.prefer("prefers-color-scheme", scheme);
+        for page in pages {
+            desk.open(page);
+            judge(&desk, &format!("{page}, {scheme}"));
+        }
+        for what in panels {
+            desk.browser
+                .open(&format!("{}/do/{what}?server=app/web1", desk.home));
+            judge(&desk, &format!("{what}, {scheme}"));
+        }
+        desk.open("/");
+        desk.panel("/do/close?pool=app");
+        judge(&desk, &format!("the panel for closing, {scheme}"));
+    }
+    ebbtide.cli(&["close", "app", "--within", "1h"]).exits(0);
+    desk.browser.be_a_phone();
+    for page in ["/", "/sessions", "/maintenance"] {
+        desk.open(page);
+        desk.wait_for(".alarm");
+        judge(&desk, &format!("{page} on a phone"));
+        let wide = desk.run("return document.documentElement.scrollWidth > innerWidth");
+        assert_eq!(wide, false, "{page} is not wider than a phone");
+    }
+}
+
+#[test]
+fn the_keyboard_is_enough() {
+    const ENTER: &str = "\u{e007}";
+    const ESCAPE: &str = "\u{e00c}";
+    let scratch = Scratch::new();
+    let servers = models(2, &scratch);
+    let ebbtide = Ebbtide::start(&Setup::new(&servers));
+    let desk = Desk::sign_in(&ebbtide, "anna", Role::Operator);
+    desk.open("/");
+    let focus = "document.querySelector('a[href=\"/do/hold?server=app/web1\"]').focus()";
+    desk.run(focus);
+    desk.browser.press(ENTER);
+    desk.wait_for("dialog[open] #p-reason:focus");
+    desk.browser.press(ESCAPE);
+    desk.wait_without("dialog[open]");
+    let is_back = "return document.activeElement.getAttribute('href')";
+    assert_eq!(desk.run(is_back), "/do/hold?server=app/web1");
+    desk.browser.press(ENTER);
+    desk.wait_for("dialog[open] #p-reason:focus");
+    desk.browser.press(ENTER);
+    desk.wait_without("dialog[open]");
+    assert_eq!(ebbtide.intent("web1"), "hold");
+    desk.open("/sessions");
+    desk.browser.press("/");
+    desk.wait_for("#f-find:focus");
+}
