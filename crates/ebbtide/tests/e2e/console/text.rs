@@ -24,29 +24,12 @@ fn markup_stays_text_wherever_it_comes_from() {
     // A server whose users have left is in maintenance at once: this one has a user.
     let name = page(&mut user).server;
     let server = format!("app/{name}");
-    let drain = [
-        "drain",
-        &server,
-        "--within",
-        "1h",
-        "--message",
-        EVIL,
-        "--reason",
-        EVIL,
-    ];
-    ebbtide.cli(&drain).exits(0);
-    ebbtide
-        .cli(&[
-            "close",
-            "app",
-            "--within",
-            "2h",
-            "--message",
-            EVIL,
-            "--reason",
-            EVIL,
-        ])
-        .exits(0);
+    let told = ["--message", EVIL, "--reason", EVIL];
+    let drain = ["drain", &server, "--within", "1h"];
+    let close = ["close", "app", "--within", "2h"];
+    for command in [drain, close] {
+        ebbtide.cli(&[&command[..], &told].concat()).exits(0);
+    }
 
     let pages = [
         ("/", EVIL),
