@@ -285,7 +285,7 @@
 		const asked = said(form).toString();
 		const answer = await fetch(form.getAttribute('action') + '?' + asked, { headers: PART, cache: 'no-store' });
 		const place = $('foretold');
-		if (!answer.ok || !place || said(form).toString() !== asked) return;
+		if (!answer.ok || !place || !panel.contains(form) || said(form).toString() !== asked) return;
 		const next = html(await answer.text()).getElementById('foretold');
 		if (next) morph(place, next);
 	}

@@ -146,7 +146,11 @@ impl Desk {
     #[track_caller]
     pub fn send(&self) {
         self.click("dialog button.main");
-        self.wait_without("dialog[open]");
+        until("the panel is gone", BROWSER_LIMIT, || {
+            let alert = "dialog[open] [role=alert]";
+            assert!(!self.has(alert), "{}", self.text(alert));
+            (!self.has("dialog[open]")).then_some(())
+        });
     }
 
     /// Shows a time or a message that is only there for a moment.
