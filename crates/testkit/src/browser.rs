@@ -8,6 +8,7 @@ use crate::wait::until;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -225,13 +226,12 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Ends the browser, whose parent is the driver; then the driver can go.
-        if !self.session.is_empty() && !std::thread::panicking() {
-            self.ask(
-                "DELETE",
-                &format!("/session/{}", self.session),
-                &Value::Null,
-            );
+        // Ends the browser, whose parent is the driver; then the driver can go. A test that fails must
+        // not leave its browser behind, nor fail in here a second time.
+        if !self.session.is_empty() {
+            let path = format!("/session/{}", self.session);
+            let end = AssertUnwindSafe(|| self.ask("DELETE", &path, &Value::Null));
+            let _ = catch_unwind(end);
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
