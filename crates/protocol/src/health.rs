@@ -31,40 +31,44 @@ pub enum PageHealth {
 
 /// Understands a health page. The caller bounds the length of `body`.
 ///
-/// If a page says several things, the one that keeps users away from the server counts.
+/// If a page says several things, the one that keeps users away from the server counts. `ON HOLD` and
+/// `ALL SESSIONS IN USE` count whatever the status is, as such pages are often sent with 503.
 pub fn read_health_page(status: u16, body: &[u8], rule: &HealthRule) -> PageHealth {
-    let in_range = |(first, last): &(u16, u16)| (*first..=*last).contains(&status);
-    if !rule.status.iter().any(in_range) {
-        let expected = describe_ranges(&rule.status);
-        return PageHealth::Failing(format!("it answered {status}; {expected} was expected"));
-    }
-    let Some(expect) = &rule.expect else {
-        return PageHealth::Active { places: None };
+    let speaks = |expect: &str| expect.trim().eq_ignore_ascii_case("ACTIVE");
+    let words = match &rule.expect {
+        Some(expect) if speaks(expect) => words_of(&plain_text(body)),
+        _ => Vec::new(),
     };
-    if !expect.trim().eq_ignore_ascii_case("ACTIVE") {
-        return match memchr::memmem::find(body, expect.as_bytes()) {
-            Some(_) => PageHealth::Active { places: None },
-            None => PageHealth::Failing(format!("its page does not say \"{expect}\"")),
-        };
-    }
-    let words = words_of(&plain_text(body));
     let says = |phrase: &[&str]| {
         words
             .windows(phrase.len())
             .any(|window| window.iter().eq(phrase))
     };
     if says(&["on", "hold"]) {
-        PageHealth::OnHold
-    } else if says(&["all", "sessions", "in", "use"]) {
-        PageHealth::AllInUse
-    } else if is_active(&words) {
-        PageHealth::Active {
-            places: places(&words),
-        }
-    } else {
-        PageHealth::Failing(
-            "its page says neither ACTIVE, ON HOLD nor ALL SESSIONS IN USE".to_string(),
-        )
+        return PageHealth::OnHold;
+    }
+    if says(&["all", "sessions", "in", "use"]) {
+        return PageHealth::AllInUse;
+    }
+    let in_range = |(first, last): &(u16, u16)| (*first..=*last).contains(&status);
+    if !rule.status.iter().any(in_range) {
+        let expected = describe_ranges(&rule.status);
+        return PageHealth::Failing(format!("it answered {status}; {expected} was expected"));
+    }
+    match &rule.expect {
+        None => PageHealth::Active { places: None },
+        Some(expect) if speaks(expect) => match is_active(&words) {
+            true => PageHealth::Active {
+                places: places(&words),
+            },
+            false => PageHealth::Failing(
+                "its page says neither ACTIVE, ON HOLD nor ALL SESSIONS IN USE".to_string(),
+            ),
+        },
+        Some(expect) => match memchr::memmem::find(body, expect.as_bytes()) {
+            Some(_) => PageHealth::Active { places: None },
+            None => PageHealth::Failing(format!("its page does not say \"{expect}\"")),
+        },
     }
 }
 

@@ -121,8 +121,23 @@ fn the_status_comes_first() {
 }
 
 #[test]
+fn hold_and_full_count_whatever_the_status_is() {
+    for status in [200, 302, 404, 500, 503] {
+        let read = |page: &[u8]| read_health_page(status, page, &rule(Some("ACTIVE")));
+        assert_eq!(read(b"ON HOLD"), PageHealth::OnHold, "{status}");
+        let full = read(b"<b>ALL SESSIONS IN USE</b>");
+        assert_eq!(full, PageHealth::AllInUse, "{status}");
+    }
+}
+
+#[test]
 fn without_an_expected_text_the_status_is_all() {
     assert_eq!(read_health_page(204, b"ON HOLD", &rule(None)), NO_NUMBER);
+    let why = "it answered 503; 200-399 was expected".to_string();
+    for other in [None, Some("ON HOLD")] {
+        let health = read_health_page(503, b"ON HOLD", &rule(other));
+        assert_eq!(health, PageHealth::Failing(why.clone()), "{other:?}");
+    }
 }
 
 #[test]
