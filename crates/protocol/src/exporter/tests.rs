@@ -46,6 +46,7 @@ fn a_linux_machine_is_understood() {
             cpu_waiting_s: Some(12.5),
             sessions: None,
             value: None,
+            unusable: BTreeSet::new(),
         })
     );
 }
@@ -96,22 +97,47 @@ fn a_windows_machine_is_understood_by_new_names_and_by_old_ones() {
 #[test]
 fn one_metric_of_any_exporter_is_summed_up() {
     let page = "jobs{queue=\"a\",state=\"run\"} 3\njobs{queue=\"b\",state=\"run\"} -1\n\
-        jobs{queue=\"b\",state=\"run\"} NaN\njobs{queue=\"b\",state=\"wait\"} 40\n";
+        jobs{queue=\"c\",state=\"wait\"} NaN\njobs{queue=\"b\",state=\"wait\"} 40\n";
     let run = read_for(page, Some("jobs{state=\"run\"}")).unwrap();
-    assert_eq!(run.value, Some(2.0));
+    assert_eq!((run.value, run.unusable), (Some(2.0), BTreeSet::new()));
+    let wait = read_for(page, Some("jobs{ state=\"wait\" }")).unwrap();
+    let unusable = BTreeSet::from(["jobs{state=\"wait\"}".to_owned()]);
+    assert_eq!((wait.value, wait.unusable), (None, unusable));
     let none = read_for(page, Some("jobs{state=\"none\"}"));
     assert_eq!(none, Err(ExporterFault::NothingKnown));
 }
 
 #[test]
-fn what_is_no_figure_is_left_out() {
+fn what_is_no_figure_is_told_and_nothing_is_made_of_the_rest() {
+    for (from, what) in [
+        ("mode=\"user\"} 200", "mode=\"user\"} NaN"),
+        ("mode=\"idle\"} 900", "mode=\"idle\"} -5"),
+        ("mode=\"iowait\"} 10", "mode=\"iowait\"} +Inf"),
+    ] {
+        let page = NODE.replace(from, what);
+        let figures = read(&page).unwrap();
+        assert_eq!(figures.cpu, None, "{what}");
+        let unusable = BTreeSet::from(["node_cpu_seconds_total".to_owned()]);
+        assert_eq!(figures.unusable, unusable, "{what}");
+        assert!(figures.memory.is_some() && figures.run_queue.is_some());
+    }
     let page = NODE
-        .replace("mode=\"user\"} 200", "mode=\"user\"} NaN")
         .replace("MemTotal_bytes 4e+09", "MemTotal_bytes 0")
-        .replace("node_load1 1.5", "node_load1 -3");
+        .replace(
+            "node_load1 1.5",
+            "node_load1 1\nnode_load1 -3\nnode_load1 1",
+        )
+        .replace("mode=\"user\"} 500", "mode=\"user\"} NaN");
     let figures = read(&page).unwrap();
-    assert_eq!(figures.cpu.map(|cpu| cpu.all_s), Some(1800.0));
     assert_eq!((figures.memory, figures.run_queue), (None, None));
+    assert!(
+        figures.cpu.is_some(),
+        "what is not looked at does not matter"
+    );
+    assert_eq!(figures.unusable, BTreeSet::from(["node_load1".to_owned()]));
+    let page = WINDOWS.replace("user=\"A\\\\b\"} 1", "user=\"A\\\\b\"} NaN");
+    assert_ne!(page, WINDOWS);
+    assert_eq!(read(&page).unwrap().sessions, None);
 }
 
 #[test]

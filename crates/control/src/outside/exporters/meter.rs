@@ -46,7 +46,10 @@ impl Meter {
             }
             LoadMeasure::RunQueue => Some(run_queue(page)?),
             LoadMeasure::Pressure => self.pressure(page, at)?,
-            LoadMeasure::Value { metric, min, max } => Some(value(page, metric, *min, *max)?),
+            LoadMeasure::Value { min, max, metric } => {
+                let metric = Selector::parse(metric).map_err(|fault| fault.to_string())?;
+                Some(value(page, &metric, *min, *max)?)
+            }
         };
         Ok(share.and_then(Load::from_share))
     }
@@ -55,9 +58,16 @@ impl Meter {
     fn cpu(&mut self, page: &Figures) -> Result<Option<f64>, String> {
         // Processors without idle time are no counters to be believed.
         let now = page.cpu.filter(|_| page.processors.is_some());
-        let now = now.ok_or(
-            "its page tells no processor time (node_cpu_seconds_total, windows_cpu_time_total)",
-        )?;
+        let now = now.ok_or_else(|| {
+            let metrics = [
+                "node_cpu_seconds_total",
+                "node_cpu",
+                "windows_cpu_time_total",
+            ];
+            let lacks =
+                "its page tells no processor time (node_cpu_seconds_total, windows_cpu_time_total)";
+            why_none(page, &metrics, lacks)
+        })?;
         let before = self.cpu.replace((now, page.processors));
         let Some((before, processors)) = before else {
             return Ok(None);
@@ -75,9 +85,11 @@ impl Meter {
     }
 
     fn pressure(&mut self, page: &Figures, at: Instant) -> Result<Option<f64>, String> {
-        let now = page.cpu_waiting_s.ok_or(
-            "its page tells nothing of waiting for processors (node_pressure_cpu_waiting_seconds_total)",
-        )?;
+        let now = page.cpu_waiting_s.ok_or_else(|| {
+            let lacks = "its page tells nothing of waiting for processors \
+                         (node_pressure_cpu_waiting_seconds_total)";
+            why_none(page, &["node_pressure_cpu_waiting_seconds_total"], lacks)
+        })?;
         let before = self.waiting.replace((now, at));
         Ok(before.and_then(|(before, then)| {
             let passed = at.duration_since(then).as_secs_f64();
@@ -86,28 +98,58 @@ impl Meter {
     }
 }
 
+/// Why a figure is not known that is made of these metrics: one of them is no figure, or the page lacks
+/// them.
+fn why_none(page: &Figures, metrics: &[&str], lacks: &str) -> String {
+    match metrics
+        .iter()
+        .find(|metric| page.unusable.contains(**metric))
+    {
+        Some(metric) => format!("its page has {metric} that is NaN, infinite or negative"),
+        None => lacks.to_owned(),
+    }
+}
+
 fn memory(page: &Figures) -> Result<f64, String> {
-    let memory = page.memory.ok_or(
-        "its page does not tell how much memory is there and available (node_memory_MemTotal_bytes \
-         and node_memory_MemAvailable_bytes, or those of windows_exporter)",
-    )?;
+    let memory = page.memory.ok_or_else(|| {
+        let metrics = [
+            "node_memory_MemAvailable_bytes",
+            "node_memory_MemTotal_bytes",
+            "windows_memory_available_bytes",
+            "windows_memory_physical_total_bytes",
+            "windows_os_physical_memory_free_bytes",
+            "windows_os_visible_memory_bytes",
+            "windows_cs_physical_memory_bytes",
+        ];
+        let lacks = "its page does not tell how much memory is there and available \
+                     (node_memory_MemTotal_bytes and node_memory_MemAvailable_bytes, or those of \
+                     windows_exporter)";
+        why_none(page, &metrics, lacks)
+    })?;
     Ok(1.0 - memory.available / memory.total)
 }
 
 fn run_queue(page: &Figures) -> Result<f64, String> {
-    let queue = page
-        .run_queue
-        .ok_or("its page tells no run queue (node_load1, windows_system_processor_queue_length)")?;
+    let queue = page.run_queue.ok_or_else(|| {
+        let metrics = ["node_load1", "windows_system_processor_queue_length"];
+        let lacks =
+            "its page tells no run queue (node_load1, windows_system_processor_queue_length)";
+        why_none(page, &metrics, lacks)
+    })?;
     let processors = page
         .processors
         .ok_or("its page does not tell how many processors there are")?;
     Ok(queue / f64::from(processors))
 }
 
-fn value(page: &Figures, metric: &str, min: i64, max: i64) -> Result<f64, String> {
+fn value(page: &Figures, metric: &Selector, min: i64, max: i64) -> Result<f64, String> {
+    let metric = metric.to_string();
     let value = page
         .value
-        .ok_or_else(|| format!("its page has no number for {metric}"))?;
+        .ok_or_else(|| match page.unusable.contains(&metric) {
+            true => format!("its page has {metric} that is NaN or infinite"),
+            false => format!("its page has no number for {metric}"),
+        })?;
     let (min, max) = (min as f64 / 1000.0, max as f64 / 1000.0);
     Ok((value - min) / (max - min))
 }

@@ -83,6 +83,16 @@ async fn counters_that_begin_anew_or_stand_still_say_nothing() {
 }
 
 #[tokio::test]
+async fn a_counter_that_is_no_number_for_once_is_no_low_load() {
+    let (busy, idle) = (later(920, 180), later(980, 200));
+    let spoilt = busy.replace("} 180", "} NaN");
+    let loads = read(LoadMeasure::Cpu, &[NODE, &spoilt, &busy, &idle]).await;
+    let why = "its page has node_cpu_seconds_total that is NaN, infinite or negative";
+    let expected = [Ok(None), Err(why.to_owned()), Ok(Some(80)), Ok(Some(25))];
+    assert_eq!(loads, expected);
+}
+
+#[tokio::test]
 async fn any_metric_is_a_load_between_two_values() {
     let by = |metric: &str, min, max| LoadMeasure::Value {
         metric: metric.into(),
@@ -95,7 +105,7 @@ async fn any_metric_is_a_load_between_two_values() {
         assert_eq!(read(by, &[jobs]).await, [Ok(Some(expected))]);
     }
     let error = read(by("jobs", 0, 1000), &["jobs NaN\nother 1\n"]).await;
-    let expected = "none of its metrics is one of those that are looked for".to_owned();
+    let expected = "its page has jobs that is NaN or infinite".to_owned();
     assert_eq!(error, [Err(expected)]);
     let error = read(by("jobs", 0, 1000), &[NODE]).await;
     assert_eq!(error, [Err("its page has no number for jobs".to_owned())]);
@@ -111,10 +121,17 @@ async fn what_is_no_page_of_an_exporter_says_why() {
         ),
         (page("go_goroutines 7\n"), "none of its metrics"),
         (node("node_cpu", "no_cpu"), "tells no processor time"),
-        (node("} 900", "} NaN"), "tells no processor time"),
+        (
+            node("} 900", "} NaN"),
+            "node_cpu_seconds_total that is NaN, infinite or negative",
+        ),
+        (
+            node("} 100", "} NaN"),
+            "node_cpu_seconds_total that is NaN, infinite or negative",
+        ),
         (
             node("MemTotal_bytes 1e10", "MemTotal_bytes -5"),
-            "how much memory",
+            "node_memory_MemTotal_bytes that is NaN, infinite or negative",
         ),
         (
             node("MemTotal_bytes 1e10", "MemTotal_bytes 0"),
