@@ -157,6 +157,8 @@ pub struct MachineStatus {
     pub age: Option<Millis>,
     /// Why its load cannot be read at present.
     pub no_metrics: Option<String>,
+    /// Why it takes no new sessions for its load, and when it does again.
+    pub over_peak: Option<String>,
 }
 
 /// What a server's agent says.

@@ -71,7 +71,7 @@ async fn ask_on(name: ServerName, question: Question, turn: Turn, inbox: Inbox) 
     let Question { exporter, settings } = question;
     let every = Duration::from_millis(settings.every.0);
     sleep(every.mul_f64(turn.share)).await;
-    let mut meter = Meter::new(settings.by.clone());
+    let mut meter = Meter::new(settings.clone());
     loop {
         let place = turn.place().await;
         let read = look(&exporter, &settings, &mut meter).await;

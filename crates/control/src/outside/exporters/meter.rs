@@ -1,6 +1,6 @@
 //! From the figures of an exporter's pages to a load.
 
-use ebbtide_core::{Load, LoadMeasure};
+use ebbtide_core::{Load, LoadMeasure, LoadSettings, Millis};
 use ebbtide_protocol::exporter::{CpuTime, Figures};
 use ebbtide_protocol::exposition::Selector;
 use tokio::time::Instant;
@@ -8,19 +8,21 @@ use tokio::time::Instant;
 /// Counters that have moved by less than so many seconds have not moved: the page is one that was made
 /// for somebody before.
 const MOVED_S_MIN: f64 = 0.01;
+/// Counters that have not moved for so many times the time between two pages stand still.
+const STILL_TIMES: u64 = 3;
 
 /// Reads the load off page after page of one exporter.
 pub(super) struct Meter {
-    by: LoadMeasure,
-    /// The counters of the page before, and how many processors they are of.
-    cpu: Option<(CpuTime, Option<u32>)>,
+    settings: LoadSettings,
+    /// The counters of the page before, of how many processors they are, and when they were new.
+    cpu: Option<(CpuTime, Option<u32>, Instant)>,
     waiting: Option<(f64, Instant)>,
 }
 
 impl Meter {
-    pub fn new(by: LoadMeasure) -> Self {
+    pub fn new(settings: LoadSettings) -> Self {
         Self {
-            by,
+            settings,
             cpu: None,
             waiting: None,
         }
@@ -28,7 +30,7 @@ impl Meter {
 
     /// The samples that are looked for beside those that every page is.
     pub fn selector(&self) -> Option<Selector> {
-        match &self.by {
+        match &self.settings.by {
             LoadMeasure::Value { metric, .. } => Selector::parse(metric).ok(),
             _ => None,
         }
@@ -37,12 +39,12 @@ impl Meter {
     /// The load by this page, which was read at this moment, and the one before. `None` if it takes
     /// another one; the error says what the page lacks.
     pub fn load(&mut self, page: &Figures, at: Instant) -> Result<Option<Load>, String> {
-        let share = match &self.by {
-            LoadMeasure::Cpu => self.cpu(page)?,
+        let share = match &self.settings.by {
+            LoadMeasure::Cpu => self.cpu(page, at)?,
             LoadMeasure::Memory => Some(memory(page)?),
             LoadMeasure::Greatest => {
                 let memory = memory(page)?;
-                self.cpu(page)?.map(|cpu| cpu.max(memory))
+                self.cpu(page, at)?.map(|cpu| cpu.max(memory))
             }
             LoadMeasure::RunQueue => Some(run_queue(page)?),
             LoadMeasure::Pressure => self.pressure(page, at)?,
@@ -55,7 +57,7 @@ impl Meter {
     }
 
     /// The share of the time since the page before in which processors were busy.
-    fn cpu(&mut self, page: &Figures) -> Result<Option<f64>, String> {
+    fn cpu(&mut self, page: &Figures, at: Instant) -> Result<Option<f64>, String> {
         // Processors without idle time are no counters to be believed.
         let now = page.cpu.filter(|_| page.processors.is_some());
         let now = now.ok_or_else(|| {
@@ -68,8 +70,8 @@ impl Meter {
                 "its page tells no processor time (node_cpu_seconds_total, windows_cpu_time_total)";
             why_none(page, &metrics, lacks)
         })?;
-        let before = self.cpu.replace((now, page.processors));
-        let Some((before, processors)) = before else {
+        let before = self.cpu.replace((now, page.processors, at));
+        let Some((before, processors, then)) = before else {
             return Ok(None);
         };
         let (all, idle) = (now.all_s - before.all_s, now.idle_s - before.idle_s);
@@ -78,8 +80,14 @@ impl Meter {
             return Ok(None);
         }
         if all < MOVED_S_MIN {
-            self.cpu = Some((before, processors));
-            return Ok(None);
+            self.cpu = Some((before, processors, then));
+            let still = Millis(u64::try_from((at - then).as_millis()).unwrap_or(u64::MAX));
+            return match still.0 < self.settings.every.0 * STILL_TIMES {
+                true => Ok(None),
+                false => Err(format!(
+                    "the counters of processor time on its page have not moved for {still}"
+                )),
+            };
         }
         Ok(Some(1.0 - idle / all))
     }

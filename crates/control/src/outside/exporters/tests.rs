@@ -42,8 +42,8 @@ fn page(body: &str) -> Vec<u8> {
 /// What is read of one page after the other.
 async fn read(by: LoadMeasure, pages: &[&str]) -> Vec<Result<Option<u32>, String>> {
     let exporter = web(pages.iter().map(|body| page(body)).collect()).await;
-    let settings = settings(by.clone());
-    let mut meter = Meter::new(by);
+    let settings = settings(by);
+    let mut meter = Meter::new(settings.clone());
     let mut loads = Vec::new();
     for _ in pages {
         let read = look(&exporter, &settings, &mut meter).await;
@@ -80,6 +80,27 @@ async fn counters_that_begin_anew_or_stand_still_say_nothing() {
     let two = format!("{NODE}node_cpu_seconds_total{{cpu=\"1\",mode=\"idle\"}} 5000\n");
     let loads = read(LoadMeasure::Cpu, &[NODE, &two]).await;
     assert_eq!(loads, [Ok(None), Ok(None)], "a processor more");
+}
+
+#[test]
+fn counters_that_stand_still_for_long_are_no_metrics() {
+    let figures = |page: &str| {
+        let mut reader = ExporterReader::new(None);
+        reader.feed(page.as_bytes());
+        reader.finish().unwrap()
+    };
+    let mut meter = Meter::new(settings(LoadMeasure::Cpu));
+    let start = Instant::now();
+    let mut load = |page: &str, after_s: u64| {
+        let load = meter.load(&figures(page), start + Duration::from_secs(after_s));
+        load.map(|load| load.map(Load::percent))
+    };
+    let busy = later(920, 180);
+    assert_eq!((load(NODE, 0), load(&busy, 5)), (Ok(None), Ok(Some(80))));
+    assert_eq!((load(&busy, 6), load(&busy, 19)), (Ok(None), Ok(None)));
+    let why = "the counters of processor time on its page have not moved for 15s";
+    assert_eq!(load(&busy, 20), Err(why.to_owned()));
+    assert_eq!(load(&later(930, 190), 25), Ok(Some(50)));
 }
 
 #[tokio::test]
@@ -147,7 +168,7 @@ async fn what_is_no_page_of_an_exporter_says_why() {
     for (answer, expected) in cases {
         let shown = String::from_utf8_lossy(&answer).into_owned();
         let exporter = web(vec![answer]).await;
-        let mut meter = Meter::new(LoadMeasure::Greatest);
+        let mut meter = Meter::new(settings(LoadMeasure::Greatest));
         let read = look(&exporter, &settings(LoadMeasure::Greatest), &mut meter).await;
         let error = read.expect_err(&shown);
         assert!(error.contains(expected), "{error} of {shown}");
@@ -173,11 +194,11 @@ async fn a_page_without_end_is_given_up() {
         }
         sent
     });
-    let mut meter = Meter::new(LoadMeasure::Cpu);
     let settings = LoadSettings {
         timeout: Millis(60_000),
         ..settings(LoadMeasure::Cpu)
     };
+    let mut meter = Meter::new(settings.clone());
     let error = look(&exporter, &settings, &mut meter).await.unwrap_err();
     assert!(error.contains("longer than 8 MiB"), "{error}");
     assert!(serving.await.unwrap() < 50_000_000, "it hung up");
@@ -187,7 +208,7 @@ async fn a_page_without_end_is_given_up() {
 async fn an_exporter_that_hangs_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let exporter = format!("http://{}/", listener.local_addr().unwrap());
-    let mut meter = Meter::new(LoadMeasure::Cpu);
+    let mut meter = Meter::new(settings(LoadMeasure::Cpu));
     let error = look(&exporter, &settings(LoadMeasure::Cpu), &mut meter).await;
     assert_eq!(error, Err("no whole page within 10s".to_owned()));
 }
@@ -198,7 +219,7 @@ async fn nobody_there_is_told_in_words() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     };
-    let mut meter = Meter::new(LoadMeasure::Cpu);
+    let mut meter = Meter::new(settings(LoadMeasure::Cpu));
     let error = look(&exporter, &settings(LoadMeasure::Cpu), &mut meter).await;
     assert_eq!(error, Err("connection refused".to_owned()));
 }
