@@ -78,6 +78,10 @@ fn the_load_may_be_any_metric_between_two_values() {
     let bounds = "min = -0.5, max = 12.345";
     let lines = format!("load = {{ {exporter}, {jobs}, {bounds} }}");
     assert_eq!(load(&lines).by, value(-500, 12_345));
+    let bounds = "min = -999999999999.999, max = 999999999999.001";
+    let lines = format!("load = {{ {exporter}, {jobs}, {bounds} }}");
+    let kept = value(-999_999_999_999_999, 999_999_999_999_001);
+    assert_eq!(load(&lines).by, kept);
 }
 
 #[test]
@@ -165,6 +169,13 @@ fn mistakes_are_pointed_at() {
             [
                 "pools.app.load.max: `nan` is out of bounds",
                 "expected -1000000000000",
+            ],
+        ),
+        (
+            "load = { exporter = \"http://{host}/\", value = \"x\", max = 0.0005 }",
+            [
+                "pools.app.load.max: `0.0005` has more than three digits after the point",
+                "with up to three digits after the point",
             ],
         ),
         (
