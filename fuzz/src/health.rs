@@ -50,6 +50,9 @@ pub fn health(input: &[u8]) {
         let places = Some(places);
         assert_eq!(active, PageHealth::Active { places });
     }
+    if let PageHealth::Odd { places, why } = &health {
+        assert!(places.is_none_or(|places| places == 0) && !why.contains(char::is_control));
+    }
     let searched = read_health_page(200, page, &rule(Some("ok")));
     let found = page.windows(2).any(|window| window == b"ok");
     assert_eq!(searched == PageHealth::Active { places: None }, found);

@@ -182,7 +182,7 @@ pub struct Health {
     pub state: String,
     /// Since when.
     pub since: Timestamp,
-    /// What the last failed probe said, while it matters.
+    /// What the last failed probe said, while it matters, or what makes no sense on the last page.
     pub why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,

@@ -92,7 +92,7 @@ pub struct ServerStatus {
     pub health: Health,
     /// Since when.
     pub health_since: WallTime,
-    /// What the last failed probe said, while it matters.
+    /// What the last failed probe said, while it matters, or what makes no sense on the last page.
     pub health_why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,

@@ -77,6 +77,14 @@ async fn health_pages_are_understood() {
             ProbeOutcome::Good { places: Some(17) },
         ),
         ("ACTIVE", ProbeOutcome::Good { places: None }),
+        (
+            "ACTIVE - 3.5 Sessions",
+            ProbeOutcome::Odd {
+                places: None,
+                why: "its page tells of \"3.5\" places, which is no whole number and sets no bound"
+                    .into(),
+            },
+        ),
         ("ON HOLD", ProbeOutcome::OnHold),
         ("ALL SESSIONS IN USE", ProbeOutcome::AllInUse),
     ] {
