@@ -58,7 +58,7 @@ fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
             let name = ServerName::new(pool.config.name.as_str(), &*server.name);
             let question = Question {
                 exporter: server.exporter.clone()?,
-                settings: settings.clone(),
+                settings: settings.of_server(server.max_sessions),
             };
             Some((name, question))
         })

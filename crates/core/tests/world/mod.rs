@@ -203,6 +203,7 @@ impl World {
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
+            sessions_max: None,
             every: Millis::from_secs(5),
             timeout: Millis::from_secs(3),
         });

@@ -52,22 +52,9 @@ fn a_linux_machine_is_understood() {
 }
 
 /// Names and labels as windows_exporter documents them: memory and sessions by their new names.
-const WINDOWS: &str = r#"windows_cpu_logical_processor 2
-windows_cpu_time_total{core="0,0",mode="dpc"} 5
-windows_cpu_time_total{core="0,0",mode="idle"} 700
-windows_cpu_time_total{core="0,0",mode="interrupt"} 5
-windows_cpu_time_total{core="0,0",mode="privileged"} 100
-windows_cpu_time_total{core="0,0",mode="user"} 200
-windows_memory_available_bytes 6e+09
-windows_memory_physical_total_bytes 8e+09
-windows_memory_physical_free_bytes 1e+09
-windows_system_processor_queue_length 3
-windows_terminal_services_session_info{host="",session_name="",state="listen",user=""} 1
-windows_terminal_services_session_info{host="PC",session_name="RDP-Tcp#1",state="active",user="A\\a"} 1
-windows_terminal_services_session_info{host="PC",session_name="RDP-Tcp#1",state="disconnected",user="A\\a"} 0
-windows_terminal_services_session_info{host="",session_name="",state="disconnected",user="A\\b"} 1
-windows_terminal_services_session_info{host="",session_name="Services",state="disconnected",user=""} 1
-"#;
+const WINDOWS: &str = include_str!("../../tests/pages/windows_exporter.txt");
+/// The same of old versions: counted sessions, `os` and `cs` in place of `memory` and `cpu_info`.
+const WINDOWS_OLD: &str = include_str!("../../tests/pages/windows_exporter_old.txt");
 
 #[test]
 fn a_windows_machine_is_understood_by_new_names_and_by_old_ones() {
@@ -83,15 +70,14 @@ fn a_windows_machine_is_understood_by_new_names_and_by_old_ones() {
     assert_eq!((new.cpu, new.memory), (Some(cpu), Some(memory)));
     assert_eq!((new.run_queue, new.sessions), (Some(3.0), Some(2)));
     assert_eq!(new.processors, Some(1), "those whose time is told");
-    let old = read(
-        "windows_cs_logical_processors 4\nwindows_cs_physical_memory_bytes 8e9\n\
-         windows_os_physical_memory_free_bytes 2e9\nwindows_os_users 9\n\
-         windows_terminal_services_local_session_count{session=\"active\"} 3\n\
-         windows_terminal_services_local_session_count{session=\"total\"} 5\n",
-    )
-    .unwrap();
+    let old = read(WINDOWS_OLD).unwrap();
     assert_eq!(old.memory.map(|memory| memory.available), Some(2e9));
-    assert_eq!((old.processors, old.sessions), (Some(4), Some(5)));
+    assert_eq!((old.processors, old.sessions), (Some(1), Some(5)));
+    let told = "windows_cs_logical_processors 4\nwindows_os_users 9\n";
+    let told = read(told).unwrap();
+    assert_eq!((told.processors, told.sessions), (Some(4), Some(9)));
+    let both = read(&format!("{WINDOWS}{WINDOWS_OLD}")).unwrap();
+    assert_eq!(both.sessions, Some(2), "those that are listed, once");
 }
 
 #[test]

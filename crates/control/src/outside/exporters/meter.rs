@@ -39,7 +39,7 @@ impl Meter {
     /// The load by this page, which was read at this moment, and the one before. `None` if it takes
     /// another one; the error says what the page lacks.
     pub fn load(&mut self, page: &Figures, at: Instant) -> Result<Option<Load>, String> {
-        let share = match &self.settings.by {
+        let machine = match &self.settings.by {
             LoadMeasure::Cpu => self.cpu(page, at)?,
             LoadMeasure::Memory => Some(memory(page)?),
             LoadMeasure::Greatest => {
@@ -48,10 +48,18 @@ impl Meter {
             }
             LoadMeasure::RunQueue => Some(run_queue(page)?),
             LoadMeasure::Pressure => self.pressure(page, at)?,
+            LoadMeasure::Sessions => Some(0.0),
             LoadMeasure::Value { min, max, metric } => {
                 let metric = Selector::parse(metric).map_err(|fault| fault.to_string())?;
                 Some(value(page, &metric, *min, *max)?)
             }
+        };
+        let share = match self.settings.sessions_max {
+            Some(max) => {
+                let sessions = sessions(page, max)?;
+                machine.map(|machine| machine.max(sessions))
+            }
+            None => machine,
         };
         Ok(share.and_then(Load::from_share))
     }
@@ -148,6 +156,21 @@ fn run_queue(page: &Figures) -> Result<f64, String> {
         .processors
         .ok_or("its page does not tell how many processors there are")?;
     Ok(queue / f64::from(processors))
+}
+
+fn sessions(page: &Figures, max: u32) -> Result<f64, String> {
+    let sessions = page.sessions.ok_or_else(|| {
+        let metrics = [
+            "windows_terminal_services_session_info",
+            "windows_terminal_services_local_session_count",
+            "windows_os_users",
+        ];
+        let lacks = "its page tells nothing of users' sessions (windows_terminal_services_session_info, \
+                     windows_terminal_services_local_session_count; windows_exporter has them with its \
+                     collector terminal_services)";
+        why_none(page, &metrics, lacks)
+    })?;
+    Ok(sessions as f64 / f64::from(max.max(1)))
 }
 
 fn value(page: &Figures, metric: &Selector, min: i64, max: i64) -> Result<f64, String> {

@@ -8,10 +8,17 @@ const NODE: &str = "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 900\n\
     node_load1 0.5\nnode_pressure_cpu_waiting_seconds_total 10\n\
     node_memory_MemAvailable_bytes 7e9\nnode_memory_MemTotal_bytes 1e10\n";
 
+/// What windows_exporter says, in its new names and in its old ones.
+const WINDOWS: [&str; 2] = [
+    include_str!("../../../../protocol/tests/pages/windows_exporter.txt"),
+    include_str!("../../../../protocol/tests/pages/windows_exporter_old.txt"),
+];
+
 fn settings(by: LoadMeasure) -> LoadSettings {
     LoadSettings {
         exporter: String::new(),
         by,
+        sessions_max: None,
         every: Millis(5_000),
         timeout: Millis(10_000),
     }
@@ -41,8 +48,11 @@ fn page(body: &str) -> Vec<u8> {
 
 /// What is read of one page after the other.
 async fn read(by: LoadMeasure, pages: &[&str]) -> Vec<Result<Option<u32>, String>> {
+    read_by(settings(by), pages).await
+}
+
+async fn read_by(settings: LoadSettings, pages: &[&str]) -> Vec<Result<Option<u32>, String>> {
     let exporter = web(pages.iter().map(|body| page(body)).collect()).await;
-    let settings = settings(by);
     let mut meter = Meter::new(settings.clone());
     let mut loads = Vec::new();
     for _ in pages {
@@ -80,6 +90,43 @@ async fn counters_that_begin_anew_or_stand_still_say_nothing() {
     let two = format!("{NODE}node_cpu_seconds_total{{cpu=\"1\",mode=\"idle\"}} 5000\n");
     let loads = read(LoadMeasure::Cpu, &[NODE, &two]).await;
     assert_eq!(loads, [Ok(None), Ok(None)], "a processor more");
+}
+
+#[tokio::test]
+async fn sessions_of_terminal_services_count_alone_and_beside_the_machine() {
+    let by = |by, sessions_max| LoadSettings {
+        sessions_max: Some(sessions_max),
+        ..settings(by)
+    };
+    for (windows, of_eight) in WINDOWS.into_iter().zip([25, 63]) {
+        let alone = read_by(by(LoadMeasure::Sessions, 8), &[windows]).await;
+        assert_eq!(alone, [Ok(Some(of_eight))]);
+        // Half of the time between the two pages was idle, and memory is 25 or 75 % in use.
+        let later = windows.replace("} 700", "} 750").replace("} 200", "} 250");
+        let with_cpu = read_by(by(LoadMeasure::Cpu, 8), &[windows, &later]).await;
+        assert_eq!(with_cpu, [Ok(None), Ok(Some(of_eight.max(50)))]);
+        let many = read_by(by(LoadMeasure::Greatest, 1_000), &[windows, &later]).await;
+        let memory = if of_eight == 25 { 25 } else { 75 };
+        assert_eq!(many, [Ok(None), Ok(Some(memory.max(50)))]);
+        let few = read_by(by(LoadMeasure::Memory, 1), &[windows]).await;
+        assert_eq!(few, [Ok(Some(100))]);
+    }
+    let lacks = read_by(by(LoadMeasure::Memory, 8), &[NODE]).await;
+    let error = lacks[0].as_ref().unwrap_err();
+    assert!(error.contains("nothing of users' sessions"), "{error}");
+    let spoilt = WINDOWS[1].replace("\"total\"} 5", "\"total\"} NaN");
+    let spoilt = read_by(by(LoadMeasure::Sessions, 8), &[&spoilt]).await;
+    let why = "its page has windows_terminal_services_local_session_count that is NaN, infinite or negative";
+    assert_eq!(spoilt, [Err(why.to_owned())]);
+}
+
+#[test]
+fn a_server_with_max_sessions_is_compared_with_those() {
+    let mut all = settings(LoadMeasure::Sessions);
+    let of = |all: &LoadSettings, max| all.of_server(max).sessions_max;
+    assert_eq!((of(&all, Some(9)), of(&all, None)), (None, None));
+    all.sessions_max = Some(40);
+    assert_eq!((of(&all, Some(9)), of(&all, None)), (Some(9), Some(40)));
 }
 
 #[test]
