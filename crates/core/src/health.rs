@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(probed, (Page::Active, None, why(many)));
         let bad = || ProbeOutcome::Bad("no".into());
         assert_eq!(probe(bad()).2, why("no"));
-        (probe(bad()), probe(bad()));
+        let _twice = (probe(bad()), probe(bad()));
         assert_eq!(probe(odd(None)).2, why("no"), "it is down yet");
         assert_eq!(probe(odd(None)).2, why("odd"));
     }
