@@ -44,6 +44,15 @@ fn sound(figures: &Figures) {
     figures.run_queue.iter().copied().for_each(is_figure);
     figures.cpu_waiting_s.iter().copied().for_each(is_figure);
     assert!(figures.value.is_none_or(f64::is_finite));
+    let processor_time = [
+        "node_cpu_seconds_total",
+        "node_cpu",
+        "windows_cpu_time_total",
+    ];
+    let spoilt = |metric: &&str| figures.unusable.contains(*metric);
+    if processor_time.iter().any(spoilt) {
+        assert_eq!(figures.cpu, None, "made of the rest");
+    }
 }
 
 /// What is read as a selector is written as one that means the same.

@@ -182,7 +182,7 @@ pub struct Health {
     pub state: String,
     /// Since when.
     pub since: Timestamp,
-    /// What the last failed probe said, while it matters.
+    /// What the last failed probe said, while it matters, or what makes no sense on the last page.
     pub why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,
@@ -242,6 +242,8 @@ pub struct Machine {
     pub age_ms: Option<u64>,
     /// Why its load cannot be read at present; sessions decide meanwhile.
     pub no_metrics: Option<String>,
+    /// Why it takes no new sessions for its load, and when it does again.
+    pub over_peak: Option<String>,
 }
 
 /// What a server's agent says. It is asked again and again; of what it does not speak of, everything
@@ -277,7 +279,7 @@ pub struct Traffic {
     pub lost: u64,
     /// Answers that the server broke off, and connections that it ended at once.
     pub cut_short: u64,
-    /// Half of its answers began within so many milliseconds.
+    /// Half of its answers began within about so many milliseconds: times are told apart by powers of two.
     pub median_ms: Option<u64>,
 }
 

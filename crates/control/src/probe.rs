@@ -52,6 +52,7 @@ async fn exchange(address: SocketAddr, check: &HealthCheck) -> Result<ProbeOutco
     };
     Ok(match read_health_page(page.status(), &page.body, &rule) {
         PageHealth::Active { places } => ProbeOutcome::Good { places },
+        PageHealth::Odd { places, why } => ProbeOutcome::Odd { places, why },
         PageHealth::OnHold => ProbeOutcome::OnHold,
         PageHealth::AllInUse => ProbeOutcome::AllInUse,
         PageHealth::Failing(why) => ProbeOutcome::Bad(why),

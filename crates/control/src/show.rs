@@ -117,6 +117,7 @@ pub(crate) fn server(server: &ServerStatus) -> api::ServerStatus {
             load_percent: machine.load.map(|load| load.percent()),
             age_ms: machine.age.map(|age| age.0),
             no_metrics: machine.no_metrics.clone(),
+            over_peak: machine.over_peak.clone(),
         }),
         agent: server.agent.as_ref().map(agent),
         traffic: server.traffic.map(|traffic| api::Traffic {

@@ -7,7 +7,7 @@ use ebbtide_api::{
     ErrorKind, EventKind, HoldRequest, PoolStatus, ReasonQuery, ReasonRequest, RemoveQuery,
     ServerStatus, SessionQuery, SetServer, Timestamp, WaitFor, WaitQuery,
 };
-use ebbtide_core::{Actor, EndReason, Found, SessionId};
+use ebbtide_core::{Actor, EndReason, Found, LoadMeasure, LoadSettings, Millis, SessionId};
 use support::{Node, Scratch, api, config};
 
 fn refused(result: Result<impl std::fmt::Debug, ClientError>) -> (u16, ebbtide_api::ErrorDetail) {
@@ -138,7 +138,20 @@ async fn a_drain_is_waited_for_until_its_last_session_has_left() {
 #[tokio::test]
 async fn a_peak_load_is_set_live_and_a_restart_remembers_what_it_was() {
     let scratch = Scratch::new();
-    let mut node = Node::start(config(1), &scratch);
+    let read = || {
+        let mut config = config(1);
+        // Nobody is there, which changes nothing here.
+        let load = LoadSettings {
+            exporter: "http://127.0.0.1:9/".into(),
+            by: LoadMeasure::Greatest,
+            sessions_max: None,
+            every: Millis(3_600_000),
+            timeout: Millis(50),
+        };
+        config.pools[0].load = Some(load);
+        config
+    };
+    let mut node = Node::start(read(), &scratch);
     let client = node.client();
     let peak = |percent, force| SetServer {
         peak_load: Some(percent),
@@ -157,7 +170,7 @@ async fn a_peak_load_is_set_live_and_a_restart_remembers_what_it_was() {
     drop(client);
     node.stop();
 
-    let node = Node::start(config(1), &scratch);
+    let node = Node::start(read(), &scratch);
     let client = node.client();
     let server = async || client.server("app", "web1").await.unwrap();
     let peaks = |server: &ServerStatus| (server.peak_load, server.peak_load_before);

@@ -311,6 +311,9 @@ pub struct LoadSettings {
     pub exporter: String,
     /// What of its page is the load.
     pub by: LoadMeasure,
+    /// Sessions of users on the machine that are full load too, at least 1; of a server with
+    /// `max_sessions` it is that. `None`: they are not looked at.
+    pub sessions_max: Option<u32>,
     /// Time between two looks; jittered by a tenth.
     pub every: Millis,
     /// How long a look may take.
@@ -330,6 +333,8 @@ pub enum LoadMeasure {
     RunQueue,
     /// The share of time in which some task waited for a processor.
     Pressure,
+    /// Nothing but the sessions on it, which [`LoadSettings::sessions_max`] is of.
+    Sessions,
     /// A metric, as in `metric{label="value"}`, where it stands between two values, which are in
     /// thousandths.
     Value {
@@ -486,6 +491,17 @@ impl NoticeSettings {
         Self {
             reminders: [15 * 60, 5 * 60, 60].map(Millis::from_secs).to_vec(),
             inject: true,
+        }
+    }
+}
+
+impl LoadSettings {
+    /// The settings for a server that may have so many sessions.
+    pub fn of_server(&self, max_sessions: Option<u32>) -> Self {
+        let sessions_max = self.sessions_max.map(|all| max_sessions.unwrap_or(all));
+        Self {
+            sessions_max,
+            ..self.clone()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Health: what probes have shown of a server, by rise and fall.
 
 use crate::config::HealthSettings;
+use crate::places::PLACES_MAX;
 use crate::time::{Now, WallTime};
 
 /// What one probe showed.
@@ -10,6 +11,13 @@ pub enum ProbeOutcome {
     Good {
         /// Sessions available, as the health page tells.
         places: Option<u64>,
+    },
+    /// The server answered as expected, but what its page says of its places makes no sense.
+    Odd {
+        /// The places that it is taken to have.
+        places: Option<u64>,
+        /// What it said and what that is taken for, for people.
+        why: String,
     },
     /// The page says `ON HOLD`: alive, wants no new sessions.
     OnHold,
@@ -64,7 +72,7 @@ pub(crate) struct HealthState {
     pub places: Option<u64>,
     /// Results in a row that speak against the present state.
     against: u32,
-    /// The last failure's reason, kept while it matters.
+    /// The last failure's reason, kept while it matters, or what makes no sense on the last page.
     pub why: Option<String>,
     pub since: WallTime,
     /// A worker's connection was refused: the next failed probe takes the server down at once.
@@ -94,14 +102,25 @@ impl HealthState {
     /// Takes one probe's outcome; returns whether what others see of the server has changed.
     pub fn probed(&mut self, outcome: ProbeOutcome, rule: &HealthSettings, now: Now) -> bool {
         let before = (self.health, self.page);
+        let mut odd = None;
         let (page, places) = match outcome {
             ProbeOutcome::Bad(why) => {
                 self.failed(why, rule);
                 return self.changed(before, now);
             }
-            // No places left is full, in whichever words.
-            ProbeOutcome::Good { places: Some(0) } => (Page::AllInUse, Some(0)),
-            ProbeOutcome::Good { places } => (Page::Active, places),
+            ProbeOutcome::Odd { places, why } => {
+                odd = Some(why);
+                page_with(places)
+            }
+            ProbeOutcome::Good {
+                places: Some(places),
+            } if places > PLACES_MAX => {
+                odd = Some(format!(
+                    "its page tells of {places} places, which no server has and set no bound"
+                ));
+                page_with(None)
+            }
+            ProbeOutcome::Good { places } => page_with(places),
             ProbeOutcome::OnHold => (Page::OnHold, None),
             ProbeOutcome::AllInUse => (Page::AllInUse, Some(0)),
         };
@@ -109,6 +128,9 @@ impl HealthState {
         self.places = places;
         self.suspected = false;
         self.succeeded(rule);
+        if self.health == Health::Up && odd.is_some() {
+            self.why = odd;
+        }
         self.changed(before, now)
     }
 
@@ -163,6 +185,14 @@ impl HealthState {
     }
 }
 
+/// No places left is full, in whichever words.
+fn page_with(places: Option<u64>) -> (Page, Option<u64>) {
+    match places {
+        Some(0) => (Page::AllInUse, Some(0)),
+        _ => (Page::Active, places),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,6 +229,34 @@ mod tests {
     fn the_first_word_is_believed() {
         assert_eq!(run(Health::Unproven, "-"), "d");
         assert_eq!(run(Health::Starting, "+"), "U");
+    }
+
+    #[test]
+    fn places_that_make_no_sense_are_told_while_the_server_is_up() {
+        let rule = HealthSettings::defaults();
+        let mut state = HealthState::new(Health::Unproven, Now::default());
+        let mut probe = |outcome: ProbeOutcome| {
+            state.probed(outcome, &rule, Now::default());
+            (state.page, state.places, state.why.clone())
+        };
+        let odd = |places| ProbeOutcome::Odd {
+            places,
+            why: "odd".into(),
+        };
+        let good = |places| ProbeOutcome::Good { places };
+        let why = |why: &str| Some(why.to_owned());
+        assert_eq!(probe(odd(None)), (Page::Active, None, why("odd")));
+        assert_eq!(probe(odd(Some(0))), (Page::AllInUse, Some(0), why("odd")));
+        assert_eq!(probe(good(Some(7))), (Page::Active, Some(7), None));
+        let many =
+            "its page tells of 1000000000000000000 places, which no server has and set no bound";
+        let probed = probe(good(Some(1_000_000_000_000_000_000)));
+        assert_eq!(probed, (Page::Active, None, why(many)));
+        let bad = || ProbeOutcome::Bad("no".into());
+        assert_eq!(probe(bad()).2, why("no"));
+        let _twice = (probe(bad()), probe(bad()));
+        assert_eq!(probe(odd(None)).2, why("no"), "it is down yet");
+        assert_eq!(probe(odd(None)).2, why("odd"));
     }
 
     #[test]

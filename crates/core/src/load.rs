@@ -35,6 +35,16 @@ impl Load {
         self.0
     }
 
+    /// As it is compared, such as `76.5 %`.
+    pub fn exactly(self) -> String {
+        format!("{} %", f64::from(self.0) / 100.0)
+    }
+
+    /// The load that a machine must come down to which was above a peak load of this: nine tenths of it.
+    pub const fn back_from_peak(self) -> Self {
+        Self(self.0 - self.0 / 10)
+    }
+
     /// In percent, rounded.
     pub const fn percent(self) -> u32 {
         (self.0 as u32 + 50) / 100
@@ -133,6 +143,9 @@ mod tests {
             [34, 100, 400].map(|p| Load::from_percent(p).percent()),
             [34, 100, 100]
         );
+        let peaks = [80, 85, 1].map(Load::from_percent);
+        let back = peaks.map(|peak| peak.back_from_peak().exactly());
+        assert_eq!(back, ["72 %", "76.5 %", "0.9 %"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::config::Protocol;
 use crate::time::Millis;
-use crate::traffic::{SLOW, Traffic};
+use crate::traffic::{SLOW, Traffic, median_words};
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -193,10 +193,11 @@ fn examine_latency(traffic: &Traffic, median: Option<u64>, settings: &OutlierSet
         return Finding::Doubtful;
     }
     let words = format!(
-        "half of its {} answers in {} took longer than {own} ms; the pool's median is {} ms",
+        "the median of its {} answers in {} is {}; the pool's is {}",
         traffic.timed,
         settings.window,
-        median.max(1),
+        median_words(own),
+        median_words(median),
     );
     let excess = own.saturating_mul(100) / limit;
     Finding::Sick(Ailment::Slow { excess, words })

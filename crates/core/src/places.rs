@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// Marks a bound in [`Places::until`].
 const BOUNDED: u64 = 1 << 32;
 /// More places than this are no bound.
-const PLACES_MAX: u64 = i32::MAX as u64;
+pub(crate) const PLACES_MAX: u64 = i32::MAX as u64;
 
 /// How many new sessions a server may be given before it is probed again.
 #[derive(Debug, Default)]

@@ -92,7 +92,7 @@ pub struct ServerStatus {
     pub health: Health,
     /// Since when.
     pub health_since: WallTime,
-    /// What the last failed probe said, while it matters.
+    /// What the last failed probe said, while it matters, or what makes no sense on the last page.
     pub health_why: Option<String>,
     /// Sessions that its own health page says it can take.
     pub places: Option<u64>,
@@ -157,6 +157,8 @@ pub struct MachineStatus {
     pub age: Option<Millis>,
     /// Why its load cannot be read at present.
     pub no_metrics: Option<String>,
+    /// Why it takes no new sessions for its load, and when it does again.
+    pub over_peak: Option<String>,
 }
 
 /// What a server's agent says.

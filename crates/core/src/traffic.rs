@@ -111,7 +111,8 @@ pub struct Traffic {
     pub failing_users: u32,
     /// Answers whose time is known.
     pub timed: u64,
-    /// The time within which half of these began, in milliseconds.
+    /// About the time within which half of these began, in milliseconds: the class is known, and within it
+    /// they are taken to be spread evenly.
     pub median_ms: Option<u64>,
     /// Users who met one that took more than 256 ms, as far as they are told apart.
     pub slow_users: u32,
@@ -165,11 +166,24 @@ fn median_ms(latencies: &[u64; LATENCY_CLASSES]) -> Option<u64> {
         if *count > 0 && (before + count) * 2 >= all {
             let (from, to) = (1_u64 << class >> 1, 1_u64 << class);
             let into = (all - before * 2) * (to - from) / (count * 2);
-            return Some(from + into);
+            // Within its class, which can be told from it.
+            return Some(from + into.min(to - from - 1));
         }
         before += count;
     }
     None
+}
+
+/// What is known of the time within which half of some answers began, of which [`Traffic::median_ms`] is
+/// the middle.
+pub(crate) fn median_words(median_ms: u64) -> String {
+    let class = (u64::BITS - median_ms.leading_zeros()) as usize;
+    let (from, to) = (1_u64 << class >> 1, 1_u64 << class);
+    match class {
+        0 => "less than 1 ms".to_owned(),
+        class if class + 1 < LATENCY_CLASSES => format!("between {from} and {to} ms"),
+        _ => format!("more than {} ms", 1_u64 << (LATENCY_CLASSES - 2)),
+    }
 }
 
 /// The number of the window in which `now` is. Workers and the driver count windows alike, so that a
@@ -217,6 +231,33 @@ mod tests {
         assert_eq!(median(&counters), Some(512 + 512 / 3));
         record(1, 600_000, 1000);
         assert_eq!(median(&counters), Some(16_384 + 16_384 * 960 / 2000));
+        let counters = ServerCounters::new(1);
+        let record = |ms| counters.slot(0).latencies.record(Duration::from_millis(ms));
+        [601, 1024].into_iter().for_each(record);
+        assert_eq!(
+            median(&counters),
+            Some(1023),
+            "still of the first one's class"
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_a_median_is_true_of_every_answer_in_its_class() {
+        for (ms, words) in [
+            (0, "less than 1 ms"),
+            (1, "between 1 and 2 ms"),
+            (601, "between 512 and 1024 ms"),
+            (1024, "between 1024 and 2048 ms"),
+            (16_383, "between 8192 and 16384 ms"),
+            (16_384, "more than 16384 ms"),
+            (600_000, "more than 16384 ms"),
+        ] {
+            let counters = ServerCounters::new(1);
+            let latencies = &counters.slot(0).latencies;
+            (0..9).for_each(|_| latencies.record(Duration::from_millis(ms)));
+            let median = median_ms(&TrafficTotal::of(&counters).latencies);
+            assert_eq!(median.map(median_words).as_deref(), Some(words), "{ms}");
+        }
     }
 
     #[test]

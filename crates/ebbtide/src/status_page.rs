@@ -292,13 +292,8 @@ fn note(server: &ServerStatus) -> String {
             span(returning.left_ms)
         ));
     }
-    if server.standing.reason == "over-peak"
-        && let Some(peak) = server.peak_load
-    {
-        notes.push(format!(
-            "its load is above its peak of {peak} %: no new sessions"
-        ));
-    }
+    let machine = server.machine.as_ref();
+    notes.extend(machine.and_then(|machine| machine.over_peak.clone()));
     if server.peak_load == Some(0) {
         let before = server.peak_load_before;
         let before = before.map(|before| format!(" (before: {before} %)"));
@@ -620,6 +615,9 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
                 load_percent: percent,
                 age_ms: percent.map(|_| 900),
                 no_metrics: lost.map(str::to_owned),
+                over_peak: percent
+                    .filter(|percent| *percent > 80)
+                    .map(|_| "its load is 91 %, above its peak load".into()),
             })
         };
         let mut well = server("web1", "ready", "up", (true, true, "ready"));
@@ -635,7 +633,7 @@ app  0.0.0.0:80, least-sessions, 1 of 3 servers take new sessions, minimum 1
         let rows = [
             "LOAD              NOTE",
             "34 %",
-            "91 % (peak 80 %)  its load is above its peak of 80 %: no new sessions",
+            "91 % (peak 80 %)  its load is 91 %, above its peak load",
             "no metrics        no metrics: connection refused",
             "(peak 0 %)        its peak load is 0: no new sessions (before: 80 %)",
         ];

@@ -357,11 +357,13 @@ fn servers_come_change_and_go_while_it_runs() {
     node.cli(&["server", "set", "app/web3", "max_sessions=none"])
         .exits(0);
     assert_eq!(server()["max_sessions"], serde_json::Value::Null);
-    for (set, peak) in [("60", 60), ("0", 0), ("back", 60)] {
+    for (set, peak) in [("0", 0.into()), ("back", serde_json::Value::Null)] {
         let set = format!("peak_load={set}");
         node.cli(&["server", "set", "app/web3", &set]).exits(0);
         assert_eq!(server()["peak_load"], peak);
     }
+    let ran = node.cli(&["server", "set", "app/web3", "peak_load=60"]);
+    assert!(ran.err.contains("pool app has no `load`"), "{ran:?}");
     for wrong in ["peak_load=101", "peak_load=half", "peek_load=1"] {
         node.cli(&["server", "set", "app/web3", wrong]).exits(2);
     }

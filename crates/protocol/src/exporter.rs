@@ -5,7 +5,7 @@
 //! page says nothing of its CPU's load, is for whoever has seen the page before.
 
 use crate::exposition::{PageReader, PageSummary, Sample, Selector};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(test)]
 mod tests;
@@ -17,8 +17,9 @@ pub struct ExporterReader {
     found: Found,
 }
 
-/// What a page says. What it does not say is `None`.
-#[derive(Clone, Copy, PartialEq, Debug, Default)]
+/// What a page says. What it does not say is `None`, as is what would be made of a sample that is none of
+/// its kind: nothing is told by the rest.
+#[derive(Clone, PartialEq, Debug, Default)]
 pub struct Figures {
     /// Of all processors together, since the machine started.
     pub cpu: Option<CpuTime>,
@@ -35,6 +36,9 @@ pub struct Figures {
     pub sessions: Option<u64>,
     /// The sum of the samples that were asked for, if there is any.
     pub value: Option<f64>,
+    /// Metrics that are looked for, or the samples that were asked for as they are written, with one that
+    /// is no number or endless; or negative, where that cannot be.
+    pub unusable: BTreeSet<String>,
 }
 
 /// Seconds of processor time.
@@ -74,7 +78,7 @@ impl ExporterFault {
     }
 }
 
-/// Sums of samples; those that are not numbers are left out.
+/// Sums of samples; NaN if one of them is none of its kind.
 #[derive(Debug, Default)]
 struct Found {
     selector: Option<Selector>,
@@ -82,8 +86,12 @@ struct Found {
     processors: u32,
     /// Gauges that are read as they are, by name.
     gauges: BTreeMap<&'static str, f64>,
-    sessions: Option<f64>,
+    /// Sessions that are listed one by one.
+    listed_sessions: Option<f64>,
+    /// Sessions that are counted.
+    counted_sessions: Option<f64>,
     value: Option<f64>,
+    unusable: BTreeSet<String>,
 }
 
 /// The gauges that are read as they are.
@@ -136,50 +144,63 @@ impl ExporterReader {
 
 impl Found {
     fn look_at(&mut self, sample: Sample<'_>) {
-        let amount = Some(sample.value).filter(|value| value.is_finite());
-        if self
-            .selector
-            .as_ref()
-            .is_some_and(|selector| selector.selects(&sample))
-            && let Some(value) = amount
+        if let Some(selector) = &self.selector
+            && selector.selects(&sample)
         {
-            *self.value.get_or_insert(0.0) += value;
+            if !sample.value.is_finite() {
+                self.unusable.insert(selector.to_string());
+            }
+            *self.value.get_or_insert(0.0) += sample.value;
         }
-        let Some(amount) = amount.filter(|amount| *amount >= 0.0) else {
-            return;
-        };
+        let is_amount = sample.value.is_finite() && sample.value >= 0.0;
+        let amount = if is_amount { sample.value } else { f64::NAN };
+        if self.take_in(&sample, amount) && !is_amount {
+            self.unusable.insert(sample.name.to_owned());
+        }
+    }
+
+    /// Returns whether the sample is one of those that every page is looked through for.
+    fn take_in(&mut self, sample: &Sample<'_>, amount: f64) -> bool {
         match sample.name {
             // Up to 0.15 it was `node_cpu`, with the guests' time, which is in `user` and `nice` too.
             "node_cpu_seconds_total" | "node_cpu" => {
                 let mode = sample.label("mode").unwrap_or_default();
-                if !matches!(&*mode, "guest" | "guest_nice") {
+                let counts = !matches!(&*mode, "guest" | "guest_nice");
+                if counts {
                     self.add_cpu(&mode, matches!(&*mode, "idle" | "iowait"), amount);
                 }
+                counts
             }
             // Interrupts and deferred calls are parts of the privileged time.
             "windows_cpu_time_total" => {
                 let mode = sample.label("mode").unwrap_or_default();
-                if matches!(&*mode, "idle" | "user" | "privileged") {
+                let counts = matches!(&*mode, "idle" | "user" | "privileged");
+                if counts {
                     self.add_cpu(&mode, mode == "idle", amount);
                 }
+                counts
             }
             "windows_terminal_services_session_info" => {
                 let is_users = sample.label("user").is_some_and(|user| !user.is_empty());
                 let state = sample.label("state").unwrap_or_default();
-                let is_open = matches!(&*state, "active" | "disconnected");
-                let open = if is_users && is_open { amount } else { 0.0 };
-                *self.sessions.get_or_insert(0.0) += open;
+                let counts = is_users && matches!(&*state, "active" | "disconnected");
+                *self.listed_sessions.get_or_insert(0.0) += if counts { amount } else { 0.0 };
+                counts
             }
             "windows_terminal_services_local_session_count" => {
-                if sample.label("session").as_deref() == Some("total") {
-                    *self.sessions.get_or_insert(0.0) += amount;
+                let counts = sample.label("session").as_deref() == Some("total");
+                if counts {
+                    *self.counted_sessions.get_or_insert(0.0) += amount;
                 }
+                counts
             }
-            name => {
-                if let Some(name) = GAUGES.iter().find(|known| **known == name) {
+            name => match GAUGES.iter().find(|known| **known == name) {
+                Some(name) => {
                     self.gauges.insert(name, amount);
+                    true
                 }
-            }
+                None => false,
+            },
         }
     }
 
@@ -194,8 +215,9 @@ impl Found {
         }
     }
 
-    fn figures(&self) -> Figures {
-        let gauge = |name: &str| self.gauges.get(name).copied();
+    fn figures(self) -> Figures {
+        let usable = |name: &str| !self.unusable.contains(name);
+        let gauge = |name: &str| self.gauges.get(name).copied().filter(|_| usable(name));
         let memory = |available: &str, total: &str| {
             let (available, total) = (gauge(available)?, gauge(total)?);
             (total > 0.0).then_some(Memory { available, total })
@@ -242,10 +264,13 @@ impl Found {
                 .or_else(|| gauge("windows_system_processor_queue_length")),
             cpu_waiting_s: gauge("node_pressure_cpu_waiting_seconds_total"),
             sessions: self
-                .sessions
+                .listed_sessions
+                .or(self.counted_sessions)
                 .or_else(|| gauge("windows_os_users"))
+                .filter(|sessions| sessions.is_finite())
                 .map(|sessions| sessions as u64),
             value: self.value.filter(|value| value.is_finite()),
+            unusable: self.unusable,
         }
     }
 }

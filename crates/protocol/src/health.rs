@@ -21,6 +21,13 @@ pub enum PageHealth {
         /// The sessions it still has places for, if it says so.
         places: Option<u64>,
     },
+    /// Serving, though what it says of its places makes no sense.
+    Odd {
+        /// The places that it is taken to have.
+        places: Option<u64>,
+        /// What it said and what that is taken for, for people.
+        why: String,
+    },
     /// Its own administrator holds it: no new sessions.
     OnHold,
     /// Full: no new sessions for now.
@@ -31,40 +38,42 @@ pub enum PageHealth {
 
 /// Understands a health page. The caller bounds the length of `body`.
 ///
-/// If a page says several things, the one that keeps users away from the server counts.
+/// If a page says several things, the one that keeps users away from the server counts. `ON HOLD` and
+/// `ALL SESSIONS IN USE` count whatever the status is, as such pages are often sent with 503.
 pub fn read_health_page(status: u16, body: &[u8], rule: &HealthRule) -> PageHealth {
-    let in_range = |(first, last): &(u16, u16)| (*first..=*last).contains(&status);
-    if !rule.status.iter().any(in_range) {
-        let expected = describe_ranges(&rule.status);
-        return PageHealth::Failing(format!("it answered {status}; {expected} was expected"));
-    }
-    let Some(expect) = &rule.expect else {
-        return PageHealth::Active { places: None };
+    let speaks = |expect: &str| expect.trim().eq_ignore_ascii_case("ACTIVE");
+    let words = match &rule.expect {
+        Some(expect) if speaks(expect) => words_of(&plain_text(body)),
+        _ => Vec::new(),
     };
-    if !expect.trim().eq_ignore_ascii_case("ACTIVE") {
-        return match memchr::memmem::find(body, expect.as_bytes()) {
-            Some(_) => PageHealth::Active { places: None },
-            None => PageHealth::Failing(format!("its page does not say \"{expect}\"")),
-        };
-    }
-    let words = words_of(&plain_text(body));
     let says = |phrase: &[&str]| {
         words
             .windows(phrase.len())
             .any(|window| window.iter().eq(phrase))
     };
     if says(&["on", "hold"]) {
-        PageHealth::OnHold
-    } else if says(&["all", "sessions", "in", "use"]) {
-        PageHealth::AllInUse
-    } else if is_active(&words) {
-        PageHealth::Active {
-            places: places(&words),
-        }
-    } else {
-        PageHealth::Failing(
-            "its page says neither ACTIVE, ON HOLD nor ALL SESSIONS IN USE".to_string(),
-        )
+        return PageHealth::OnHold;
+    }
+    if says(&["all", "sessions", "in", "use"]) {
+        return PageHealth::AllInUse;
+    }
+    let in_range = |(first, last): &(u16, u16)| (*first..=*last).contains(&status);
+    if !rule.status.iter().any(in_range) {
+        let expected = describe_ranges(&rule.status);
+        return PageHealth::Failing(format!("it answered {status}; {expected} was expected"));
+    }
+    match &rule.expect {
+        None => PageHealth::Active { places: None },
+        Some(expect) if speaks(expect) => match is_active(&words) {
+            true => places(&words),
+            false => PageHealth::Failing(
+                "its page says neither ACTIVE, ON HOLD nor ALL SESSIONS IN USE".to_string(),
+            ),
+        },
+        Some(expect) => match memchr::memmem::find(body, expect.as_bytes()) {
+            Some(_) => PageHealth::Active { places: None },
+            None => PageHealth::Failing(format!("its page does not say \"{expect}\"")),
+        },
     }
 }
 
@@ -86,31 +95,81 @@ fn is_active(words: &[String]) -> bool {
 
 /// What may follow the number of places; anything else makes it another kind of number.
 const AFTER_PLACES: [&str; 5] = ["session", "available", "free", "left", "place"];
+/// So many words before that are looked at for what is meant to be a number.
+const PLACES_WORDS_MAX: usize = 4;
 
 /// The number in `ACTIVE - n` or `ACTIVE - n Sessions Available`. A number that is too large is the
 /// largest, and less than none is none.
-fn places(words: &[String]) -> Option<u64> {
-    (0..words.len()).find_map(|at| match &words[at..] {
-        [active, dash, number, rest @ ..] if active == "active" && dash == "-" => {
-            let fits = |next: &String| AFTER_PLACES.iter().any(|word| next.starts_with(word));
-            let digits = number.trim_start_matches('-');
-            let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-            let is_places = is_number && rest.first().is_none_or(fits);
-            is_places.then(|| match number.starts_with('-') {
-                true => 0,
-                false => number.parse().unwrap_or(u64::MAX),
-            })
+fn places(words: &[String]) -> PageHealth {
+    let after = |word: &String| AFTER_PLACES.iter().any(|after| word.starts_with(after));
+    let begins_with_digit = |word: &String| word.starts_with(|first: char| first.is_ascii_digit());
+    for at in 0..words.len() {
+        let [active, dash, rest @ ..] = &words[at..] else {
+            break;
+        };
+        if active != "active" || dash != "-" {
+            continue;
         }
-        _ => None,
-    })
+        let end = rest.iter().take(PLACES_WORDS_MAX + 1).position(after);
+        match &rest[..end.unwrap_or(rest.len())] {
+            [number] if let Some(places) = whole_number(number) => {
+                return PageHealth::Active {
+                    places: Some(places),
+                };
+            }
+            [number] if number.strip_prefix('-').and_then(whole_number).is_some() => {
+                return odd(number, Some(0), "which is taken for none");
+            }
+            [number] if begins_with_digit(number) => {
+                return odd(number, None, "which is no whole number and sets no bound");
+            }
+            several if end.is_some() && several.iter().any(begins_with_digit) => {
+                return odd(
+                    &several.join(" "),
+                    None,
+                    "which is no number and sets no bound",
+                );
+            }
+            _ => {}
+        }
+    }
+    PageHealth::Active { places: None }
 }
 
-/// Runs of letters, of digits, and single marks; in lower case. Of two dashes, the second one belongs
-/// to a number that follows at once: it is less than none.
+fn odd(said: &str, places: Option<u64>, taken_for: &str) -> PageHealth {
+    let said: String = said.chars().take(40).collect();
+    let said = said.escape_debug();
+    PageHealth::Odd {
+        places,
+        why: format!("its page tells of \"{said}\" places, {taken_for}"),
+    }
+}
+
+/// Digits, perhaps in groups of three after the first one, which are parted alike by commas or points: of
+/// sessions there are no parts.
+fn whole_number(word: &str) -> Option<u64> {
+    let mark = if word.contains(',') { ',' } else { '.' };
+    let groups: Vec<&str> = word.split(mark).collect();
+    let is_digits = |group: &&str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
+    let (first, others) = groups.split_first()?;
+    let is_grouped = first.len() <= 3 && others.iter().all(|group| group.len() == 3);
+    let is_number = groups.iter().all(is_digits) && (others.is_empty() || is_grouped);
+    is_number.then(|| groups.concat().parse().unwrap_or(u64::MAX))
+}
+
+/// Runs of letters, of digits (with the comma or the point between two of them), and single marks; in lower
+/// case. Of two dashes, the second one belongs to a number that follows at once: it is less than none.
 fn words_of(text: &str) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    let mut before = ' ';
+    let (mut before, mut before_that) = (' ', ' ');
     for letter in text.chars() {
+        if letter.is_ascii_digit() && matches!(before, ',' | '.') && before_that.is_ascii_digit() {
+            words.pop();
+            if let Some(number) = words.last_mut() {
+                number.push(before);
+            }
+            before = before_that;
+        }
         let is_negative = || words.ends_with(&["-".to_owned(), "-".to_owned()]);
         let same_word = (letter.is_alphabetic() && before.is_alphabetic())
             || (letter.is_ascii_digit() && before.is_ascii_digit())
@@ -120,7 +179,7 @@ fn words_of(text: &str) -> Vec<String> {
             _ if letter.is_whitespace() => {}
             _ => words.push(letter.to_ascii_lowercase().to_string()),
         }
-        before = letter;
+        (before_that, before) = (before, letter);
     }
     words
 }

@@ -58,7 +58,7 @@ fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
             let name = ServerName::new(pool.config.name.as_str(), &*server.name);
             let question = Question {
                 exporter: server.exporter.clone()?,
-                settings: settings.clone(),
+                settings: settings.of_server(server.max_sessions),
             };
             Some((name, question))
         })
@@ -71,7 +71,7 @@ async fn ask_on(name: ServerName, question: Question, turn: Turn, inbox: Inbox) 
     let Question { exporter, settings } = question;
     let every = Duration::from_millis(settings.every.0);
     sleep(every.mul_f64(turn.share)).await;
-    let mut meter = Meter::new(settings.by.clone());
+    let mut meter = Meter::new(settings.clone());
     loop {
         let place = turn.place().await;
         let read = look(&exporter, &settings, &mut meter).await;

@@ -77,6 +77,14 @@ async fn health_pages_are_understood() {
             ProbeOutcome::Good { places: Some(17) },
         ),
         ("ACTIVE", ProbeOutcome::Good { places: None }),
+        (
+            "ACTIVE - 3.5 Sessions",
+            ProbeOutcome::Odd {
+                places: None,
+                why: "its page tells of \"3.5\" places, which is no whole number and sets no bound"
+                    .into(),
+            },
+        ),
         ("ON HOLD", ProbeOutcome::OnHold),
         ("ALL SESSIONS IN USE", ProbeOutcome::AllInUse),
     ] {
@@ -86,6 +94,16 @@ async fn health_pages_are_understood() {
             "{body}"
         );
     }
+    // As our own health page has them.
+    for (body, expected) in [
+        ("ON HOLD\n", ProbeOutcome::OnHold),
+        ("ALL SESSIONS IN USE\n", ProbeOutcome::AllInUse),
+    ] {
+        let busy = page("503 Service Unavailable", body);
+        assert_eq!(outcome(busy, &active).await, expected, "{body}");
+    }
+    let why = bad(outcome(page("503 Service Unavailable", "ACTIVE"), &active).await);
+    assert!(why.contains("503"), "{why}");
     let why = bad(outcome(page("200 OK", "hello"), &active).await);
     assert!(why.contains("ACTIVE"), "{why}");
 }

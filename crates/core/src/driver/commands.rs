@@ -516,6 +516,14 @@ impl Planner<'_> {
                     "the peak load of {name} goes from 0 to 100 percent"
                 )));
             }
+            PeakChange::Percent(percent) if percent > 0 && server.exporter().is_none() => {
+                return Err(Refusal::invalid(format!(
+                    "the peak load of {name} would be compared with nothing, as pool {pool} has no \
+                     `load`; write `load = \"http://{{host}}:9100/metrics\"` into [pools.{pool}] first, \
+                     or use peak_load=0, which takes no new sessions whatever the load",
+                    pool = name.pool
+                )));
+            }
             PeakChange::Percent(percent) => Some(percent),
             PeakChange::None => None,
             PeakChange::Back => set.peak_load_before.ok_or_else(|| {

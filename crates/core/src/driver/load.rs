@@ -116,12 +116,12 @@ impl ServerState {
         let reading = self.load.gauge.reading();
         let reading = reading.filter(|reading| !reading.is_stale(now.moment));
         reading.zip(peak).is_some_and(|(reading, peak)| {
-            let peak = Load::from_percent(u32::from(peak)).hundredths();
-            let limit = match was_above {
-                true => peak - peak / 10,
-                false => peak,
-            };
-            reading.load.hundredths() > limit
+            let peak = Load::from_percent(u32::from(peak));
+            reading.load
+                > match was_above {
+                    true => peak.back_from_peak(),
+                    false => peak,
+                }
         })
     }
 
@@ -129,9 +129,7 @@ impl ServerState {
     pub fn why(&self, reason: Reason) -> Option<String> {
         let load = self.load.gauge.reading().map(|reading| reading.load);
         match (reason, load, self.peak_load()) {
-            (Reason::OverPeak, Some(load), Some(peak)) => Some(format!(
-                "its load is {load}, above its peak load of {peak} %"
-            )),
+            (Reason::OverPeak, Some(load), Some(peak)) => Some(why_over_peak(load, peak)),
             (Reason::Unverified, ..) => self.why_unverified().map(str::to_owned),
             (Reason::Sick, ..) => self.wellbeing.why(),
             _ => self.agent_why(reason).or_else(|| self.health_why()),
@@ -163,12 +161,27 @@ impl ServerState {
         let fresh = reading.filter(|reading| !reading.is_stale(now.moment));
         let stale = reading.filter(|_| fresh.is_none()).map(|reading| {
             let age = now.moment.since(reading.at);
-            format!("nothing was read for {age}")
+            format!("no load was told for {age}")
         });
         Some(MachineStatus {
             load: fresh.map(|reading| reading.load),
             age: fresh.map(|reading| now.moment.since(reading.at)),
             no_metrics: self.machine.lost.clone().or(stale),
+            over_peak: match self.standing.reason {
+                Reason::OverPeak => self.why(Reason::OverPeak),
+                _ => None,
+            },
         })
     }
+}
+
+/// Why a server takes no new sessions whose load has risen above its peak load of so many percent.
+fn why_over_peak(load: Load, percent: u8) -> String {
+    let peak = Load::from_percent(u32::from(percent));
+    let (is, back) = (load.exactly(), peak.back_from_peak().exactly());
+    let above = match load > peak {
+        true => format!("its load is {is}, above its peak load of {percent} %"),
+        false => format!("its load is {is}, and was above its peak load of {percent} %"),
+    };
+    format!("{above}; it takes new sessions again at {back}")
 }

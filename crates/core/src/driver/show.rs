@@ -128,7 +128,7 @@ impl State {
             },
             health_since: server.health.since,
             health_why: server.health_why().filter(|_| server.present),
-            places: server.places().filter(|_| server.present),
+            places: server.places(),
             machine: server.machine_status(now).filter(|_| server.present),
             agent: server.agent_status(now).filter(|_| server.present),
             traffic: server.wellbeing.traffic().filter(|_| server.present),
@@ -178,8 +178,11 @@ impl State {
 }
 
 impl ServerState {
-    /// Sessions that its own page has places for, less those that have begun since.
+    /// Sessions that its own page has places for, less those that have begun since; while its page counts.
     fn places(&self) -> Option<u64> {
+        if !self.present || self.known_health() == Health::Down {
+            return None;
+        }
         let left = self.load.places.left().map(u64::from);
         left.or(self.health.places)
     }

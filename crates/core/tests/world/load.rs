@@ -32,5 +32,7 @@ pub(super) fn machine(machine: &MachineStatus) -> String {
     });
     let lost = machine.no_metrics.iter();
     let lost: String = lost.map(|why| format!(", no metrics: {why}")).collect();
-    format!(", {load}{lost}")
+    let over_peak = machine.over_peak.iter();
+    let over_peak: String = over_peak.map(|why| format!(" ({why})")).collect();
+    format!(", {load}{lost}{over_peak}")
 }

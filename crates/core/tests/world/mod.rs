@@ -203,6 +203,7 @@ impl World {
         pool.load = self.load.then(|| LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Greatest,
+            sessions_max: None,
             every: Millis::from_secs(5),
             timeout: Millis::from_secs(3),
         });
@@ -741,12 +742,14 @@ impl World {
                 });
                 let agent = server.agent.as_ref().map_or(String::new(), agent::agent);
                 let machine = server.machine.as_ref().map_or(String::new(), load::machine);
+                let places = server.places;
+                let places = places.map_or(String::new(), |places| format!(", {places} places"));
                 let sick = server
                     .sickness
                     .as_ref()
                     .map_or(String::new(), traffic::sickness);
                 format!(
-                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{shown}{returning}{machine}{agent}{sick}{counting}",
+                    "{}: {}{}, {}, {}{}{}, {} active, {} idle, epoch {}{places}{shown}{returning}{machine}{agent}{sick}{counting}",
                     server.name,
                     server.intent.label,
                     left.map_or(String::new(), |left| format!(" ({left} left)")),

@@ -1,6 +1,6 @@
 //! How the load of servers' machines is found out, as the file says it.
 
-use super::build::{maybe, value};
+use super::build::{maybe, number, value};
 use super::read::{Read, Section};
 use ebbtide_control::ManifestSource;
 use ebbtide_core::{LoadMeasure, LoadSettings, ServerConfig};
@@ -15,8 +15,11 @@ pub(super) fn load(pool: &Section<'_, '_>, servers: &[ServerConfig]) -> Option<L
     let load = pool.section("load");
     let exporter = load.text("exporter");
     check_exporters(pool, exporter.as_ref(), servers);
+    let sessions_max = load.count("sessions_max");
+    check_sessions(&load, sessions_max.is_some());
     Some(LoadSettings {
         by: measure(&load),
+        sessions_max: sessions_max.map(|read| number(Some(read))),
         every: value(load.duration("every")),
         timeout: value(load.duration("timeout")),
         exporter: maybe(exporter).unwrap_or_default(),
@@ -41,6 +44,7 @@ fn measure(load: &Section<'_, '_>) -> LoadMeasure {
             "memory" => LoadMeasure::Memory,
             "run-queue" => LoadMeasure::RunQueue,
             "pressure" => LoadMeasure::Pressure,
+            "sessions" => LoadMeasure::Sessions,
             _ => LoadMeasure::Greatest,
         };
     };
@@ -76,6 +80,21 @@ fn measure(load: &Section<'_, '_>) -> LoadMeasure {
         metric: metric.value,
         min: value(min),
         max: value(max),
+    }
+}
+
+/// Reports sessions that would be compared with nothing.
+fn check_sessions(load: &Section<'_, '_>, has_max: bool) {
+    if let Some(by) = load
+        .word("by")
+        .filter(|by| by.value == "sessions" && !has_max)
+    {
+        load.report(
+            &by.span,
+            format!("{}.by: there is no `sessions_max`", load.shown()),
+            "nothing to compare sessions with",
+            Some("add `sessions_max = 40`: so many are full load, but of servers with `max_sessions`".into()),
+        );
     }
 }
 

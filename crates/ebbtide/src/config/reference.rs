@@ -59,7 +59,9 @@ fn write_section(page: &mut String, section: &Section) {
 fn value(kind: Kind) -> String {
     match kind {
         Kind::Count(least, most) => format!("{least} to {most}"),
-        Kind::Decimal(least, most) => format!("number, {least} to {most}"),
+        Kind::Decimal(least, most) => {
+            format!("number of up to three digits after the point, {least} to {most}")
+        }
         Kind::Bytes(least, most) => {
             format!("{least} to {most} bytes, or a text such as `\"32KiB\"`")
         }

@@ -567,7 +567,8 @@ pub const SETTINGS: &[Setting] = &[
         "pools.*.health.status",
         Kind::Statuses,
         Default::Value("\"200-399\""),
-        "Statuses that count as good.",
+        "Statuses that count as good. A page that says `ON HOLD` or `ALL SESSIONS IN USE` counts as what it \
+         says with any status, where `expect` is `ACTIVE`.",
     ),
     setting(
         "pools.*.health.expect",

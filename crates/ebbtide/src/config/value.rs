@@ -157,7 +157,12 @@ fn decimal(value: &DeValue<'_>, least: i64, most: i64) -> Result<i64, Mistake> {
     if !(least as f64..=most as f64).contains(&number) {
         return Err(wrong("is out of bounds"));
     }
-    Ok((number * 1000.0).round() as i64)
+    let thousandths = (number * 1000.0).round();
+    // Both are the nearest to the same decimal, or it has more digits.
+    if thousandths / 1000.0 != number {
+        return Err(wrong("has more than three digits after the point"));
+    }
+    Ok(thousandths as i64)
 }
 
 fn within(number: u64, least: u64, most: u64, unit: &str) -> Result<Value, Mistake> {

@@ -38,6 +38,7 @@ fn exporters_are_asked_every_five_seconds_for_processors_and_memory() {
     let expected = LoadSettings {
         exporter: "http://{host}:9100/metrics?of={server}".into(),
         by: LoadMeasure::Greatest,
+        sessions_max: None,
         every: Millis(5_000),
         timeout: Millis(3_000),
     };
@@ -60,10 +61,19 @@ fn the_load_may_be_any_metric_between_two_values() {
         ("pressure", LoadMeasure::Pressure),
         ("greatest", LoadMeasure::Greatest),
     ] {
-        assert_eq!(
-            load(&format!("load = {{ {exporter}, by = \"{word}\" }}")).by,
-            by
-        );
+        let load = load(&format!("load = {{ {exporter}, by = \"{word}\" }}"));
+        assert_eq!((load.by, load.sessions_max), (by, None));
+    }
+    let sessions = [
+        ("by = \"sessions\"", LoadMeasure::Sessions),
+        ("by = \"cpu\"", LoadMeasure::Cpu),
+        ("every = \"5s\"", LoadMeasure::Greatest),
+    ];
+    for (other, by) in sessions {
+        let load = load(&format!(
+            "load = {{ {exporter}, {other}, sessions_max = 40 }}"
+        ));
+        assert_eq!((load.by, load.sessions_max), (by, Some(40)), "{other}");
     }
     let value = |min, max| LoadMeasure::Value {
         metric: "jobs{state=\"run\"}".into(),
@@ -78,6 +88,10 @@ fn the_load_may_be_any_metric_between_two_values() {
     let bounds = "min = -0.5, max = 12.345";
     let lines = format!("load = {{ {exporter}, {jobs}, {bounds} }}");
     assert_eq!(load(&lines).by, value(-500, 12_345));
+    let bounds = "min = -999999999999.999, max = 999999999999.001";
+    let lines = format!("load = {{ {exporter}, {jobs}, {bounds} }}");
+    let kept = value(-999_999_999_999_999, 999_999_999_999_001);
+    assert_eq!(load(&lines).by, kept);
 }
 
 #[test]
@@ -168,11 +182,29 @@ fn mistakes_are_pointed_at() {
             ],
         ),
         (
+            "load = { exporter = \"http://{host}/\", value = \"x\", max = 0.0005 }",
+            [
+                "pools.app.load.max: `0.0005` has more than three digits after the point",
+                "with up to three digits after the point",
+            ],
+        ),
+        (
             "load = { exporter = \"http://{host}/\", value = \"x\", by = \"cpu\" }",
             [
                 "pools.app.load.by: the load is `value`",
                 "leave one of the two out",
             ],
+        ),
+        (
+            "load = { exporter = \"http://{host}/\", by = \"sessions\" }",
+            [
+                "pools.app.load.by: there is no `sessions_max`",
+                "nothing to compare sessions with",
+            ],
+        ),
+        (
+            "load = { exporter = \"http://{host}/\", sessions_max = 0 }",
+            ["`0` is out of bounds", "expected 1 to 1000000"],
         ),
         (
             "load = { exporter = \"http://{host}/\", every = \"100ms\" }",

@@ -63,6 +63,18 @@ impl Drop for Burner {
 
 /// The page of a machine that has nothing to do: an hour more of that each time that it is asked.
 fn idle_machine() -> SocketAddr {
+    exporter(|count| {
+        let idle = count * 3600;
+        format!(
+            "node_cpu_seconds_total{{cpu=\"0\",mode=\"idle\"}} {idle}\n\
+             node_cpu_seconds_total{{cpu=\"0\",mode=\"user\"}} 1\n\
+             node_memory_MemTotal_bytes 1000\nnode_memory_MemAvailable_bytes 990\n"
+        )
+    })
+}
+
+/// Answers with a page, by how often it was asked.
+fn exporter(page: impl Fn(u32) -> String + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -73,13 +85,7 @@ fn idle_machine() -> SocketAddr {
             while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 2) {
                 line.clear();
             }
-            let idle = count * 3600;
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n\
-                 node_cpu_seconds_total{{cpu=\"0\",mode=\"idle\"}} {idle}\n\
-                 node_cpu_seconds_total{{cpu=\"0\",mode=\"user\"}} 1\n\
-                 node_memory_MemTotal_bytes 1000\nnode_memory_MemAvailable_bytes 990\n"
-            );
+            let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_owned() + &page(count);
             drop(stream.write_all(answer.as_bytes()));
         }
     });
@@ -158,4 +164,39 @@ fn new_users_go_where_the_machine_is_less_busy_and_by_sessions_when_nobody_knows
     assert!(shown.contains("no metrics"), "{shown}");
     let told = "ebbtide_server_metrics{pool=\"app\",server=\"web1\"} 0";
     assert!(metrics(&ebbtide).contains(told));
+}
+
+#[test]
+fn sessions_on_a_windows_machine_count_against_what_the_server_may_have() {
+    let scratch = Scratch::new();
+    let servers = models(2, &scratch);
+    // Two users are on it.
+    let windows =
+        exporter(|_| include_str!("../../../protocol/tests/pages/windows_exporter.txt").to_owned());
+    let load = format!(
+        "load = {{ exporter = \"http://{windows}/metrics\", by = \"sessions\", sessions_max = 8, \
+         every = \"1s\", timeout = \"20s\" }}"
+    );
+    let mut setup = Setup::new(&servers).with(&load).with("peak_load = 80");
+    let second = setup.servers.pop().unwrap();
+    setup.more = format!(
+        "[pools.app.servers.web2]\naddress = \"{}\"\nmax_sessions = 4\n",
+        second.1
+    );
+    let ebbtide = Ebbtide::start(&setup);
+    let loads = || ["web1", "web2"].map(|name| machine(&ebbtide, name)["load_percent"].as_u64());
+    until("both loads are known", LIMIT * 4, || {
+        (loads() == [Some(25), Some(50)]).then_some(())
+    });
+    let set = ["server", "set", "app/web2", "max_sessions=2"];
+    ebbtide.cli(&set).exits(0);
+    until("web2 has as many as it may", LIMIT * 4, || {
+        (ebbtide.reason("web2") == "over-peak").then_some(())
+    });
+    let over = machine(&ebbtide, "web2")["over_peak"].clone();
+    let why = "its load is 100 %, above its peak load of 80 %; it takes new sessions again at 72 %";
+    assert_eq!(over, why);
+    let shown = ebbtide.cli(&["status"]).exits(0).out;
+    assert!(shown.contains(why), "{shown}");
+    assert_eq!(loads()[0], Some(25));
 }

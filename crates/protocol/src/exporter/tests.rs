@@ -46,27 +46,15 @@ fn a_linux_machine_is_understood() {
             cpu_waiting_s: Some(12.5),
             sessions: None,
             value: None,
+            unusable: BTreeSet::new(),
         })
     );
 }
 
 /// Names and labels as windows_exporter documents them: memory and sessions by their new names.
-const WINDOWS: &str = r#"windows_cpu_logical_processor 2
-windows_cpu_time_total{core="0,0",mode="dpc"} 5
-windows_cpu_time_total{core="0,0",mode="idle"} 700
-windows_cpu_time_total{core="0,0",mode="interrupt"} 5
-windows_cpu_time_total{core="0,0",mode="privileged"} 100
-windows_cpu_time_total{core="0,0",mode="user"} 200
-windows_memory_available_bytes 6e+09
-windows_memory_physical_total_bytes 8e+09
-windows_memory_physical_free_bytes 1e+09
-windows_system_processor_queue_length 3
-windows_terminal_services_session_info{host="",session_name="",state="listen",user=""} 1
-windows_terminal_services_session_info{host="PC",session_name="RDP-Tcp#1",state="active",user="A\\a"} 1
-windows_terminal_services_session_info{host="PC",session_name="RDP-Tcp#1",state="disconnected",user="A\\a"} 0
-windows_terminal_services_session_info{host="",session_name="",state="disconnected",user="A\\b"} 1
-windows_terminal_services_session_info{host="",session_name="Services",state="disconnected",user=""} 1
-"#;
+const WINDOWS: &str = include_str!("../../tests/pages/windows_exporter.txt");
+/// The same of old versions: counted sessions, `os` and `cs` in place of `memory` and `cpu_info`.
+const WINDOWS_OLD: &str = include_str!("../../tests/pages/windows_exporter_old.txt");
 
 #[test]
 fn a_windows_machine_is_understood_by_new_names_and_by_old_ones() {
@@ -82,36 +70,60 @@ fn a_windows_machine_is_understood_by_new_names_and_by_old_ones() {
     assert_eq!((new.cpu, new.memory), (Some(cpu), Some(memory)));
     assert_eq!((new.run_queue, new.sessions), (Some(3.0), Some(2)));
     assert_eq!(new.processors, Some(1), "those whose time is told");
-    let old = read(
-        "windows_cs_logical_processors 4\nwindows_cs_physical_memory_bytes 8e9\n\
-         windows_os_physical_memory_free_bytes 2e9\nwindows_os_users 9\n\
-         windows_terminal_services_local_session_count{session=\"active\"} 3\n\
-         windows_terminal_services_local_session_count{session=\"total\"} 5\n",
-    )
-    .unwrap();
+    let old = read(WINDOWS_OLD).unwrap();
     assert_eq!(old.memory.map(|memory| memory.available), Some(2e9));
-    assert_eq!((old.processors, old.sessions), (Some(4), Some(5)));
+    assert_eq!((old.processors, old.sessions), (Some(1), Some(5)));
+    let told = "windows_cs_logical_processors 4\nwindows_os_users 9\n";
+    let told = read(told).unwrap();
+    assert_eq!((told.processors, told.sessions), (Some(4), Some(9)));
+    let both = read(&format!("{WINDOWS}{WINDOWS_OLD}")).unwrap();
+    assert_eq!(both.sessions, Some(2), "those that are listed, once");
 }
 
 #[test]
 fn one_metric_of_any_exporter_is_summed_up() {
     let page = "jobs{queue=\"a\",state=\"run\"} 3\njobs{queue=\"b\",state=\"run\"} -1\n\
-        jobs{queue=\"b\",state=\"run\"} NaN\njobs{queue=\"b\",state=\"wait\"} 40\n";
+        jobs{queue=\"c\",state=\"wait\"} NaN\njobs{queue=\"b\",state=\"wait\"} 40\n";
     let run = read_for(page, Some("jobs{state=\"run\"}")).unwrap();
-    assert_eq!(run.value, Some(2.0));
+    assert_eq!((run.value, run.unusable), (Some(2.0), BTreeSet::new()));
+    let wait = read_for(page, Some("jobs{ state=\"wait\" }")).unwrap();
+    let unusable = BTreeSet::from(["jobs{state=\"wait\"}".to_owned()]);
+    assert_eq!((wait.value, wait.unusable), (None, unusable));
     let none = read_for(page, Some("jobs{state=\"none\"}"));
     assert_eq!(none, Err(ExporterFault::NothingKnown));
 }
 
 #[test]
-fn what_is_no_figure_is_left_out() {
+fn what_is_no_figure_is_told_and_nothing_is_made_of_the_rest() {
+    for (from, what) in [
+        ("mode=\"user\"} 200", "mode=\"user\"} NaN"),
+        ("mode=\"idle\"} 900", "mode=\"idle\"} -5"),
+        ("mode=\"iowait\"} 10", "mode=\"iowait\"} +Inf"),
+    ] {
+        let page = NODE.replace(from, what);
+        let figures = read(&page).unwrap();
+        assert_eq!(figures.cpu, None, "{what}");
+        let unusable = BTreeSet::from(["node_cpu_seconds_total".to_owned()]);
+        assert_eq!(figures.unusable, unusable, "{what}");
+        assert!(figures.memory.is_some() && figures.run_queue.is_some());
+    }
     let page = NODE
-        .replace("mode=\"user\"} 200", "mode=\"user\"} NaN")
         .replace("MemTotal_bytes 4e+09", "MemTotal_bytes 0")
-        .replace("node_load1 1.5", "node_load1 -3");
+        .replace(
+            "node_load1 1.5",
+            "node_load1 1\nnode_load1 -3\nnode_load1 1",
+        )
+        .replace("mode=\"user\"} 500", "mode=\"user\"} NaN");
     let figures = read(&page).unwrap();
-    assert_eq!(figures.cpu.map(|cpu| cpu.all_s), Some(1800.0));
     assert_eq!((figures.memory, figures.run_queue), (None, None));
+    assert!(
+        figures.cpu.is_some(),
+        "what is not looked at does not matter"
+    );
+    assert_eq!(figures.unusable, BTreeSet::from(["node_load1".to_owned()]));
+    let page = WINDOWS.replace("user=\"A\\\\b\"} 1", "user=\"A\\\\b\"} NaN");
+    assert_ne!(page, WINDOWS);
+    assert_eq!(read(&page).unwrap().sessions, None);
 }
 
 #[test]

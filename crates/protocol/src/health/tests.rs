@@ -49,7 +49,6 @@ fn a_number_that_is_none_leaves_the_server_active() {
         "Status: active.",
         "ACTIVE - Sessions Available",
         "ACTIVE - many Sessions Available",
-        "ACTIVE - 1.5 Sessions Available",
         "ACTIVE 12 Sessions Available",
         "ACTIVE - 12 users since Monday",
         "ACTIVE - ",
@@ -121,8 +120,23 @@ fn the_status_comes_first() {
 }
 
 #[test]
+fn hold_and_full_count_whatever_the_status_is() {
+    for status in [200, 302, 404, 500, 503] {
+        let read = |page: &[u8]| read_health_page(status, page, &rule(Some("ACTIVE")));
+        assert_eq!(read(b"ON HOLD"), PageHealth::OnHold, "{status}");
+        let full = read(b"<b>ALL SESSIONS IN USE</b>");
+        assert_eq!(full, PageHealth::AllInUse, "{status}");
+    }
+}
+
+#[test]
 fn without_an_expected_text_the_status_is_all() {
     assert_eq!(read_health_page(204, b"ON HOLD", &rule(None)), NO_NUMBER);
+    let why = "it answered 503; 200-399 was expected".to_string();
+    for other in [None, Some("ON HOLD")] {
+        let health = read_health_page(503, b"ON HOLD", &rule(other));
+        assert_eq!(health, PageHealth::Failing(why.clone()), "{other:?}");
+    }
 }
 
 #[test]
@@ -173,10 +187,6 @@ fn the_number_may_stand_alone_but_is_not_taken_for_another_kind_of_number() {
         ("ACTIVE-9", Some(9)),
         ("ACTIVE \u{2014} 6 free", Some(6)),
         ("ACTIVE &ndash; 5<br>", Some(5)),
-        ("ACTIVE - -5 Sessions Available", Some(0)),
-        ("ACTIVE - -50000000000000000000 Sessions Available", Some(0)),
-        ("ACTIVE -- 5 Sessions Available", None),
-        ("ACTIVE - - 5 Sessions Available", None),
         ("ACTIVE - - Sessions Available", None),
         (
             "ACTIVE - 1000000000000000000",
@@ -185,9 +195,42 @@ fn the_number_may_stand_alone_but_is_not_taken_for_another_kind_of_number() {
         ("ACTIVE - 99999999999999999999999", Some(u64::MAX)),
         ("ACTIVE - 2026-11-22", None),
         ("ACTIVE - 12:30", None),
-        ("ACTIVE - 1,000 Sessions Available", None),
+        ("ACTIVE - 1,200 Sessions Available", Some(1_200)),
+        ("ACTIVE - 12.345.678 Sessions Available", Some(12_345_678)),
     ] {
         assert_eq!(places_of(page), PageHealth::Active { places }, "{page}");
     }
     assert!(matches!(places_of("NOT ACTIVE"), PageHealth::Failing(_)));
+}
+
+#[test]
+fn a_number_that_makes_no_sense_is_told() {
+    let rule = HealthRule {
+        status: vec![(200, 200)],
+        expect: Some("ACTIVE".into()),
+    };
+    let none = (Some(0), "which is taken for none");
+    let part = (None, "which is no whole number and sets no bound");
+    let other = (None, "which is no number and sets no bound");
+    for (page, said, (places, taken_for)) in [
+        ("ACTIVE - -5 Sessions Available", "-5", none),
+        ("ACTIVE - -1,200 Sessions Available", "-1,200", none),
+        ("ACTIVE - 3.5 Sessions Available", "3.5", part),
+        ("ACTIVE - 3,50", "3,50", part),
+        ("ACTIVE - 1,200.5 free", "1,200.5", part),
+        ("ACTIVE - 1234,567 free", "1234,567", part),
+        ("ACTIVE - 1 200 Sessions Available", "1 200", other),
+        ("ACTIVE -- 5 Sessions Available", "- 5", other),
+        ("ACTIVE - 1 of 5 Sessions Available", "1 of 5", other),
+        ("ACTIVE - 1\x1b2 Sessions Available", "1 \\u{1b} 2", other),
+    ] {
+        let why = format!("its page tells of \"{said}\" places, {taken_for}");
+        let health = read_health_page(200, page.as_bytes(), &rule);
+        assert_eq!(health, PageHealth::Odd { places, why }, "{page}");
+    }
+    let negative = format!("ACTIVE - -{} Sessions Available", "5".repeat(5000));
+    match read_health_page(200, negative.as_bytes(), &rule) {
+        PageHealth::Odd { places, why } => assert!(places == Some(0) && why.len() < 200),
+        other => panic!("{other:?}"),
+    }
 }

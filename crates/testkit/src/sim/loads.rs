@@ -54,6 +54,7 @@ impl Loads {
         pool.load = Some(LoadSettings {
             exporter: "http://{host}/{server}".into(),
             by: LoadMeasure::Cpu,
+            sessions_max: None,
             every: Millis(EVERY_MS.unsigned_abs()),
             timeout: Millis(500),
         });

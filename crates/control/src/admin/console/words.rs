@@ -27,7 +27,7 @@ pub(super) fn standing(reason: &str) -> Look {
         "no-copy" => look("warn", "diamond", "No good copy"),
         "reports-full" => look("warn", "square", "Says that it is full"),
         "reports-hold" => look("warn", "half-circle", "Says that it is on hold"),
-        "over-peak" => look("warn", "square", "Busier than its peak load"),
+        "over-peak" => look("warn", "square", "Too busy for new sessions"),
         "peak-zero" => look("warn", "half-circle", "Peak load 0: no new sessions"),
         "agent-full" => look("warn", "square", "Its agent says that it is full"),
         "agent-drain" => look("warn", "half-circle", "Its agent wants no new sessions"),
@@ -218,6 +218,7 @@ pub(super) fn notes(server: &ServerStatus) -> Vec<String> {
     let machine = server.machine.as_ref();
     let no_metrics = machine.and_then(|machine| machine.no_metrics.as_ref());
     notes.extend(no_metrics.map(|why| format!("no metrics: {why}")));
+    notes.extend(machine.and_then(|machine| machine.over_peak.clone()));
     if let Some(agent) = &server.agent {
         let remark = agent.remark.as_ref();
         notes.extend(remark.map(|remark| format!("agent: {remark}")));

@@ -8,10 +8,17 @@ const NODE: &str = "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"} 900\n\
     node_load1 0.5\nnode_pressure_cpu_waiting_seconds_total 10\n\
     node_memory_MemAvailable_bytes 7e9\nnode_memory_MemTotal_bytes 1e10\n";
 
+/// What windows_exporter says, in its new names and in its old ones.
+const WINDOWS: [&str; 2] = [
+    include_str!("../../../../protocol/tests/pages/windows_exporter.txt"),
+    include_str!("../../../../protocol/tests/pages/windows_exporter_old.txt"),
+];
+
 fn settings(by: LoadMeasure) -> LoadSettings {
     LoadSettings {
         exporter: String::new(),
         by,
+        sessions_max: None,
         every: Millis(5_000),
         timeout: Millis(10_000),
     }
@@ -41,9 +48,12 @@ fn page(body: &str) -> Vec<u8> {
 
 /// What is read of one page after the other.
 async fn read(by: LoadMeasure, pages: &[&str]) -> Vec<Result<Option<u32>, String>> {
+    read_by(settings(by), pages).await
+}
+
+async fn read_by(settings: LoadSettings, pages: &[&str]) -> Vec<Result<Option<u32>, String>> {
     let exporter = web(pages.iter().map(|body| page(body)).collect()).await;
-    let settings = settings(by.clone());
-    let mut meter = Meter::new(by);
+    let mut meter = Meter::new(settings.clone());
     let mut loads = Vec::new();
     for _ in pages {
         let read = look(&exporter, &settings, &mut meter).await;
@@ -83,6 +93,74 @@ async fn counters_that_begin_anew_or_stand_still_say_nothing() {
 }
 
 #[tokio::test]
+async fn sessions_of_terminal_services_count_alone_and_beside_the_machine() {
+    let by = |by, sessions_max| LoadSettings {
+        sessions_max: Some(sessions_max),
+        ..settings(by)
+    };
+    for (windows, of_eight) in WINDOWS.into_iter().zip([25, 63]) {
+        let alone = read_by(by(LoadMeasure::Sessions, 8), &[windows]).await;
+        assert_eq!(alone, [Ok(Some(of_eight))]);
+        // Half of the time between the two pages was idle, and memory is 25 or 75 % in use.
+        let later = windows.replace("} 700", "} 750").replace("} 200", "} 250");
+        let with_cpu = read_by(by(LoadMeasure::Cpu, 8), &[windows, &later]).await;
+        assert_eq!(with_cpu, [Ok(None), Ok(Some(of_eight.max(50)))]);
+        let many = read_by(by(LoadMeasure::Greatest, 1_000), &[windows, &later]).await;
+        let memory = if of_eight == 25 { 25 } else { 75 };
+        assert_eq!(many, [Ok(None), Ok(Some(memory.max(50)))]);
+        let few = read_by(by(LoadMeasure::Memory, 1), &[windows]).await;
+        assert_eq!(few, [Ok(Some(100))]);
+    }
+    let lacks = read_by(by(LoadMeasure::Memory, 8), &[NODE]).await;
+    let error = lacks[0].as_ref().unwrap_err();
+    assert!(error.contains("nothing of users' sessions"), "{error}");
+    let spoilt = WINDOWS[1].replace("\"total\"} 5", "\"total\"} NaN");
+    let spoilt = read_by(by(LoadMeasure::Sessions, 8), &[&spoilt]).await;
+    let why = "its page has windows_terminal_services_local_session_count that is NaN, infinite or negative";
+    assert_eq!(spoilt, [Err(why.to_owned())]);
+}
+
+#[test]
+fn a_server_with_max_sessions_is_compared_with_those() {
+    let mut all = settings(LoadMeasure::Sessions);
+    let of = |all: &LoadSettings, max| all.of_server(max).sessions_max;
+    assert_eq!((of(&all, Some(9)), of(&all, None)), (None, None));
+    all.sessions_max = Some(40);
+    assert_eq!((of(&all, Some(9)), of(&all, None)), (Some(9), Some(40)));
+}
+
+#[test]
+fn counters_that_stand_still_for_long_are_no_metrics() {
+    let figures = |page: &str| {
+        let mut reader = ExporterReader::new(None);
+        reader.feed(page.as_bytes());
+        reader.finish().unwrap()
+    };
+    let mut meter = Meter::new(settings(LoadMeasure::Cpu));
+    let start = Instant::now();
+    let mut load = |page: &str, after_s: u64| {
+        let load = meter.load(&figures(page), start + Duration::from_secs(after_s));
+        load.map(|load| load.map(Load::percent))
+    };
+    let busy = later(920, 180);
+    assert_eq!((load(NODE, 0), load(&busy, 5)), (Ok(None), Ok(Some(80))));
+    assert_eq!((load(&busy, 6), load(&busy, 19)), (Ok(None), Ok(None)));
+    let why = "the counters of processor time on its page have not moved for 15s";
+    assert_eq!(load(&busy, 20), Err(why.to_owned()));
+    assert_eq!(load(&later(930, 190), 25), Ok(Some(50)));
+}
+
+#[tokio::test]
+async fn a_counter_that_is_no_number_for_once_is_no_low_load() {
+    let (busy, idle) = (later(920, 180), later(980, 200));
+    let spoilt = busy.replace("} 180", "} NaN");
+    let loads = read(LoadMeasure::Cpu, &[NODE, &spoilt, &busy, &idle]).await;
+    let why = "its page has node_cpu_seconds_total that is NaN, infinite or negative";
+    let expected = [Ok(None), Err(why.to_owned()), Ok(Some(80)), Ok(Some(25))];
+    assert_eq!(loads, expected);
+}
+
+#[tokio::test]
 async fn any_metric_is_a_load_between_two_values() {
     let by = |metric: &str, min, max| LoadMeasure::Value {
         metric: metric.into(),
@@ -95,7 +173,7 @@ async fn any_metric_is_a_load_between_two_values() {
         assert_eq!(read(by, &[jobs]).await, [Ok(Some(expected))]);
     }
     let error = read(by("jobs", 0, 1000), &["jobs NaN\nother 1\n"]).await;
-    let expected = "none of its metrics is one of those that are looked for".to_owned();
+    let expected = "its page has jobs that is NaN or infinite".to_owned();
     assert_eq!(error, [Err(expected)]);
     let error = read(by("jobs", 0, 1000), &[NODE]).await;
     assert_eq!(error, [Err("its page has no number for jobs".to_owned())]);
@@ -111,10 +189,17 @@ async fn what_is_no_page_of_an_exporter_says_why() {
         ),
         (page("go_goroutines 7\n"), "none of its metrics"),
         (node("node_cpu", "no_cpu"), "tells no processor time"),
-        (node("} 900", "} NaN"), "tells no processor time"),
+        (
+            node("} 900", "} NaN"),
+            "node_cpu_seconds_total that is NaN, infinite or negative",
+        ),
+        (
+            node("} 100", "} NaN"),
+            "node_cpu_seconds_total that is NaN, infinite or negative",
+        ),
         (
             node("MemTotal_bytes 1e10", "MemTotal_bytes -5"),
-            "how much memory",
+            "node_memory_MemTotal_bytes that is NaN, infinite or negative",
         ),
         (
             node("MemTotal_bytes 1e10", "MemTotal_bytes 0"),
@@ -130,7 +215,7 @@ async fn what_is_no_page_of_an_exporter_says_why() {
     for (answer, expected) in cases {
         let shown = String::from_utf8_lossy(&answer).into_owned();
         let exporter = web(vec![answer]).await;
-        let mut meter = Meter::new(LoadMeasure::Greatest);
+        let mut meter = Meter::new(settings(LoadMeasure::Greatest));
         let read = look(&exporter, &settings(LoadMeasure::Greatest), &mut meter).await;
         let error = read.expect_err(&shown);
         assert!(error.contains(expected), "{error} of {shown}");
@@ -156,11 +241,11 @@ async fn a_page_without_end_is_given_up() {
         }
         sent
     });
-    let mut meter = Meter::new(LoadMeasure::Cpu);
     let settings = LoadSettings {
         timeout: Millis(60_000),
         ..settings(LoadMeasure::Cpu)
     };
+    let mut meter = Meter::new(settings.clone());
     let error = look(&exporter, &settings, &mut meter).await.unwrap_err();
     assert!(error.contains("longer than 8 MiB"), "{error}");
     assert!(serving.await.unwrap() < 50_000_000, "it hung up");
@@ -170,7 +255,7 @@ async fn a_page_without_end_is_given_up() {
 async fn an_exporter_that_hangs_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let exporter = format!("http://{}/", listener.local_addr().unwrap());
-    let mut meter = Meter::new(LoadMeasure::Cpu);
+    let mut meter = Meter::new(settings(LoadMeasure::Cpu));
     let error = look(&exporter, &settings(LoadMeasure::Cpu), &mut meter).await;
     assert_eq!(error, Err("no whole page within 10s".to_owned()));
 }
@@ -181,7 +266,7 @@ async fn nobody_there_is_told_in_words() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     };
-    let mut meter = Meter::new(LoadMeasure::Cpu);
+    let mut meter = Meter::new(settings(LoadMeasure::Cpu));
     let error = look(&exporter, &settings(LoadMeasure::Cpu), &mut meter).await;
     assert_eq!(error, Err("connection refused".to_owned()));
 }

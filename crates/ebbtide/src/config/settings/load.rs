@@ -17,12 +17,32 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "pools.*.load.by",
-        Kind::OneOf(&["greatest", "cpu", "memory", "run-queue", "pressure"], &[]),
+        Kind::OneOf(
+            &[
+                "greatest",
+                "cpu",
+                "memory",
+                "run-queue",
+                "pressure",
+                "sessions",
+            ],
+            &[],
+        ),
         Default::Value("\"greatest\""),
         "What the load is. `cpu`: the share of the processors' time in which they were busy. `memory`: \
          the share of memory that is not available. `greatest`: whichever of these two is greater. \
          `run-queue`: tasks that run or wait, for each processor. `pressure`: the share of time in which \
-         tasks waited for a processor (Linux).",
+         tasks waited for a processor (Linux). `sessions`: users' sessions on the machine, and nothing else; \
+         see `sessions_max`.",
+    ),
+    setting(
+        "pools.*.load.sessions_max",
+        Kind::Count(1, 1_000_000),
+        Default::Else("sessions on the machine are not looked at"),
+        "So many sessions of users on the machine are full load; then the load is their share of this, or \
+         what `by` or `value` says, whichever is greater. A server with `max_sessions` has that in place of \
+         it. The sessions are those of Windows' terminal services, also disconnected ones, which \
+         windows_exporter tells with its collector `terminal_services`.",
     ),
     setting(
         "pools.*.load.value",

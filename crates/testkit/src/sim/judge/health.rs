@@ -48,7 +48,11 @@ impl Seen {
                 self.suspected = false;
             }
         } else {
-            self.closed_by_page = !matches!(outcome, ProbeOutcome::Good { .. });
+            let is_open = matches!(
+                outcome,
+                ProbeOutcome::Good { .. } | ProbeOutcome::Odd { .. }
+            );
+            self.closed_by_page = !is_open;
             self.bad_in_a_row = 0;
             self.suspected = false;
             self.good_in_a_row += 1;

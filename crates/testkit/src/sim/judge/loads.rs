@@ -58,7 +58,7 @@ impl Busy {
     pub fn places_told(&mut self, outcome: &ProbeOutcome, begun: u32) {
         match outcome {
             ProbeOutcome::Bad(_) => {}
-            ProbeOutcome::Good { places } => {
+            ProbeOutcome::Good { places } | ProbeOutcome::Odd { places, .. } => {
                 let most = places.map(|places| begun.saturating_add(places as u32));
                 self.begun_most = most;
             }
