@@ -21,8 +21,11 @@ pub enum Write {
     Versions(String, Option<Versions>),
     /// A server's epoch.
     Epoch(ServerName, u32),
-    /// A server beside those of the file; `None`: no longer.
-    LiveServer(ServerName, Option<ServerConfig>),
+    /// A server beside those of the file.
+    LiveServer(ServerName, ServerConfig),
+    /// No longer a server beside those of the file: with it goes what was wanted of it and set live. Its
+    /// epoch stays, so that no token of it counts again.
+    Removed(ServerName),
     /// Settings of a server that outlast reloads.
     Override(ServerName, ServerOverride),
     /// A session that an operator ended: its token is worth nothing, until it expires by itself.

@@ -330,6 +330,10 @@ impl Store {
                         changes.push((audit_key(oldest), None));
                     }
                 }
+                Write::Removed(name) => {
+                    let gone = [LIVE, INTENT, OVERRIDE];
+                    changes.extend(gone.map(|prefix| (format!("{prefix}{name}"), None)));
+                }
                 other => changes.push(change(other)),
             }
         }
@@ -398,8 +402,8 @@ fn change(write: &Write) -> Change {
         }
         Write::Epoch(name, epoch) => (format!("{EPOCH}{name}"), Some(json(epoch))),
         Write::LiveServer(name, server) => {
-            let row = server.as_ref().map(LiveRow::from);
-            (format!("{LIVE}{name}"), row.as_ref().map(json))
+            let row = LiveRow::from(server);
+            (format!("{LIVE}{name}"), Some(json(&row)))
         }
         Write::Override(name, set) => {
             let row = (*set != ServerOverride::default()).then(|| OverrideRow::from(set));
@@ -419,7 +423,9 @@ fn change(write: &Write) -> Change {
         Write::TokenSecrets(secrets) => {
             (SECRETS_KEY.into(), Some(json(&SecretsRow::from(secrets))))
         }
-        Write::Audit(_) => unreachable!("lines of the audit log are numbered by the caller"),
+        Write::Removed(_) | Write::Audit(_) => {
+            unreachable!("their rows are several, or numbered: the caller makes them")
+        }
     }
 }
 

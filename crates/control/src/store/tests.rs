@@ -125,9 +125,12 @@ fn every_kind_of_write_is_given_back() {
         .collect();
     writes.extend([
         Write::Epoch(web(2), 3),
-        Write::LiveServer(web(5), Some(live.clone())),
-        Write::LiveServer(web(6), Some(live.clone())),
-        Write::LiveServer(web(6), None),
+        Write::LiveServer(web(5), live.clone()),
+        Write::LiveServer(web(9), live.clone()),
+        Write::Intent(web(9), intents[0].clone()),
+        Write::Override(web(9), set),
+        Write::Epoch(web(9), 2),
+        Write::Removed(web(9)),
         Write::Override(web(3), set),
         ended(0xa, 100),
         ended(0xb, 300),
@@ -151,6 +154,12 @@ fn every_kind_of_write_is_given_back() {
     expected[1].epoch = 3;
     expected[2].set = set;
     expected[4].live = Some(live);
+    // Of one that was removed only the epoch is left.
+    let epoch = 2;
+    expected.push(RestoredServer {
+        epoch,
+        ..unknown(web(9))
+    });
     assert_eq!(restored.servers, expected);
     assert_eq!(restored.ended_sessions, [(SessionId(0xb), web(1))]);
     assert_eq!(restored.token_secrets, secrets);

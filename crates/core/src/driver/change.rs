@@ -281,12 +281,16 @@ impl State {
     fn remove_live(&mut self, name: &ServerName, now: Now, outputs: &mut Vec<Output>) {
         if let Some(server) = self.servers.get_mut(name) {
             server.live = None;
+            server.removed = true;
             server.leave();
         }
         if let Some(pool) = self.pools.get_mut(&name.pool) {
             pool.order.retain(|other| other != name);
         }
         self.let_linger();
+        if let Some(server) = self.servers.get_mut(name).filter(|server| !server.lingers) {
+            server.forget_if_removed();
+        }
         let change = format!("{name}: removed live");
         outputs.push(event(Some(name), EventKind::Configured { change }, now));
     }

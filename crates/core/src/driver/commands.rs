@@ -268,7 +268,9 @@ impl Planner<'_> {
         };
         let ends = intent == Intent::Maintenance && server.intent != Intent::Maintenance;
         let epoch = ends.then_some(server.epoch + 1);
-        let mut writes = vec![Write::Intent(name.clone(), record.clone())];
+        // What is wanted of a server that was removed ends with it.
+        let lasts = (!server.removed).then(|| Write::Intent(name.clone(), record.clone()));
+        let mut writes: Vec<Write> = lasts.into_iter().collect();
         writes.extend(epoch.map(|epoch| Write::Epoch(name.clone(), epoch)));
         let deadline = intent.deadline().map(|moment| self.now.wall_at(moment));
         let edit = ServerEdit::Intent(intent, record, epoch);
@@ -391,12 +393,47 @@ impl Planner<'_> {
             )));
         }
         let text = format!(
-            "{name} was added at {}; it takes sessions after its first good probe",
-            server.address_text
+            "{name} was added at {}; {}",
+            server.address_text,
+            self.after_adding(&name)
         );
-        let writes = vec![Write::LiveServer(name.clone(), Some(server.clone()))];
+        let writes = vec![Write::LiveServer(name.clone(), server.clone())];
         let edit = ServerEdit::Add(server);
         Ok(self.of_server("server add", name, edit, writes, text, false))
+    }
+
+    /// What becomes of a server that is added: what was wanted of one of this name counts again if that
+    /// has left the file and was not removed.
+    fn after_adding(&self, name: &ServerName) -> String {
+        let known = self.state.servers.get(name);
+        let known = known.filter(|server| !server.removed);
+        let since = known.and_then(|server| server.intent_record.as_ref());
+        let by = since.map_or(String::new(), |record| format!(", by {}", record.by));
+        let is_probed = self.state.pools.get(&name.pool);
+        let is_probed = is_probed.is_some_and(|pool| pool.config.health.is_some());
+        let waits = known.is_some_and(|server| server.verification.is_some());
+        let mut text = match known.map(|server| &server.intent) {
+            Some(Intent::Ready) | None => match (waits, is_probed) {
+                (true, _) => {
+                    "it is wanted in traffic as before, and has to be verified first".into()
+                }
+                (false, true) => "it takes sessions after its first good probe".to_owned(),
+                (false, false) => {
+                    "it takes sessions at once, for the pool has no health checks".into()
+                }
+            },
+            Some(intent) => format!(
+                "it takes no new sessions, for what was wanted of it before it left the file still counts: \
+                 {}{by} \
+                 (ebbtide ready {name})",
+                intent.label()
+            ),
+        };
+        if known.is_some_and(|server| server.set != ServerOverride::default()) {
+            text +=
+                &format!("; what was set of it live counts as well (ebbtide server reset {name})");
+        }
+        text
     }
 
     fn remove_server(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
@@ -439,7 +476,7 @@ impl Planner<'_> {
             let why = why.map_or(String::new(), |why| format!(" ({why})"));
             text += &format!("; beware: it was down{why}, so nobody knows what is left on it");
         }
-        let writes = vec![Write::LiveServer(name.clone(), None)];
+        let writes = vec![Write::Removed(name.clone())];
         Ok(self.of_server(
             "server remove",
             name,

@@ -450,7 +450,9 @@ impl Driver {
                     }
                 }
             };
-            let mut writes = self.unsaved.clone();
+            let unsaved = self.unsaved.iter();
+            let unsaved = unsaved.filter(|write| !self.state.is_of_removed(write));
+            let mut writes: Vec<Write> = unsaved.cloned().collect();
             if let Some((_, plan)) = &command {
                 writes.extend(plan.writes.iter().cloned());
             }

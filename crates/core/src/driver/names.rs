@@ -10,6 +10,7 @@ use crate::driver::state::{ServerState, State};
 use crate::event::EventKind;
 use crate::intent::Intent;
 use crate::name::ServerName;
+use crate::record::ServerOverride;
 use crate::status::NameStatus;
 use crate::time::{Moment, Now};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub(super) struct NameState {
     addresses: BTreeSet<SocketAddr>,
     /// When it had any.
     heard: Option<Moment>,
+    /// Since when it does not have these any more, of servers that are still there.
+    lost: BTreeMap<SocketAddr, Moment>,
     /// What is wrong with the newest answer.
     trouble: Option<String>,
 }
@@ -59,6 +62,10 @@ impl State {
             Ok(answer) => self.usable(config, entry, answer),
             Err(why) => (BTreeSet::new(), Some(format!("cannot be looked up: {why}"))),
         };
+        let present = self.servers_of(pool);
+        let present = present.filter(|(_, server)| server.present && server.is_of(name));
+        let present: BTreeSet<SocketAddr> =
+            present.map(|(_, server)| server.config.address).collect();
         let Some(state) = self.pools.get_mut(pool) else {
             return Vec::new();
         };
@@ -78,7 +85,13 @@ impl State {
         }
         state.heard = Some(now.moment);
         state.addresses = addresses.clone();
-        self.follow(pool, entry, &addresses)
+        let lost = present.difference(&addresses);
+        let since = lost.map(|address| (*address, *state.lost.get(address).unwrap_or(&now.moment)));
+        state.lost = since.collect();
+        let gone = state.lost.iter();
+        let gone = gone.filter(|(_, since)| now.moment >= since.plus(entry.leave_within));
+        let gone: BTreeSet<SocketAddr> = gone.map(|(address, _)| *address).collect();
+        self.follow(pool, entry, &addresses, &gone)
     }
 
     /// The addresses that become servers, and what is wrong with the others.
@@ -128,12 +141,14 @@ impl State {
         (used, (!wrong.is_empty()).then(|| wrong.join("; ")))
     }
 
-    /// Has servers come, come back and leave, so that they are those of these addresses.
+    /// Has servers come, come back and leave, so that they are those of these addresses. The name does not
+    /// have those in `gone` for so long that they will not be back.
     fn follow(
         &self,
         pool: &str,
         entry: &NameConfig,
         addresses: &BTreeSet<SocketAddr>,
+        gone: &BTreeSet<SocketAddr>,
     ) -> Vec<(Actor, Command)> {
         let mut commands = Vec::new();
         let mut here = BTreeSet::new();
@@ -150,7 +165,7 @@ impl State {
             };
             let (has, command) = match stays {
                 true => ("has", server.is_sent_away().then(ready)),
-                false => ("no longer has", server.farewell(name, entry)),
+                false => ("no longer has", server.farewell(name, entry, gone)),
             };
             let actor = by_name(pool, entry, &format!("{has} {address} for it"));
             commands.extend(command.map(|command| (actor, command)));
@@ -162,20 +177,7 @@ impl State {
                 pool: pool.to_owned(),
                 server: entry.server_at(&name.server, address),
             };
-            commands.push((actor.clone(), add));
-            if self
-                .servers
-                .get(&name)
-                .is_some_and(ServerState::is_sent_away)
-            {
-                commands.push((
-                    actor,
-                    Command::Ready {
-                        server: name,
-                        force: false,
-                    },
-                ));
-            }
+            commands.push((actor, add));
         }
         commands
     }
@@ -270,9 +272,16 @@ impl ServerState {
     }
 
     /// What is to be done when its name no longer has its address: a drain, and then it is removed. What
-    /// an operator wants of it stays so meanwhile.
-    fn farewell(&self, name: &ServerName, entry: &NameConfig) -> Option<Command> {
+    /// an operator wants of it stays so meanwhile, and ends with it: not before its address is gone for good.
+    fn farewell(
+        &self,
+        name: &ServerName,
+        entry: &NameConfig,
+        gone: &BTreeSet<SocketAddr>,
+    ) -> Option<Command> {
         let server = name.clone();
+        let is_operated = !self.is_sent_away() || self.set != ServerOverride::default();
+        let is_over = !is_operated || gone.contains(&self.config.address);
         match self.intent {
             Intent::Ready => Some(Command::Drain {
                 server,
@@ -280,7 +289,7 @@ impl ServerState {
                 message: None,
                 force: false,
             }),
-            Intent::Hold | Intent::Maintenance if self.load.sessions() == 0 => {
+            Intent::Hold | Intent::Maintenance if self.load.sessions() == 0 && is_over => {
                 Some(Command::RemoveServer {
                     server,
                     force: false,

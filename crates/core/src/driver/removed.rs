@@ -1,6 +1,7 @@
 //! Servers that have left their pool, by a reload or by command, and still have sessions: those that
 //! are connections go on there until they end. Such a server takes no others, is no capacity, and is
-//! shown until its last session has ended; whatever is wanted of it counts as before.
+//! shown until its last session has ended; whatever is wanted of it counts as before. Of one that was
+//! removed by command that ends with it; one that the file lost may come back, and then it counts again.
 
 use crate::command::Refusal;
 use crate::driver::Output;
@@ -8,6 +9,7 @@ use crate::driver::change::event;
 use crate::driver::state::{ServerState, State};
 use crate::event::{EventKind, count};
 use crate::name::ServerName;
+use crate::record::Write;
 use crate::snapshot::ServerView;
 use crate::standing::Standing;
 use crate::time::Now;
@@ -39,6 +41,7 @@ impl State {
             if is_seen && server.load.sessions() == 0 {
                 server.lingers = false;
                 server.standing = Standing::closed();
+                server.forget_if_removed();
                 self.changed.insert(name.pool.clone());
                 let change = format!("{name}: has left the pool, and no session is on it any more");
                 outputs.push(event(Some(name), EventKind::Configured { change }, now));
@@ -71,6 +74,14 @@ impl State {
         }
         views.sort_by_key(|server| server.key);
         views
+    }
+
+    /// Whether this would store what ends with a server that was removed.
+    pub fn is_of_removed(&self, write: &Write) -> bool {
+        let Write::Intent(name, _) = write else {
+            return false;
+        };
+        self.servers.get(name).is_some_and(|server| server.removed)
     }
 
     /// The servers that have left a pool and still have sessions, by name.

@@ -82,6 +82,8 @@ pub(super) struct ServerState {
     pub present: bool,
     /// It has left its pool, and is shown there with the sessions that it still has.
     pub lingers: bool,
+    /// It was taken out by command. What is wanted of it ends with it, and is stored no more.
+    pub removed: bool,
     pub live: Option<ServerConfig>,
     pub set: ServerOverride,
     pub intent: Intent,
@@ -136,6 +138,16 @@ impl ServerState {
     pub fn leave(&mut self) {
         self.present = false;
         self.standing = Standing::closed();
+    }
+
+    /// Whatever was wanted of it, and set live, ends with it if it was removed.
+    pub fn forget_if_removed(&mut self) {
+        if self.removed {
+            self.intent = Intent::Ready;
+            self.intent_record = None;
+            self.verification = None;
+            self.set = ServerOverride::default();
+        }
     }
 
     fn grounds(&self) -> Grounds<'_> {
@@ -287,6 +299,7 @@ impl State {
                 config,
                 present: true,
                 lingers: false,
+                removed: false,
                 live: None,
                 set: ServerOverride::default(),
                 intent: Intent::Ready,
@@ -401,8 +414,10 @@ impl State {
             .and_then(|(pool, server)| pool.server(server.key))
             .is_some_and(|view| view.address == config.address);
         let server = self.know(name, config.clone(), health, now);
+        server.forget_if_removed();
         server.present = true;
         server.lingers = false;
+        server.removed = false;
         server.config = config;
         server.follow_exporter(pool, !was_there);
         server.follow_agent(pool, !was_there);

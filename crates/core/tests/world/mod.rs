@@ -290,8 +290,12 @@ impl World {
                 }
                 Write::Epoch(name, epoch) => edit(name, &|server| server.epoch = *epoch),
                 Write::LiveServer(name, config) => {
-                    edit(name, &|server| server.live.clone_from(config));
+                    edit(name, &|server| server.live = Some(config.clone()));
                 }
+                Write::Removed(name) => edit(name, &|server| {
+                    (server.intent, server.live) = (None, None);
+                    server.set = Default::default();
+                }),
                 Write::Override(name, set) => edit(name, &|server| server.set = *set),
                 Write::EndedSession { id, server, .. } => {
                     restored.ended_sessions.push((*id, server.clone()));

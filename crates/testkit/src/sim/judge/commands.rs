@@ -528,8 +528,11 @@ impl Judge {
     /// The end of a run: whoever asked this node has been answered.
     pub fn finish(&mut self) {
         self.doors_finish();
-        let unsaved = self.servers.iter().find(|(_, server)| {
-            let end = server.self_end.as_ref();
+        let look = self.look;
+        let unsaved = self.servers.iter().find(|(name, server)| {
+            // What is wanted of a server that was removed is not stored.
+            let was_removed = name.as_added().is_some() && server.removed_look == look;
+            let end = server.self_end.as_ref().filter(|_| !was_removed);
             end.is_some_and(|end| !end.saved && !end.unsure && !end.at_start)
         });
         if let Some((name, _)) = unsaved {

@@ -162,6 +162,7 @@ impl Judge {
     /// Of servers that are not there, nothing is served.
     fn judge_absent(&mut self, at: i64) {
         let (look, restarted) = (self.look, self.restarted);
+        let pools = &self.pools;
         let mut removed = Vec::new();
         for (name, server) in self.servers.iter_mut() {
             if server.look != look {
@@ -170,6 +171,10 @@ impl Judge {
                 }
                 server.present = false;
                 server.unserving_at = Some(at);
+                let lingers = server.removed_look == look;
+                if name.as_added().is_some() && pools[name.pool()].look == look && !lingers {
+                    server.forget();
+                }
             }
         }
         removed.into_iter().for_each(|name| self.removed(name));
@@ -185,6 +190,7 @@ impl Judge {
         now: Now,
         at: i64,
     ) {
+        self.server(name).removed_look = self.look;
         self.judge_intent(name, shown, view, now, at);
         self.judge_notice(name, view, pool);
         self.judge_epoch(name, view);
@@ -198,6 +204,9 @@ impl Judge {
         let (look, restarted) = (self.look, self.restarted);
         let server = self.server(name);
         server.look = look;
+        if name.as_added().is_some() && server.removed_look + 1 == look {
+            server.forget();
+        }
         if !server.present || server.address != Some(view.address) {
             server.seen = if restarted {
                 Seen::default()
@@ -590,6 +599,14 @@ impl Judge {
 }
 
 impl Server {
+    /// It was removed by command, and with it what was wanted of it: the next of its name is new.
+    fn forget(&mut self) {
+        (self.want, self.in_force) = (Want::Ready, Want::Ready);
+        (self.self_end, self.set, self.closed) = (None, None, None);
+        (self.unseen, self.entered_maintenance) = (None, None);
+        self.busy.forget_wishes();
+    }
+
     /// Whether there is, or a moment ago was, a reason not to serve its own sessions.
     pub fn is_unserving(&self, at: i64) -> bool {
         !self.present

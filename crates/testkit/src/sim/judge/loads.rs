@@ -37,6 +37,11 @@ pub(super) struct Busy {
 }
 
 impl Busy {
+    /// Nothing is wanted of it any more.
+    pub fn forget_wishes(&mut self) {
+        (self.set, self.closed, self.last_request) = (None, None, None);
+    }
+
     /// Nothing is known of what is not there, or has become something else.
     pub fn forget(&mut self) {
         (self.reading, self.peak, self.is_above) = (None, None, None);

@@ -136,6 +136,8 @@ struct Server {
     present: bool,
     /// The last look at which it was there.
     look: u64,
+    /// The last look at which it had left its pool, and still had sessions.
+    removed_look: u64,
     /// It was there when the life before ended.
     was_present: bool,
     /// The file lost it while the program was down, which may not have heard of it any more when its
