@@ -8,6 +8,7 @@ mod clock;
 mod control;
 mod event_log;
 mod inbox;
+mod itself;
 mod manifest;
 mod outside;
 mod page_files;
@@ -22,6 +23,7 @@ pub use admin::{Admin, AdminError, metrics_reference, openapi};
 pub use clock::{boot_id, clock};
 pub use control::{Control, MoveSessions, Options, Publish, Reload, Reloaded};
 pub use inbox::{Inbox, InboxReceiver, inbox};
+pub use itself::own_listener;
 pub use manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestFile, ManifestSource};
 pub use outside::{
     Resolver, Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, WebhookUrl, system_resolver,

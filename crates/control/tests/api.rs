@@ -234,6 +234,11 @@ async fn servers_come_go_and_change_live() {
     let (status, error) = refused(client.add_server("app", "extra", &bad).await);
     assert_eq!(status, 422);
     assert!(error.message.contains("no port"), "{error}");
+    bad.address = "127.0.0.1:8080".into();
+    let (status, error) = refused(client.add_server("app", "extra", &bad).await);
+    assert_eq!(status, 422);
+    let why = "127.0.0.1:8080 leads back here, to listener web";
+    assert!(error.message.contains(why), "{error}");
 }
 
 #[tokio::test]

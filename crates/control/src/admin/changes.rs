@@ -4,6 +4,7 @@ use super::access::Caller;
 use super::answer::{ApiError, Body, Names, Params};
 use super::app::App;
 use crate::clock::clock;
+use crate::itself::own_listener;
 use crate::show;
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -188,9 +189,17 @@ pub(super) async fn add_server(
     Names((pool, name)): Names<(String, String)>,
     Body(body): Body<AddServer>,
 ) -> Answer {
+    let address = resolve(&body.address).await?;
+    if let Some(listener) = own_listener(address, &app.snapshot().config.listeners) {
+        return Err(ApiError::invalid(format!(
+            "{pool}/{name} cannot be added: {} leads back here, to listener {} ({}); give the address \
+             of the server itself",
+            body.address, listener.name, listener.bind
+        )));
+    }
     let server = ServerConfig {
         name,
-        address: resolve(&body.address).await?,
+        address,
         address_text: body.address,
         weight: body.weight.unwrap_or(1),
         max_sessions: body.max_sessions,

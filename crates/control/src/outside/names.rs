@@ -5,12 +5,13 @@
 mod tests;
 
 use crate::inbox::{Inbox, Message};
+use crate::itself::own_listener;
 use crate::outside::rounds::{self, Turn};
 use crate::prober::jittered;
 use ebbtide_core::{Input, ListenerConfig, Millis, NameAnswer, NameConfig, ServerName, Snapshot};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
@@ -119,27 +120,10 @@ async fn look_up(question: &Question, resolver: Resolver) -> Result<NameAnswer, 
 fn sort_out(addresses: Vec<SocketAddr>, listeners: &[ListenerConfig]) -> NameAnswer {
     let mut answer = NameAnswer::default();
     for address in addresses {
-        let own = listeners
-            .iter()
-            .find(|listener| leads_to(address, listener.bind));
-        match own {
+        match own_listener(address, listeners) {
             Some(listener) => answer.own.push((address, listener.name.clone())),
             None => answer.addresses.push(address),
         }
     }
     answer
-}
-
-/// Whether who connects to this address reaches a listener that is bound here.
-fn leads_to(address: SocketAddr, bind: SocketAddr) -> bool {
-    if address.port() != bind.port() {
-        return false;
-    }
-    let (to, at) = (address.ip().to_canonical(), bind.ip().to_canonical());
-    to == at || to.is_unspecified() || (at.is_unspecified() && is_of_this_machine(to))
-}
-
-/// Only addresses of this machine can be bound.
-fn is_of_this_machine(address: IpAddr) -> bool {
-    address.is_loopback() || UdpSocket::bind((address, 0)).is_ok()
 }

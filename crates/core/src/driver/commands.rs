@@ -383,6 +383,7 @@ impl Planner<'_> {
             Err(refusal) if !self.state.pools.contains_key(&name.pool) => return Err(refusal),
             Err(_) => {}
         }
+        self.check_address(&name, &server)?;
         check_bounds(&name, Some(server.weight), server.max_sessions)?;
         let pool = self.state.pools.get(&name.pool);
         if pool.is_some_and(|pool| pool.config.http.redirect) && server.public_url.is_none() {
@@ -400,6 +401,20 @@ impl Planner<'_> {
         let writes = vec![Write::LiveServer(name.clone(), server.clone())];
         let edit = ServerEdit::Add(server);
         Ok(self.of_server("server add", name, edit, writes, text, false))
+    }
+
+    /// Refuses an address that another server of the pool has.
+    fn check_address(&self, name: &ServerName, server: &ServerConfig) -> Result<(), Refusal> {
+        let has_it = |other: &ServerState| other.present && other.config.address == server.address;
+        let mut others = self.state.servers_of(&name.pool);
+        match others.find(|(_, other)| has_it(other)) {
+            None => Ok(()),
+            Some((other, _)) => Err(Refusal::invalid(format!(
+                "{name} cannot be added: {other} has its address already, {}; each server of a pool \
+                 needs an address of its own",
+                server.address_text
+            ))),
+        }
     }
 
     /// What becomes of a server that is added: what was wanted of one of this name counts again if that

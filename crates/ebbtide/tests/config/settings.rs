@@ -293,6 +293,18 @@ fn places_of_the_usual_mistakes() {
             "pools.app.servers.web2: `web1` has this address already",
         ),
         (
+            SMALL.replace("10.0.0.11:8080", "127.0.0.1:8080"),
+            "ebbtide.toml:7:8",
+            "pools.app.servers.web1: this is the listener `web` of Ebbtide itself, at 127.0.0.1:8080",
+        ),
+        (
+            SMALL
+                .replace("127.0.0.1:8080", "0.0.0.0:80")
+                .replace("10.0.0.11:8080", "127.0.0.1:80"),
+            "ebbtide.toml:7:8",
+            "this is the listener `web` of Ebbtide itself, at 0.0.0.0:80",
+        ),
+        (
             SMALL.replace("10.0.0.11:8080", "http://10.0.0.11:8080/"),
             "ebbtide.toml:7:8",
             "leave out \"http://\": write \"10.0.0.11:8080\"",
