@@ -126,11 +126,6 @@ fn every_kind_of_write_is_given_back() {
     writes.extend([
         Write::Epoch(web(2), 3),
         Write::LiveServer(web(5), live.clone()),
-        Write::LiveServer(web(9), live.clone()),
-        Write::Intent(web(9), intents[0].clone()),
-        Write::Override(web(9), set),
-        Write::Epoch(web(9), 2),
-        Write::Removed(web(9)),
         Write::Override(web(3), set),
         ended(0xa, 100),
         ended(0xb, 300),
@@ -154,12 +149,6 @@ fn every_kind_of_write_is_given_back() {
     expected[1].epoch = 3;
     expected[2].set = set;
     expected[4].live = Some(live);
-    // Of one that was removed only the epoch is left.
-    let epoch = 2;
-    expected.push(RestoredServer {
-        epoch,
-        ..unknown(web(9))
-    });
     assert_eq!(restored.servers, expected);
     assert_eq!(restored.ended_sessions, [(SessionId(0xb), web(1))]);
     assert_eq!(restored.token_secrets, secrets);
@@ -167,6 +156,35 @@ fn every_kind_of_write_is_given_back() {
     assert_eq!(store.audit(None, 10).unwrap(), [(1, line("hold"))]);
     // What had expired is gone for good.
     assert_eq!(store.restore(now(0)).unwrap().ended_sessions.len(), 1);
+}
+
+#[test]
+fn of_a_server_that_was_removed_only_the_epoch_is_left() {
+    let scratch = Scratch::new();
+    let live = ServerConfig::new("web1", "127.0.0.1:8080".parse().unwrap());
+    let set = ServerOverride {
+        peak_load: Some(Some(0)),
+        ..ServerOverride::default()
+    };
+    let mut store = Store::open(&scratch.0).unwrap();
+    let writes = [
+        Write::LiveServer(web(1), live),
+        Write::Intent(web(1), record(StoredIntent::Hold)),
+        Write::Override(web(1), set),
+        Write::Epoch(web(1), 2),
+    ];
+    store.write(&writes).unwrap();
+    store.write(&[Write::Removed(web(1))]).unwrap();
+    drop(store);
+    let restored = Store::open(&scratch.0).unwrap().restore(now(0)).unwrap();
+    let left = RestoredServer {
+        name: web(1),
+        intent: None,
+        epoch: 2,
+        live: None,
+        set: ServerOverride::default(),
+    };
+    assert_eq!(restored.servers, [left]);
 }
 
 #[test]
