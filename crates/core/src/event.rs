@@ -213,37 +213,49 @@ pub enum EventKind {
     },
 }
 
-impl EventKind {
-    /// The name of this kind in the stream.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Intent { .. } => "intent",
-            Self::Standing { .. } => "standing",
-            Self::PoolIntent { .. } => "pool-intent",
-            Self::PoolClosed { .. } => "pool-closed",
-            Self::StaysClosed { .. } => "stays-closed",
-            Self::Drained { .. } => "drained",
-            Self::Drill { .. } => "drill",
-            Self::DrillEnded { .. } => "drill-ended",
-            Self::Rebalancing { .. } => "rebalancing",
-            Self::Rebalanced { .. } => "rebalanced",
-            Self::Verified { .. } => "verified",
-            Self::NotVerified { .. } => "not-verified",
-            Self::Returning { .. } => "returning",
-            Self::Returned => "returned",
-            Self::Forgotten { .. } => "forgotten",
-            Self::Copy { .. } => "copy",
-            Self::Metrics { .. } => "metrics",
-            Self::Agent { .. } => "agent",
-            Self::Name { .. } => "name",
-            Self::Sick { .. } => "sick",
-            Self::SessionBegan { .. } => "session-began",
-            Self::SessionMoved { .. } => "session-moved",
-            Self::SessionEnded { .. } => "session-ended",
-            Self::Configured { .. } => "configured",
-            Self::Store { .. } => "store",
+/// Names every kind, once: a kind without a name does not compile.
+macro_rules! labels {
+    ($($kind:ident => $label:literal),* $(,)?) => {
+        impl EventKind {
+            /// The names of all kinds: what the stream, webhooks and their documents know.
+            pub const LABELS: &'static [&'static str] = &[$($label),*];
+
+            /// The name of this kind in the stream.
+            pub fn label(&self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => $label),*
+                }
+            }
         }
-    }
+    };
+}
+
+labels! {
+    Intent => "intent",
+    Standing => "standing",
+    PoolIntent => "pool-intent",
+    PoolClosed => "pool-closed",
+    StaysClosed => "stays-closed",
+    Drained => "drained",
+    Drill => "drill",
+    DrillEnded => "drill-ended",
+    Rebalancing => "rebalancing",
+    Rebalanced => "rebalanced",
+    Verified => "verified",
+    NotVerified => "not-verified",
+    Returning => "returning",
+    Returned => "returned",
+    Forgotten => "forgotten",
+    Copy => "copy",
+    Metrics => "metrics",
+    Agent => "agent",
+    Name => "name",
+    Sick => "sick",
+    SessionBegan => "session-began",
+    SessionMoved => "session-moved",
+    SessionEnded => "session-ended",
+    Configured => "configured",
+    Store => "store",
 }
 
 impl fmt::Display for EventKind {

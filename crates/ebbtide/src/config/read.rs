@@ -394,7 +394,7 @@ impl<'r, 'i> Section<'r, 'i> {
             format!("{}.{name}", self.shown)
         };
         self.reader.report(
-            span,
+            mistake.at.as_ref().unwrap_or(span),
             format!("{place}: {}", mistake.what),
             mistake.help,
             None,

@@ -4,6 +4,7 @@
 use super::settings::Kind;
 use ebbtide_core::{Millis, Network};
 use std::net::SocketAddr;
+use std::ops::Range;
 use toml::de::DeValue;
 
 /// A value that has been read by its setting's kind.
@@ -38,6 +39,8 @@ pub struct Mistake {
     pub what: String,
     /// What was expected, or what to write.
     pub help: String,
+    /// Where, if that is less than all of the value.
+    pub(super) at: Option<Range<usize>>,
 }
 
 impl Mistake {
@@ -45,6 +48,15 @@ impl Mistake {
         Self {
             what: what.into(),
             help: help.into(),
+            at: None,
+        }
+    }
+
+    /// The same, of one item of a list.
+    fn of(self, item: &toml::Spanned<DeValue<'_>>) -> Self {
+        Self {
+            at: Some(item.span()),
+            ..self
         }
     }
 }
@@ -83,9 +95,12 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
                     "write [\"/logout\"]",
                 )
             })?;
+            let path = |item: &toml::Spanned<DeValue<'_>>| {
+                url_path(text(item.get_ref(), "a path in quotes")?)
+            };
             let paths = array
                 .iter()
-                .map(|item| url_path(text(item.get_ref(), "a path in quotes")?));
+                .map(|item| path(item).map_err(|why| why.of(item)));
             Ok(Value::Texts(paths.collect::<Result<_, _>>()?))
         }
         Kind::Raw => Ok(Value::Text(text(value, "text in quotes")?.into())),
@@ -473,11 +488,11 @@ fn listed_words(
     }
     let mut read: Vec<String> = Vec::new();
     for item in array {
-        let word = text(item.get_ref(), "a word in quotes")?;
-        one_of(word, words, &[])?;
+        let word = text(item.get_ref(), "a word in quotes").map_err(|why| why.of(item))?;
+        one_of(word, words, &[]).map_err(|why| why.of(item))?;
         if read.iter().any(|other| other == word) {
             let what = format!("`{word}` is listed twice");
-            return Err(Mistake::new(what, "leave one of them out"));
+            return Err(Mistake::new(what, "leave one of them out").of(item));
         }
         read.push(word.to_owned());
     }
@@ -529,7 +544,10 @@ fn networks(value: &DeValue<'_>) -> Result<Vec<Network>, Mistake> {
             )),
         }
     };
-    array.iter().map(network).collect()
+    let networks = array
+        .iter()
+        .map(|item| network(item).map_err(|why| why.of(item)));
+    networks.collect()
 }
 
 fn url_path(text: &str) -> Result<String, Mistake> {

@@ -110,9 +110,9 @@ fn wrong_webhooks_say_what_to_write() {
             "expected some of: intent",
         ),
         (
-            "url = \"http://x/\"\nevents = [\"drainde\"]",
-            "drainde",
-            "drained",
+            "url = \"http://x/\"\nevents = [\"session-began\", \"drainde\"]",
+            "ebbtide.toml:11:28",
+            "did you mean \"drained\"?",
         ),
         (
             "url = \"http://x/\"\nsecret_env = \"EBBTIDE_NO_SUCH\"",

@@ -1,33 +1,13 @@
 //! What the configuration says of a webhook.
 
-use ebbtide_core::Millis;
+use ebbtide_core::{EventKind, Millis};
 use hyper::Uri;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The kinds of events that a hook may be told.
-pub const WEBHOOK_EVENTS: &[&str] = &[
-    "intent",
-    "standing",
-    "pool-intent",
-    "pool-closed",
-    "stays-closed",
-    "drained",
-    "drill",
-    "drill-ended",
-    "forgotten",
-    "copy",
-    "metrics",
-    "agent",
-    "name",
-    "sick",
-    "session-began",
-    "session-moved",
-    "session-ended",
-    "configured",
-    "store",
-];
+/// The kinds of events that a hook may be told: all that happen.
+pub const WEBHOOK_EVENTS: &[&str] = EventKind::LABELS;
 
 /// The shortest secret that is worth being called one, and the longest that is read, in bytes.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 16..=4096;

@@ -541,3 +541,20 @@ fn addresses_are_judged_and_their_paths_never_shown() {
         assert!(said.contains(why), "{text}: {said}");
     }
 }
+
+#[test]
+fn every_kind_of_event_of_the_stream_can_be_named() {
+    let document: serde_json::Value = serde_json::from_str(&crate::openapi()).unwrap();
+    let kinds = &document["components"]["schemas"]["EventKind"]["oneOf"];
+    let kinds = kinds.as_array().unwrap().iter();
+    let mut kinds: Vec<&str> = kinds
+        .map(|kind| kind["properties"]["kind"]["enum"][0].as_str().unwrap())
+        // What only the stream of one listener tells, and what clients make of kinds of later versions.
+        .filter(|kind| !["missed", "other"].contains(kind))
+        .collect();
+    let mut known = WEBHOOK_EVENTS.to_vec();
+    kinds.sort_unstable();
+    known.sort_unstable();
+    assert_eq!(known, kinds);
+    assert!(known.contains(&"returning") && known.contains(&"not-verified"));
+}
