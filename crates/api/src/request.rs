@@ -456,7 +456,8 @@ pub struct WaitQuery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WaitAnswer {
     /// It has come to pass. Otherwise the time was up; or, of `drained`, the server's intent is
-    /// `ready`, so that nobody drains it.
+    /// `ready`, so that nobody drains it; or, of `ready`, it is `unverified` and stays out until somebody
+    /// asks for it again.
     pub reached: bool,
     /// The server, as it is now.
     pub server: ServerStatus,

@@ -177,7 +177,8 @@ the file says (`rise` of its health check, if it says nothing). `ebbtide status`
         #[command(flatten)]
         why: Why,
     },
-    /// Wait until a server is drained or ready; exits with 3 when the time is up
+    /// Wait until a server is drained or ready; exits with 3 when the time is up, and with 1 when it will
+    /// not be by itself: nobody drains it, or it was not verified
     #[command(after_help = "Example:\n  ebbtide wait app/web2 --for drained --timeout 35m")]
     Wait {
         #[command(flatten)]

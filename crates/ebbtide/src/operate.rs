@@ -268,6 +268,9 @@ async fn wait(
             timeout_ms: Some(left().unwrap_or(longest).min(longest)),
         };
         match client.wait(&name.pool, &name.server, &query).await {
+            Ok(answer) if what == WaitFor::Ready && is_unverified(&answer.server) => {
+                return Err(unverified(name, &answer.server));
+            }
             Ok(answer) if answer.reached || left() == Some(0) => {
                 return Ok(waited(name, what, &answer, json));
             }
@@ -295,6 +298,21 @@ async fn wait(
             }
         }
     }
+}
+
+/// It stays out until somebody asks for it again.
+fn is_unverified(server: &api::ServerStatus) -> bool {
+    server.standing.reason == "unverified"
+}
+
+fn unverified(name: &ServerName, server: &api::ServerStatus) -> Failure {
+    let shown = server.verification.as_ref();
+    let why = shown.and_then(|shown| shown.failed.as_ref());
+    let why = why.map_or(String::new(), |why| format!(" ({why})"));
+    Failure::failed(format!(
+        "{name} stays out, for it was not verified{why}; mend it and try once more (ebbtide ready \
+         {name}), or let it in as it is (ebbtide ready {name} --force)"
+    ))
 }
 
 fn is_unknown(error: &ClientError) -> bool {

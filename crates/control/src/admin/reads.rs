@@ -113,7 +113,10 @@ pub(super) async fn wait(
         };
         let reached = has_reached(&server, query.what);
         let is_drained = server.intent.label != "ready" || is_removed(&server);
-        let in_vain = query.what == WaitFor::Drained && !is_drained;
+        let in_vain = match query.what {
+            WaitFor::Drained => !is_drained,
+            WaitFor::Ready => server.standing.reason == "unverified",
+        };
         if reached || in_vain || Instant::now() >= deadline {
             return Ok(Json(WaitAnswer { reached, server }));
         }

@@ -57,7 +57,19 @@ fn a_server_that_does_not_show_in_time_that_it_is_well_stays_out_until_that_is_f
     let ebbtide = Ebbtide::start(&Setup::new(&servers).with(verify));
     ebbtide.cli(&["maintenance", "app/web2"]).exits(0);
     ebbtide.cli(&["ready", "app/web2"]).exits(0);
-    ebbtide.wait_for_reason("web2", "unverified");
+    // It waits while that is not known yet, and not after.
+    for limit in [&[][..], &["--timeout", "0s"]] {
+        let wait = ["wait", "app/web2", "--for", "ready"];
+        let waited = ebbtide.cli(&[&wait[..], limit].concat()).exits(1);
+        for part in [
+            "not within 1s",
+            "says \"v1.0\"",
+            "ebbtide ready app/web2 --force",
+        ] {
+            assert!(waited.err.contains(part), "{part:?}: {waited:?}");
+        }
+    }
+    assert_eq!(ebbtide.reason("web2"), "unverified");
     let page = ebbtide.cli(&["status"]).exits(0).out;
     assert!(
         page.contains("stays out, for it was not verified"),
