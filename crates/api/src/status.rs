@@ -124,7 +124,7 @@ pub struct ServerStatus {
     pub verification: Option<Verification>,
     /// Its slow start, while that gives it fewer new sessions than it would get without.
     pub returning: Option<Returning>,
-    /// It was added live, beside the file, or came by a name.
+    /// It was added live, beside the file, or came by a name, and the file does not name it.
     pub live: bool,
     /// The name that it came by.
     pub of_name: Option<String>,

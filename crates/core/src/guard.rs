@@ -90,7 +90,8 @@ impl GuardRefusal {
             let out = [Reason::Held, Reason::Draining, Reason::Maintenance];
             matches!(why, TakesNone::Standing(reason) if out.contains(reason))
         };
-        if self.others.is_empty() && self.would_leave.is_empty() {
+        let is_gone = |why: &TakesNone| matches!(why, TakesNone::Standing(reason) if *reason == Reason::Removed);
+        if self.others.iter().all(|(_, why)| is_gone(why)) && self.would_leave.is_empty() {
             "add another server first".to_owned()
         } else if let Some((name, _)) = find(is_out) {
             format!("return another server first (ebbtide ready {pool}/{name})")

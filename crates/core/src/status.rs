@@ -80,7 +80,7 @@ pub struct ServerStatus {
     pub returning: Option<ReturnStatus>,
     /// What that was before it was set to 0 live; the inner `None`: it had none.
     pub peak_load_before: Option<Option<u8>>,
-    /// Whether it was added live, beside the file, or came by a name.
+    /// Whether it was added live, beside the file, or came by a name, and the file does not name it.
     pub live: bool,
     /// The name that it came by.
     pub of_name: Option<String>,

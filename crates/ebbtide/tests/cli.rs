@@ -342,9 +342,34 @@ fn closing_says_what_changed_and_what_did_not() {
 }
 
 #[test]
+fn a_server_that_was_added_is_not_shown_so_while_the_file_names_it() {
+    let node = Node::start();
+    let add = ["server", "add", "app/web3", "127.0.0.3:9"];
+    node.cli(&add).exits(0);
+    let is_marked = || {
+        let page = node.cli(&["status"]).exits(0).out;
+        page.contains("added live")
+    };
+    assert!(is_marked());
+    let file = node.scratch.join("ebbtide.toml");
+    let before = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{before}web3 = \"127.0.0.4:9\"\n")).unwrap();
+    let ran = node.cli(&["reload"]).exits(0);
+    let counts = "app/web3 is in the file now, at 127.0.0.4:9, and that counts";
+    assert!(ran.out.contains(counts), "{ran:?}");
+    assert!(!is_marked());
+    std::fs::write(&file, before).unwrap();
+    let ran = node.cli(&["reload"]).exits(0);
+    let goes_on =
+        "goes on as it was added live, at 127.0.0.3:9; to remove it: ebbtide server remove";
+    assert!(ran.out.contains(goes_on), "{ran:?}");
+    assert!(is_marked());
+}
+
+#[test]
 fn servers_come_change_and_go_while_it_runs() {
     let node = Node::start();
-    node.cli(&["server", "add", "app/web3", "127.0.0.1:9", "--weight", "2"])
+    node.cli(&["server", "add", "app/web3", "127.0.0.3:9", "--weight", "2"])
         .exits(0);
     node.cli(&["server", "set", "app/web3", "weight=3", "max_sessions=500"])
         .exits(0);

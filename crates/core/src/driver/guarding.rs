@@ -100,6 +100,10 @@ impl State {
                 Err(why) => refusal.others.push((other.server.clone(), why)),
             }
         }
+        for (other, server) in self.removed(&name.pool) {
+            let why = TakesNone::Standing(server.standing.reason);
+            refusal.others.push((other.server.clone(), why));
+        }
         refusal
     }
 

@@ -8,6 +8,7 @@ use crate::driver::state::ServerState;
 use crate::event::count;
 use crate::intent::Intent;
 use crate::name::ServerName;
+use crate::time::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -122,9 +123,15 @@ impl Planner<'_> {
                 .filter_map(|name| Some((name, self.state.servers.get(name)?)));
             let stays = |name: &ServerName| pool.servers.iter().any(|one| one.name == name.server);
             let leave = known.filter(|(name, server)| !stays_live(pool, server) && !stays(name));
-            for (name, _) in leave.filter(|(_, server)| server.load.sessions() > 0) {
+            for (name, server) in leave.filter(|(_, server)| server.load.sessions() > 0) {
                 let after = self.state.after_removal(name);
-                lines.push(format!("! {name} leaves the pool: {after}"));
+                let deadline = server.intent.deadline();
+                let deadline = deadline.map_or(String::new(), |deadline| {
+                    let seconds = deadline.since(self.now.moment).0.div_ceil(1000);
+                    let left = Millis::from_secs(seconds);
+                    format!("; its drain goes on, and ends what is left in {left}")
+                });
+                lines.push(format!("! {name} leaves the pool: {after}{deadline}"));
             }
         }
         lines

@@ -103,10 +103,14 @@ impl State {
 
 /// The refusal of what only a server can do that is in its pool.
 pub(super) fn has_left(name: &ServerName, server: &ServerState) -> Refusal {
+    let back = match server.removed {
+        true => format!("add it again (ebbtide server add {name} …)"),
+        false => "put it back into the file (ebbtide reload)".to_owned(),
+    };
     Refusal::not_found(format!(
         "{name} is no longer in the pool, it only goes on with the {} that it still has; end them with \
          a deadline (ebbtide drain {name} --within 30m) or at once (ebbtide sessions end --of {name}), or \
-         put it back into the file (ebbtide reload)",
+         {back}",
         count(server.load.sessions(), "session")
     ))
 }

@@ -107,6 +107,9 @@ impl State {
         tally: Tally,
         now: Now,
     ) -> ServerStatus {
+        // What the file says of it counts, then.
+        let in_file = pool.config.servers.iter();
+        let in_file = in_file.map(|one| &one.name).any(|one| *one == name.server);
         ServerStatus {
             name: name.server.clone(),
             address: server.config.address_text.clone(),
@@ -118,7 +121,7 @@ impl State {
                 .filter(|_| server.present),
             returning: server.returning.status(now),
             peak_load_before: server.set.peak_load_before,
-            live: server.live.is_some(),
+            live: server.live.is_some() && !in_file,
             of_name: server.config.of_name.clone(),
             overridden: server.set != Default::default(),
             intent: server.intent_status(now),

@@ -7,7 +7,7 @@ use ebbtide_core::{Digest, IdentitySource, Millis, Mode, ReplicaSettings, Resour
 /// A file with two servers and these lines after them.
 fn file(pool: &str, more: &str) -> String {
     format!(
-        "[listeners.web]\nbind = \"127.0.0.1:8080\"\npool = \"app\"\n[pools.app]\n{pool}\n\
+        "[listeners.web]\nbind = \"127.0.0.1:8079\"\npool = \"app\"\n[pools.app]\n{pool}\n\
          [pools.app.servers]\ns1 = \"localhost:8080\"\n\
          s2 = {{ address = \"[::1]:8081\", manifest = \"/srv/two.json\" }}\n{more}"
     )
