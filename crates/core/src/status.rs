@@ -48,6 +48,8 @@ pub struct PoolStatus {
     pub counting_until: Option<WallTime>,
     /// The rebalance that is under way.
     pub rebalance: Option<RebalanceStatus>,
+    /// Sessions that rebalances have forgotten, and whose users have not come back.
+    pub awaited: u32,
 }
 
 /// How far a rebalance is.

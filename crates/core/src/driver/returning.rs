@@ -135,7 +135,9 @@ impl State {
     /// say where a slow start begins or ends.
     pub fn share_out(&mut self, views: &mut [ServerView], now: Now, outputs: &mut Vec<Output>) {
         let own = |view: &ServerView| {
-            let server = self.name_of(view.key).and_then(|name| self.servers.get(name));
+            let server = self
+                .name_of(view.key)
+                .and_then(|name| self.servers.get(name));
             server.map_or(OWN_WHOLE, |server| server.returning.own_share(now))
         };
         let admitting = views.iter().filter(|view| view.standing.admits_new);
