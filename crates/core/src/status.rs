@@ -176,6 +176,8 @@ pub struct AgentStatus {
     pub max_sessions: Option<u32>,
     /// What it says to people.
     pub remark: Option<String>,
+    /// What was not taken as it said it.
+    pub note: Option<String>,
     /// How long ago it answered.
     pub age: Option<Millis>,
     /// Why it cannot be asked at present.
