@@ -1,4 +1,5 @@
 //! Properties of slow starts, whatever happens to the servers of a pool meanwhile.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 mod world;
 
