@@ -8,6 +8,10 @@ use utoipa::ToSchema;
 pub struct RebalancePlan {
     /// Idle sessions that would be forgotten, at most.
     pub forgets: u32,
+    /// Sessions that rebalances have forgotten, and whose users have not come back: they are counted as
+    /// if they were there.
+    #[serde(default)]
+    pub awaited: u32,
     /// The servers that take new sessions.
     pub servers: Vec<Crowd>,
 }
@@ -19,7 +23,8 @@ pub struct Crowd {
     pub server: String,
     /// Its sessions.
     pub sessions: u32,
-    /// What it would have if all of the pool's were spread by what the servers can take.
+    /// What it would have if all of the pool's, and those that are awaited, were spread by what the
+    /// servers can take.
     pub level: u32,
     /// Idle sessions that would be forgotten, at most.
     pub forgets: u32,

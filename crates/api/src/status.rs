@@ -262,6 +262,9 @@ pub struct Agent {
     pub max_sessions: Option<u32>,
     /// What it says to people.
     pub remark: Option<String>,
+    /// What was not taken as it says it: words that are none, and weights beyond all bounds.
+    #[serde(default)]
+    pub note: Option<String>,
     /// How long ago it answered.
     pub age_ms: Option<u64>,
     /// Why it cannot be asked at present; what it said before counts meanwhile.

@@ -175,6 +175,7 @@ fn agent(agent: &AgentStatus) -> api::Agent {
         weight,
         max_sessions: agent.max_sessions,
         remark: agent.remark.clone(),
+        note: agent.note.clone(),
         age_ms: agent.age.map(|age| age.0),
         no_agent: agent.no_agent.clone(),
     }

@@ -26,6 +26,8 @@ pub struct AgentSaid {
     pub max_sessions: Option<u32>,
     /// For people.
     pub remark: Option<String>,
+    /// What was not taken as it was said, for people.
+    pub note: Option<String>,
 }
 
 /// What a server's own operator wants.

@@ -1,5 +1,6 @@
 //! Rebalancing: which servers of a pool are crowded, and how many sessions would have to leave them.
 
+use crate::event::count;
 use crate::standing::Reason;
 use crate::status::{PoolStatus, ServerStatus};
 
@@ -8,6 +9,10 @@ use crate::status::{PoolStatus, ServerStatus};
 pub struct RebalancePlan {
     /// The servers that take new sessions, in the file's order.
     pub servers: Vec<Crowd>,
+    /// Sessions that were forgotten before, and whose users have not come back: they are counted as if
+    /// they were there. Otherwise the levels would sink with each rebalance, and the next one would have
+    /// something to forget again.
+    pub awaited: u32,
 }
 
 /// How crowded a server is.
@@ -17,7 +22,8 @@ pub struct Crowd {
     pub server: String,
     /// Its sessions.
     pub sessions: u32,
-    /// What it would have if all of the pool's were spread by what the servers can take.
+    /// What it would have if all of the pool's, and those that are awaited, were spread by what the
+    /// servers can take.
     pub level: u32,
     /// Idle sessions that would be forgotten, at most.
     pub forgets: u32,
@@ -39,7 +45,8 @@ impl RebalancePlan {
             u64::from(places.unwrap_or(server.weight))
         };
         let sessions = |server: &ServerStatus| u64::from(server.active) + u64::from(server.idle);
-        let all_sessions: u64 = servers.iter().map(|server| sessions(server)).sum();
+        let there: u64 = servers.iter().map(|server| sessions(server)).sum();
+        let all_sessions = there + u64::from(pool.awaited);
         let all_capacity: u64 = servers.iter().map(|server| capacity(server)).sum();
         let crowds = servers.iter().map(|server| {
             // Rounded up: one session more than the mean is no crowd.
@@ -54,7 +61,18 @@ impl RebalancePlan {
         });
         Self {
             servers: crowds.collect(),
+            awaited: pool.awaited,
         }
+    }
+
+    /// Of what was forgotten before, for people.
+    pub fn note_of_awaited(awaited: u32) -> Option<String> {
+        (awaited > 0).then(|| {
+            let sessions = count(awaited, "session");
+            format!(
+                "not back yet, and counted as if there: {sessions} that a rebalance has forgotten"
+            )
+        })
     }
 
     /// Idle sessions that would be forgotten, at most.

@@ -124,6 +124,7 @@ pub struct Session {
     tunnels: AtomicU32,
     ended: AtomicU8,
     is_buried: bool,
+    is_awaited: AtomicBool,
     who: Mutex<Option<Box<Who>>>,
 }
 
@@ -155,6 +156,7 @@ impl Session {
             tunnels: AtomicU32::new(0),
             ended: AtomicU8::new(0),
             is_buried: false,
+            is_awaited: AtomicBool::new(false),
             who: Mutex::default(),
         }
     }
@@ -189,6 +191,16 @@ impl Session {
     /// did.
     pub fn is_buried(&self) -> bool {
         self.is_buried
+    }
+
+    /// Whether a rebalance has forgotten it, and its user has not come back since.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Relaxed)
+    }
+
+    /// A rebalance has forgotten it, or its user has come back.
+    pub(crate) fn await_user(&self, is_awaited: bool) {
+        self.is_awaited.store(is_awaited, Relaxed);
     }
 
     /// The same session on its way to another server, where it has this place.

@@ -2,7 +2,6 @@
 //! than the others, so that it is not given every new session at once.
 
 use crate::candidates::Candidate;
-use crate::snapshot::ServerView;
 use crate::standing::Reason;
 use crate::time::Millis;
 
@@ -10,32 +9,33 @@ use crate::time::Millis;
 pub const SHARE_WHOLE: u8 = 100;
 /// The share at first, in percent, and by how much it grows at a time.
 const SHARE_STEP: u64 = 5;
+/// A server's own share when its slow start is over.
+pub(crate) const OWN_WHOLE: u64 = 1_000_000_000;
 
 /// The share that a server has when so much of its slow start is over, in percent of the new sessions
 /// that it would get without: from 5 on with the square of the time, in steps of 5, up to 100.
 pub fn share_after(elapsed: Millis, slow_start: Millis) -> u8 {
-    if elapsed >= slow_start {
-        return SHARE_WHOLE;
-    }
-    let (elapsed, whole) = (u128::from(elapsed.0), u128::from(slow_start.0));
-    let grown = u128::from(u64::from(SHARE_WHOLE) - SHARE_STEP) * elapsed * elapsed;
-    let share = SHARE_STEP + (grown / (whole * whole)) as u64;
-    (share / SHARE_STEP * SHARE_STEP) as u8
+    share_beside(OWN_WHOLE, own_share(elapsed, slow_start))
 }
 
-/// The shares of servers that take new sessions, seen together: the one with the largest counts in
-/// full, so that nobody is passed over where there is none that is better off.
-pub(crate) fn seen_together(servers: &mut [ServerView]) {
-    let admitting = servers.iter().filter(|server| server.standing.admits_new);
-    let largest = admitting.map(|server| server.share).max();
-    let largest = u32::from(largest.unwrap_or(SHARE_WHOLE).max(1));
-    for server in servers {
-        let share = u32::from(server.share) * u32::from(SHARE_WHOLE) / largest;
-        server.share = match server.standing.admits_new {
-            true => share.clamp(1, u32::from(SHARE_WHOLE)) as u8,
-            false => SHARE_WHOLE,
-        };
+/// A server's own share, before it is rounded to a step: 0 to [`OWN_WHOLE`].
+pub(crate) fn own_share(elapsed: Millis, slow_start: Millis) -> u64 {
+    if elapsed >= slow_start {
+        return OWN_WHOLE;
     }
+    let (elapsed, whole) = (u128::from(elapsed.0), u128::from(slow_start.0));
+    let least = OWN_WHOLE * SHARE_STEP / u64::from(SHARE_WHOLE);
+    let grown = u128::from(OWN_WHOLE - least) * elapsed * elapsed;
+    least + (grown / (whole * whole)) as u64
+}
+
+/// The share that a server with this share of its own has beside the one of its pool that is furthest,
+/// in percent, in steps of 5: that one counts in full, so that nobody is passed over where there is none
+/// that is better off. Of shares that were rounded already, the one of a server that follows closely
+/// would jump between a half and all.
+pub(crate) fn share_beside(furthest: u64, own: u64) -> u8 {
+    let share = own.min(furthest) * u64::from(SHARE_WHOLE) / furthest.max(1);
+    (share / SHARE_STEP * SHARE_STEP).max(SHARE_STEP) as u8
 }
 
 /// Whether a server that stands like this comes back when it stands otherwise. One that had enough to

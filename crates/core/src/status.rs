@@ -48,6 +48,8 @@ pub struct PoolStatus {
     pub counting_until: Option<WallTime>,
     /// The rebalance that is under way.
     pub rebalance: Option<RebalanceStatus>,
+    /// Sessions that rebalances have forgotten, and whose users have not come back.
+    pub awaited: u32,
 }
 
 /// How far a rebalance is.
@@ -174,6 +176,8 @@ pub struct AgentStatus {
     pub max_sessions: Option<u32>,
     /// What it says to people.
     pub remark: Option<String>,
+    /// What was not taken as it said it.
+    pub note: Option<String>,
     /// How long ago it answered.
     pub age: Option<Millis>,
     /// Why it cannot be asked at present.

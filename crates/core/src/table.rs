@@ -85,6 +85,8 @@ pub struct Tally {
     pub active: u32,
     /// Idle sessions.
     pub idle: u32,
+    /// Sessions that a rebalance has forgotten, and whose users have not come back.
+    pub awaited: u32,
 }
 
 /// Session numbers are random already: they are their own hash. A fixed hash also makes the order in
@@ -261,7 +263,7 @@ impl SessionTable {
     }
 
     /// Ends a session as forgotten, if it is on this server and idle with nothing open: asked again at
-    /// this moment. `false`: it stays as it is.
+    /// this moment. Its user is awaited from then on. `false`: it stays as it is.
     pub fn forget_idle(&self, id: SessionId, server: ServerKey, active: Millis, now: Now) -> bool {
         let mut shard = self.shard(id);
         let Some(session) = shard.sessions.get(&id).map(Arc::clone) else {
@@ -270,7 +272,18 @@ impl SessionTable {
         let is_idle = session.server == server
             && session.open() == 0
             && session.state(now.moment, active) == SessionState::Idle;
-        is_idle && shard.end(&session, EndReason::Forgotten, now)
+        let is_forgotten = is_idle && shard.end(&session, EndReason::Forgotten, now);
+        if is_forgotten {
+            session.await_user(true);
+        }
+        is_forgotten
+    }
+
+    /// The token of a session that is over was shown: its user is back.
+    pub fn came_back(&self, id: SessionId) {
+        if let Some(session) = self.shard(id).sessions.get(&id) {
+            session.await_user(false);
+        }
     }
 
     /// Goes through the shards `which` (of [`SessionTable::SHARDS`]): ends what has expired or been
@@ -319,10 +332,10 @@ impl SessionTable {
         (all, dropped)
     }
 
-    /// Active and idle sessions of every server, exactly, by looking at each session.
+    /// Active, idle and awaited sessions of every server, exactly, by looking at each session.
     pub fn tally(&self, snapshot: &Snapshot, now: Moment) -> BTreeMap<ServerKey, Tally> {
         let mut tallies = BTreeMap::<ServerKey, Tally>::new();
-        self.for_each_live(snapshot, |session| {
+        self.for_each_binding(snapshot, |session| {
             let active = snapshot
                 .pool(session.pool)
                 .map_or(Millis(0), |pool| pool.config.sticky.active);
@@ -330,7 +343,7 @@ impl SessionTable {
             match session.state(now, active) {
                 SessionState::Active => tally.active += 1,
                 SessionState::Idle => tally.idle += 1,
-                SessionState::Ended(_) => {}
+                SessionState::Ended(_) => tally.awaited += u32::from(session.is_awaited()),
             }
         });
         tallies
@@ -425,9 +438,19 @@ impl SessionTable {
     }
 
     fn for_each_live(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
+        self.for_each_binding(snapshot, |session| {
+            if session.ended().is_none() {
+                visit(session);
+            }
+        });
+    }
+
+    /// Live sessions, and those that are awaited.
+    fn for_each_binding(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
         for shard in &self.shards {
             for session in lock(shard).sessions.values() {
-                if session.ended().is_none() && snapshot.why_forgotten(session).is_none() {
+                let is_bound = session.ended().is_none() || session.is_awaited();
+                if is_bound && snapshot.why_forgotten(session).is_none() {
                     visit(session);
                 }
             }

@@ -362,6 +362,9 @@ fn agent_note(agent: &Agent) -> Option<String> {
     if let Some(max) = agent.max_sessions {
         notes.push(format!("at most {} by its agent", count(max, "session")));
     }
+    if let Some(note) = &agent.note {
+        notes.push(format!("its agent is not taken at its word: {note}"));
+    }
     (!notes.is_empty()).then(|| notes.join("; "))
 }
 
@@ -529,6 +532,7 @@ mod tests {
             weight: None,
             max_sessions: None,
             remark: Some("new disks".into()),
+            note: None,
             age_ms: Some(5),
             no_agent: why.map(str::to_owned),
         };

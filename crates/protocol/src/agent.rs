@@ -1,10 +1,16 @@
 //! The line of an agent on a server, in the words of HAProxy's agent-check.
 //!
 //! Words may come in any order, between spaces, tabs and commas, in any case; of several words of one
-//! kind the last one counts. What is not understood is passed over, unless nothing else is there.
+//! kind the last one counts, wherever it stands: only what follows `#` is no word. What is not understood
+//! is passed over and noted, unless nothing else is there.
 
 /// The line, with its end, fits into so many bytes.
 pub const AGENT_LINE_BYTES_MAX: usize = 4096;
+/// The greatest share, in percent: a larger one counts as this. One machine that is mistaken about itself
+/// is not to be given everybody.
+pub const AGENT_PERCENT_MAX: u32 = 1000;
+/// The greatest weight, which is HAProxy's: a larger one counts as this.
+pub const AGENT_WEIGHT_MAX: u32 = 256;
 /// So much of what an agent says to people is kept, in characters.
 const REMARK_MAX: usize = 200;
 /// So much of a line that is none is shown, in characters.
@@ -21,8 +27,10 @@ pub struct AgentLine {
     pub weight: Option<AgentWeight>,
     /// `maxconn:`; 0 is no limit.
     pub connections_max: Option<u32>,
-    /// What follows `#`, or else what follows `down`, `fail` or `stopped`, for people.
+    /// What follows `#`, for people.
     pub remark: Option<String>,
+    /// What was not taken as it was said, for people.
+    pub note: Option<String>,
 }
 
 /// What the server's own operator wants.
@@ -52,9 +60,9 @@ pub enum AgentHealth {
 /// A weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AgentWeight {
-    /// Of the weight that the server was given, in percent; may be more than 100.
+    /// Of the weight that the server was given, in percent, up to [`AGENT_PERCENT_MAX`].
     Percent(u32),
-    /// A weight in itself.
+    /// A weight in itself, up to [`AGENT_WEIGHT_MAX`].
     Absolute(u32),
 }
 
@@ -67,6 +75,8 @@ pub enum AgentFault {
     Unfinished,
     /// Its line is longer than [`AGENT_LINE_BYTES_MAX`].
     TooLong,
+    /// There is nothing in its line.
+    Empty,
     /// None of its words is one of an agent; what it says begins so.
     NotUnderstood(String),
 }
@@ -78,8 +88,9 @@ impl AgentFault {
             Self::Silent => "it hangs up without a word".into(),
             Self::Unfinished => "it hangs up before the end of its line".into(),
             Self::TooLong => format!("its line is longer than {AGENT_LINE_BYTES_MAX} bytes"),
+            Self::Empty => "its line is empty".into(),
             Self::NotUnderstood(shown) => {
-                format!("it says {shown:?}, which is no word of an agent")
+                format!("it says {shown:?}, which has no word of an agent")
             }
         }
     }
@@ -101,7 +112,6 @@ pub fn read_agent_line(bytes: &[u8], is_all: bool) -> Option<Result<AgentLine, A
 fn understand(line: &[u8]) -> Result<AgentLine, AgentFault> {
     let mut said = AgentLine::default();
     let mut is_understood = false;
-    // Words of no kind, since the server was last said to be down.
     let mut loose: Vec<&[u8]> = Vec::new();
     let mut rest = line;
     while let Some(start) = rest.iter().position(|byte| !is_space(*byte)) {
@@ -117,18 +127,29 @@ fn understand(line: &[u8]) -> Result<AgentLine, AgentFault> {
             true => is_understood = true,
             false => loose.push(word),
         }
-        if said.is_down() && word_of_health(word).is_some() {
-            loose.clear();
-        }
     }
-    if !is_understood && !loose.is_empty() {
-        let shown = shown(line, SHOWN_MAX).unwrap_or_default();
-        return Err(AgentFault::NotUnderstood(shown));
+    if !is_understood {
+        let shown = shown(line, SHOWN_MAX);
+        return Err(shown.map_or(AgentFault::Empty, AgentFault::NotUnderstood));
     }
-    if said.is_down() && said.remark.is_none() {
-        said.remark = shown(&loose.join(&b' '), REMARK_MAX);
-    }
+    let excess = said.weight.as_mut().and_then(AgentWeight::bound);
+    let loose = shown(&loose.join(&b' '), REMARK_MAX);
+    let loose = loose.map(|loose| format!("not understood: {loose:?}"));
+    let notes: Vec<String> = excess.into_iter().chain(loose).collect();
+    said.note = Some(notes.join("; ")).filter(|notes| !notes.is_empty());
     Ok(said)
+}
+
+impl AgentWeight {
+    /// Brings it within bounds; returns what is to be said of that.
+    fn bound(&mut self) -> Option<String> {
+        let (number, max, said) = match self {
+            Self::Percent(number) => (number, AGENT_PERCENT_MAX, "%"),
+            Self::Absolute(number) => (number, AGENT_WEIGHT_MAX, "as a weight"),
+        };
+        let beyond = std::mem::replace(number, (*number).min(max));
+        (beyond > max).then(|| format!("it says {beyond} {said}, which counts as {max}"))
+    }
 }
 
 impl AgentLine {
@@ -146,10 +167,6 @@ impl AgentLine {
             return false;
         }
         true
-    }
-
-    fn is_down(&self) -> bool {
-        self.health.is_some_and(|health| health != AgentHealth::Up)
     }
 }
 

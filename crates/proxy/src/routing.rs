@@ -338,6 +338,7 @@ impl Asking<'_> {
             }
             Found::Ended => {
                 slot.tokens_ended.add(1);
+                sessions.came_back(id);
                 None
             }
             Found::Unknown => {

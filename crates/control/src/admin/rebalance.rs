@@ -27,6 +27,7 @@ pub(super) async fn plan(
     let planned = Plan::of(found);
     Ok(Json(RebalancePlan {
         forgets: planned.forgets(),
+        awaited: planned.awaited,
         servers: planned
             .servers
             .into_iter()

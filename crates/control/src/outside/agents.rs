@@ -111,5 +111,6 @@ fn said(line: AgentLine) -> AgentSaid {
         }),
         max_sessions: line.connections_max,
         remark: line.remark,
+        note: line.note,
     }
 }

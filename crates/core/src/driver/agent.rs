@@ -30,6 +30,7 @@ pub(super) struct Agent {
     weight: Option<AgentWeight>,
     max_sessions: Option<u32>,
     remark: Option<String>,
+    note: Option<String>,
 }
 
 impl Agent {
@@ -44,6 +45,7 @@ impl Agent {
             self.max_sessions = Some(max).filter(|max| *max > 0);
         }
         self.remark = said.remark;
+        self.note = said.note;
         before != (self.wish, self.health, self.weight, self.max_sessions)
     }
 
@@ -234,6 +236,7 @@ impl ServerState {
             weight: agent.weight,
             max_sessions: agent.max_sessions,
             remark: agent.remark.clone(),
+            note: agent.note.clone(),
             age: agent.heard.map(|heard| now.moment.since(heard)),
             no_agent: agent.lost.clone(),
         })

@@ -47,16 +47,19 @@ impl Planner<'_> {
         }
         let planned = self.state.rebalance_plan(state, self.now);
         let number = planned.forgets();
+        let awaited = RebalancePlan::note_of_awaited(planned.awaited);
+        let awaited = awaited.map_or(String::new(), |note| format!("; {note}"));
         let text = match number {
             0 => format!(
-                "pool {pool}: no server has more idle sessions than its share; nothing was changed"
+                "pool {pool}: no server has more idle sessions than its share; nothing was \
+                 changed{awaited}"
             ),
             _ => {
                 let crowded = planned.servers.iter().filter(|crowd| crowd.forgets > 0);
                 let crowded = crowded.map(|crowd| format!("{} of {}", crowd.forgets, crowd.server));
                 let crowded: Vec<String> = crowded.collect();
                 format!(
-                    "pool {pool}: {} are being forgotten, {rate} a second ({}); who is active stays",
+                    "pool {pool}: {} are being forgotten, {rate} a second ({}); who is active stays{awaited}",
                     count(number, "idle session"),
                     crowded.join(", ")
                 )

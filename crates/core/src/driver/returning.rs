@@ -2,10 +2,10 @@
 
 use crate::driver::Output;
 use crate::driver::change::event;
-use crate::driver::state::{ServerState, State};
+use crate::driver::state::State;
 use crate::event::EventKind;
 use crate::record::StoredIntent;
-use crate::slow_start::{SHARE_WHOLE, is_away, share_after};
+use crate::slow_start::{OWN_WHOLE, SHARE_WHOLE, is_away, own_share, share_after, share_beside};
 use crate::snapshot::ServerView;
 use crate::standing::Reason;
 use crate::status::ReturnStatus;
@@ -22,6 +22,8 @@ pub(in crate::driver) struct Return {
     share: u8,
     /// The same, seen together with the others of its pool.
     share_together: u8,
+    /// It was told that the server returns slowly: then it is told once that it has returned.
+    is_told: bool,
 }
 
 impl Default for Return {
@@ -31,6 +33,7 @@ impl Default for Return {
             slow_start: None,
             share: SHARE_WHOLE,
             share_together: SHARE_WHOLE,
+            is_told: false,
         }
     }
 }
@@ -47,6 +50,31 @@ impl Return {
         };
         self.share = self.share_now(now);
         self.slow_start.take_if(|_| self.share == SHARE_WHOLE);
+        // The return that was told of has come to nothing; the next one is another.
+        self.is_told &= !self.is_away;
+    }
+
+    /// Its share by itself, before it is rounded.
+    fn own_share(&self, now: Now) -> u64 {
+        self.slow_start.map_or(OWN_WHOLE, |(since, slow_start)| {
+            own_share(now.moment.since(since), slow_start)
+        })
+    }
+
+    /// What is to be told, now that it was given a share beside the others: each return begins once, when
+    /// the server is first passed over for it, and ends once, when its time is over.
+    fn news(&mut self, admits_new: bool, now: Now) -> Option<EventKind> {
+        let is_over = self.slow_start.is_none();
+        let status = self.status(now).filter(|_| !self.is_told);
+        if let Some(status) = status {
+            self.is_told = true;
+            return Some(EventKind::Returning { over: status.left });
+        }
+        let has_returned = self.is_told && is_over && admits_new;
+        has_returned.then(|| {
+            self.is_told = false;
+            EventKind::Returned
+        })
     }
 
     /// Its share by itself, in percent.
@@ -103,10 +131,18 @@ impl State {
         self.changed.extend(pools);
     }
 
-    /// Takes note of the shares that are about to be published; the events say where a slow start
-    /// begins or ends.
-    pub fn note_shares(&mut self, servers: &[ServerView], now: Now, outputs: &mut Vec<Output>) {
-        for view in servers {
+    /// Gives each server of a pool that is about to be published its share beside the others; the events
+    /// say where a slow start begins or ends.
+    pub fn share_out(&mut self, views: &mut [ServerView], now: Now, outputs: &mut Vec<Output>) {
+        let own = |view: &ServerView| {
+            let server = self
+                .name_of(view.key)
+                .and_then(|name| self.servers.get(name));
+            server.map_or(OWN_WHOLE, |server| server.returning.own_share(now))
+        };
+        let admitting = views.iter().filter(|view| view.standing.admits_new);
+        let furthest = admitting.map(own).max().unwrap_or(OWN_WHOLE);
+        for view in views {
             let Some(name) = self.name_of(view.key).cloned() else {
                 continue;
             };
@@ -114,24 +150,12 @@ impl State {
                 continue;
             };
             let returning = &mut server.returning;
-            let before = std::mem::replace(&mut returning.share_together, view.share);
-            let kind = match (before < SHARE_WHOLE, view.share < SHARE_WHOLE) {
-                (false, true) => {
-                    let left = returning.status(now).map(|status| status.left);
-                    let over = left.unwrap_or_default();
-                    EventKind::Returning { over }
-                }
-                (true, false) if view.standing.admits_new => EventKind::Returned,
-                _ => continue,
-            };
-            outputs.push(event(Some(&name), kind, now));
+            if view.standing.admits_new {
+                view.share = share_beside(furthest, returning.own_share(now));
+            }
+            returning.share_together = view.share;
+            let news = returning.news(view.standing.admits_new, now);
+            outputs.extend(news.map(|kind| event(Some(&name), kind, now)));
         }
-    }
-}
-
-impl ServerState {
-    /// In how many of a hundred choices it takes part, by itself.
-    pub fn share(&self) -> u8 {
-        self.returning.share
     }
 }

@@ -75,7 +75,14 @@ impl State {
                 .filter(|until| now.moment < *until)
                 .map(|until| now.wall_at(until)),
             rebalance: pool.rebalance.as_ref().map(Rebalance::status),
+            awaited: self.awaited(pool, tallies),
         }
+    }
+
+    fn awaited(&self, pool: &PoolState, tallies: &BTreeMap<ServerKey, Tally>) -> u32 {
+        let servers = pool.order.iter().filter_map(|name| self.servers.get(name));
+        let tallies = servers.filter_map(|server| tallies.get(&server.key));
+        tallies.map(|tally| tally.awaited).sum()
     }
 
     fn pool_intent_status(&self, pool: &str, now: Now) -> PoolIntentStatus {

@@ -25,7 +25,7 @@ use crate::name::{PoolKey, ServerKey, ServerName, SessionId};
 use crate::notice::Notice;
 use crate::record::{IntentRecord, Restored, RestoredServer, ServerOverride, StoredIntent, Write};
 use crate::session::EndReason;
-use crate::slow_start::seen_together;
+use crate::slow_start::SHARE_WHOLE;
 use crate::snapshot::{PoolView, ServerLoad, ServerView, Snapshot, TokenSecrets};
 use crate::standing::{AgentWord, Grounds, Peak, Standing, standings};
 use crate::table::{SessionChange, SessionChangeKind, SessionTable};
@@ -626,8 +626,7 @@ impl State {
             servers.push(server.view(&intent, &pool.config));
         }
         servers.sort_by_key(|server| server.key);
-        seen_together(&mut servers);
-        self.note_shares(&servers, now, outputs);
+        self.share_out(&mut servers, now, outputs);
         let pool = self.pools.get(name)?;
         Some(PoolView {
             key: pool.key,
@@ -703,7 +702,7 @@ impl ServerState {
             name: Arc::clone(&self.name),
             address: self.config.address,
             weight: self.relative_weight(pool),
-            share: self.share(),
+            share: SHARE_WHOLE,
             max_sessions: self.max_sessions(),
             peak_load: self.peak_load(),
             exporter: self.exporter().map(Arc::from),

@@ -670,7 +670,10 @@ impl World {
                 drop(found.enter(self.now.moment));
                 "live".into()
             }
-            Found::Ended => "ended".into(),
+            Found::Ended => {
+                self.sessions.came_back(session(id));
+                "ended".into()
+            }
             Found::Unknown => "unknown".into(),
         }
     }

@@ -5,7 +5,7 @@ use super::sessions;
 use crate::cli::AgentRun;
 use std::cell::RefCell;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Shares of the machine that are in use, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,10 @@ pub(super) async fn keep_measuring(run: &AgentRun, reading: &RefCell<Reading>) {
     // The first tick is at once, and there is nothing to compare with yet.
     every.tick().await;
     loop {
-        let sessions = sessions::count(run).await;
-        reading.borrow_mut().sessions = sessions;
+        if let Some(attempt) = sessions::count(run).await {
+            let sessions = &mut reading.borrow_mut().sessions;
+            sessions.take(attempt, Instant::now());
+        }
         every.tick().await;
         let now = read("/proc/stat", self::ticks);
         let load = load(&ticks, &now);

@@ -4,7 +4,7 @@ use super::line::{Reading, line};
 use super::standing::Standing;
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -39,7 +39,12 @@ pub(super) async fn serve(
             }
         };
         let line = match standing.held() {
-            Ok(held) => line(&reading.borrow(), held.as_deref(), sessions_max),
+            Ok(held) => line(
+                &reading.borrow(),
+                held.as_deref(),
+                sessions_max,
+                Instant::now(),
+            ),
             // What the operator wants is not known, so nothing is said that would change it.
             Err(failure) => format!("up #{}\n", failure.detail.message),
         };

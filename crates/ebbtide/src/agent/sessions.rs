@@ -21,25 +21,25 @@ const OUTPUT_BYTES_MAX: u64 = 4096;
 pub(super) async fn count(run: &AgentRun) -> Option<Result<u64, String>> {
     if let Some(port) = run.sessions_port {
         // With many connections these tables take their time.
-        let counted = tokio::task::spawn_blocking(move || count_connections(port)).await;
+        let counted = tokio::task::spawn_blocking(move || count_connections(TABLES, port)).await;
         return Some(counted.unwrap_or_else(|error| Err(error.to_string())));
     }
     let command = run.sessions_command.as_deref()?;
     Some(ask(command, Duration::from_secs(COMMAND_SECONDS_MAX)).await)
 }
 
-fn count_connections(port: u16) -> Result<u64, String> {
-    let mut connections = 0;
-    for path in TABLES {
+fn count_connections(tables: [&str; 2], port: u16) -> Result<u64, String> {
+    let mut connections = None;
+    for path in tables {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             // A machine without IPv6 has no table of it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(format!("{path}: {error}")),
         };
-        connections += established(&text, port);
+        connections = Some(connections.unwrap_or(0) + established(&text, port));
     }
-    Ok(connections)
+    connections.ok_or_else(|| format!("there is neither {} nor {}", tables[0], tables[1]))
 }
 
 /// Lines like `0: 0100007F:1F90 0200007F:C350 01 …`: our address, the other's, the state.
@@ -121,6 +121,21 @@ mod tests {
         assert_eq!(established(table, 22), 2);
         assert_eq!(established(table, 23), 0);
         assert_eq!(established("", 22), 0);
+    }
+
+    #[test]
+    fn tables_that_cannot_be_read_are_no_count() {
+        let scratch = ebbtide_testkit::Scratch::new();
+        let file = |name: &str| scratch.join(name).display().to_string();
+        let (one, other) = (file("tcp"), file("tcp6"));
+        let count = || count_connections([&one, &other], 22);
+        let error = count().unwrap_err();
+        assert!(error.starts_with("there is neither "), "{error}");
+        std::fs::write(&one, "").unwrap();
+        assert_eq!(count(), Ok(0), "a machine without IPv6");
+        std::fs::create_dir(&other).unwrap();
+        let error = count().unwrap_err();
+        assert!(error.starts_with(&other), "{error}");
     }
 
     async fn says(command: &str) -> Result<u64, String> {

@@ -7,6 +7,7 @@ use super::load::load;
 use super::names::{is_name, names};
 use super::outliers::outliers;
 use super::outside::{upgrade, verify, webhooks};
+use super::placing::check_placing;
 use super::problem::Problem;
 use super::read::{Read, Reader, Section};
 use super::redirect::{check_redirect, public_url};
@@ -39,6 +40,7 @@ pub(super) fn build(table: &DeTable<'_>, looks_into_pages: bool) -> Result<Loade
     let pools = pools(&root);
     let listeners = listeners(&root, &pools, node.admin, &admin_span);
     check_loops(&root, &pools, &listeners);
+    check_placing(&root, &pools);
     let webhooks = webhooks(&root);
     let problems = reader.into_problems();
     if !problems.is_empty() {

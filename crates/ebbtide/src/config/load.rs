@@ -3,7 +3,7 @@
 use super::build::{maybe, number, value};
 use super::read::{Read, Section};
 use ebbtide_control::ManifestSource;
-use ebbtide_core::{LoadMeasure, LoadSettings, ServerConfig};
+use ebbtide_core::{LoadMeasure, LoadSettings, Millis, ServerConfig};
 use ebbtide_protocol::exposition::Selector;
 
 /// What the file says of a pool's exporters. Checked here: what concerns several settings at once.
@@ -17,13 +17,35 @@ pub(super) fn load(pool: &Section<'_, '_>, servers: &[ServerConfig]) -> Option<L
     check_exporters(pool, exporter.as_ref(), servers);
     let sessions_max = load.count("sessions_max");
     check_sessions(&load, sessions_max.is_some());
+    let every: Millis = value(load.duration("every"));
     Some(LoadSettings {
         by: measure(&load),
         sessions_max: sessions_max.map(|read| number(Some(read))),
-        every: value(load.duration("every")),
-        timeout: value(load.duration("timeout")),
+        every,
+        timeout: timeout(&load, every),
         exporter: maybe(exporter).unwrap_or_default(),
     })
+}
+
+/// A look that takes longer than the time between two would make readings older than they are taken to
+/// be, and at last worth nothing.
+fn timeout(load: &Section<'_, '_>, every: Millis) -> Millis {
+    let timeout = load.duration("timeout");
+    if let Some(read) = timeout.as_ref()
+        && read.written
+        && read.value > every
+    {
+        load.report(
+            &read.span,
+            format!(
+                "{}.timeout: longer than `every`, which is {every}",
+                load.shown()
+            ),
+            "longer than `every`",
+            Some(format!("write at most \"{every}\", or raise `every`")),
+        );
+    }
+    value(timeout).min(every)
 }
 
 fn measure(load: &Section<'_, '_>) -> LoadMeasure {

@@ -8,6 +8,7 @@ mod load;
 mod names;
 mod outliers;
 mod outside;
+mod placing;
 mod problem;
 mod read;
 mod redirect;

@@ -263,15 +263,16 @@ fn durations(
 }
 
 fn duration_within(value: &DeValue<'_>, least: Millis, most: Millis) -> Result<Millis, Mistake> {
-    let span = match value {
-        DeValue::Integer(number) => duration(&number.to_string())?,
-        other => duration(text(other, "a duration in quotes, such as \"20m\"")?)?,
+    let written = match value {
+        DeValue::Integer(number) => number.to_string(),
+        other => text(other, "a duration in quotes, such as \"20m\"")?.to_owned(),
     };
+    let span = duration(&written)?;
     if (least..=most).contains(&span) {
         return Ok(span);
     }
     Err(Mistake::new(
-        format!("`{span}` is out of bounds"),
+        format!("`{written}` is out of bounds"),
         format!("expected {least} to {most}"),
     ))
 }
@@ -350,7 +351,7 @@ pub(super) fn split_address(text: &str) -> Result<(&str, u16), Mistake> {
         && host
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.:%".contains(&byte));
-    if !host_is_good {
+    if !host_is_good || is_hopeless(host) {
         return Err(Mistake::new(
             format!("`{text}` has no host that could be looked up"),
             "write an address or a name before the port: \"10.0.0.11:8080\"",
@@ -365,6 +366,15 @@ pub(super) fn split_address(text: &str) -> Result<(&str, u16), Mistake> {
             "a port is a number from 1 to 65535",
         )),
     }
+}
+
+/// Whether no look-up could ever find this name (RFC 1035, section 2.3.4): a label of it is empty or has
+/// more than 63 signs, or the whole has more than 253. An IPv6 address is no name.
+fn is_hopeless(host: &str) -> bool {
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let mut labels = name.split('.');
+    !host.contains(':')
+        && (name.len() > 253 || labels.any(|label| !(1..=63).contains(&label.len())))
 }
 
 /// Reads `host:port` and looks the host up where it is a name; its first address counts.

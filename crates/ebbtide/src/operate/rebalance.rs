@@ -44,5 +44,8 @@ pub(super) async fn rebalance(client: &Client, asked: Rebalance, json: bool) -> 
             ebbtide_core::Millis(u64::from(plan.forgets.div_ceil(asked.rate)) * 1000)
         ),
     });
+    if let Some(note) = ebbtide_core::RebalancePlan::note_of_awaited(plan.awaited) {
+        output::line(note);
+    }
     Ok(Exit::Done)
 }

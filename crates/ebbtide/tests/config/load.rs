@@ -52,6 +52,14 @@ fn exporters_are_asked_every_five_seconds_for_processors_and_memory() {
 }
 
 #[test]
+fn a_look_takes_no_longer_than_the_time_between_two() {
+    let short = load("load = { exporter = \"http://{host}/\", every = \"500ms\" }");
+    assert_eq!(short.timeout, Millis(500));
+    let same = load("load = { exporter = \"http://{host}/\", timeout = \"5s\" }");
+    assert_eq!(same.timeout, Millis(5_000));
+}
+
+#[test]
 fn the_load_may_be_any_metric_between_two_values() {
     let exporter = "exporter = \"http://{host}:9100/\"";
     for (word, by) in [
@@ -209,6 +217,13 @@ fn mistakes_are_pointed_at() {
         (
             "load = { exporter = \"http://{host}/\", every = \"100ms\" }",
             ["`100ms` is out of bounds", "500ms"],
+        ),
+        (
+            "load = { exporter = \"http://{host}/\", timeout = \"6s\" }",
+            [
+                "pools.app.load.timeout: longer than `every`, which is 5s",
+                "write at most \"5s\"",
+            ],
         ),
     ] {
         let errors = read(lines).map(|_| ()).unwrap_err();

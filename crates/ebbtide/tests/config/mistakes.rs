@@ -162,3 +162,92 @@ fn one_cause_is_reported_once() {
     let said = errors(&SMALL.replace("[pools.app", "[pool.app"));
     is_one(&said, &["unknown key `pool`"]);
 }
+
+const LOAD: &str = "load = \"http://{host}:9100/metrics\"";
+
+#[test]
+fn a_policy_that_has_nothing_to_go_by() {
+    let said = errors_in_pool("balance = \"least-load\"");
+    is_one(
+        &said,
+        &[
+            "pools.app.balance: `least-load` goes by the load of machines, and the pool has no `load`",
+            "add `[pools.app.load]`",
+        ],
+    );
+    good(&in_pool(&format!("balance = \"least-load\"\n{LOAD}")));
+    let most = "balance = \"most-available\"";
+    let said = errors_in_pool(most);
+    is_one(
+        &said,
+        &["pools.app.balance: `most-available` goes by free room, and nothing tells of any"],
+    );
+    for tells in [
+        LOAD,
+        "health = { path = \"/health\" }",
+        "agent = { port = 9777 }",
+    ] {
+        good(&in_pool(&format!("{most}\n{tells}")));
+    }
+    let bounded = in_pool(most).replace(
+        "\"10.0.0.11:8080\"",
+        "{ address = \"10.0.0.11:8080\", max_sessions = 5 }",
+    );
+    good(&bounded);
+}
+
+#[test]
+fn a_load_that_no_policy_goes_by() {
+    let hash = format!("balance = \"source-hash\"\n{LOAD}");
+    let said = errors_in_pool(&hash);
+    let why = "pools.app.load: `source-hash` does not go by it, and there is no `peak_load`";
+    is_one(&said, &[why]);
+    good(&in_pool(&format!("{hash}\npeak_load = 80")));
+}
+
+#[test]
+fn what_is_said_of_new_sessions_where_nobody_is_placed() {
+    for setting in ["slow_start = \"2m\"", "outliers = true", LOAD] {
+        let name = setting.split(' ').next().unwrap();
+        let door_only = errors_in_pool(&format!("balance = \"door-only\"\n{setting}"));
+        let why = "with `balance = \"door-only\"` nobody is placed here";
+        is_one(&door_only, &[&format!("pools.app.{name}: {why}")]);
+        let aside = format!(
+            "{SMALL}\n[pools.aside]\n{setting}\n[pools.aside.servers]\nweb1 = \"10.0.0.9:80\"\n"
+        );
+        let said = errors(&aside);
+        is_one(
+            &said,
+            &[&format!("pools.aside.{name}: no listener leads here")],
+        );
+        let said = errors(&aside.replace("pool = \"app\"", "pool = \"asid\""));
+        is_one(&said, &["no pool is named `asid`"]);
+    }
+    good(&in_pool("balance = \"door-only\"\noutliers = false"));
+}
+
+#[test]
+fn a_name_that_nobody_could_ever_find() {
+    let long = "a".repeat(64);
+    let longer = "a.".repeat(130);
+    for host in ["nope..x", ".x", &long, &longer] {
+        let at = format!("\"{host}:8080\"");
+        let said = errors(&SMALL.replace("\"10.0.0.11:8080\"", &at));
+        is_one(&said, &["has no host that could be looked up"]);
+        let by_name = format!("{{ address = {at}, resolve = \"30s\" }}");
+        let said = errors(&SMALL.replace("\"10.0.0.11:8080\"", &by_name));
+        is_one(&said, &["has no host that could be looked up"]);
+    }
+}
+
+#[test]
+fn a_span_is_quoted_as_it_is_written() {
+    is_one(
+        &errors_in_pool("slow_start = \"0s\""),
+        &["`0s` is out of bounds"],
+    );
+    is_one(
+        &errors_in_pool("slow_start = \"120m\""),
+        &["`120m` is out of bounds"],
+    );
+}

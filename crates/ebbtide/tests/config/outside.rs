@@ -82,7 +82,7 @@ fn wrong_upgrade_checks_say_what_to_write() {
         ),
         (
             "upgrade = { path = \"/v\", within = \"32d\" }",
-            "`768h` is out of bounds",
+            "`32d` is out of bounds",
             "expected 1s to 744h",
         ),
     ] {

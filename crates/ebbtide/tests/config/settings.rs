@@ -418,7 +418,7 @@ fn wrong_values_say_what_to_write() {
         ),
         (
             "notice = { reminders = [\"8d\"] }",
-            "`192h` is out of bounds",
+            "`8d` is out of bounds",
             "expected 10s to 168h",
         ),
         (

@@ -36,11 +36,27 @@ fn idle_users_of_a_crowded_server_are_placed_anew_and_who_is_active_stays() {
     });
     assert_eq!(over["forgotten"], 5, "{over}");
     assert_eq!(ebbtide.sessions("web1"), 5);
+    assert!(
+        ebbtide.log().contains("5 idle sessions forgotten"),
+        "the log says so"
+    );
+
+    // Half of the users are away: that makes the others no crowd.
+    let again = ebbtide.cli(&["rebalance", "app", "--go"]).exits(0).out;
+    let nothing = "nothing was changed; not back yet, and counted as if there: 5 sessions";
+    assert!(again.contains(nothing), "{again}");
+    let plan = ebbtide.cli(&["rebalance", "app"]).exits(0).out;
+    assert!(
+        plan.contains("there is nothing to do\nnot back yet"),
+        "{plan}"
+    );
     let moved = idle.iter_mut().filter_map(|(user, _)| {
         let server = page(user).server;
         (server == "web2").then_some(())
     });
     assert_eq!(moved.count(), 5);
+    let plan = ebbtide.cli(&["rebalance", "app"]).exits(0).out;
+    assert!(!plan.contains("not back yet"), "{plan}");
     let audit = ebbtide.cli(&["audit"]).exits(0).out;
     assert!(audit.contains("5 idle sessions forgotten"), "{audit}");
     let stop = ebbtide.cli(&["rebalance", "app", "--stop"]);

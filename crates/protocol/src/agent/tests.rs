@@ -21,6 +21,7 @@ fn every_word_is_understood_in_any_order_and_case() {
         weight: Some(AgentWeight::Percent(63)),
         connections_max: Some(30),
         remark: Some("processor 37 %, memory 20 %".into()),
+        note: None,
     };
     for line in [
         "up ready 63% maxconn:30 #processor 37 %, memory 20 %",
@@ -44,10 +45,38 @@ fn a_weight_is_a_share_or_one_of_its_own() {
         ("250%", AgentWeight::Percent(250)),
         ("weight:50%", AgentWeight::Percent(50)),
         ("Weight:7", AgentWeight::Absolute(7)),
-        ("99999999999999999999%", AgentWeight::Percent(u32::MAX)),
+        ("1000%", AgentWeight::Percent(1000)),
+        ("weight:256", AgentWeight::Absolute(256)),
     ] {
-        assert_eq!(read(line).weight, Some(weight), "{line}");
+        let said = read(line);
+        assert_eq!((said.weight, said.note), (Some(weight), None), "{line}");
     }
+}
+
+#[test]
+fn a_weight_beyond_all_bounds_counts_as_the_greatest_and_is_noted() {
+    for (line, weight, note) in [
+        (
+            "1001%",
+            AgentWeight::Percent(1000),
+            "it says 1001 %, which counts as 1000",
+        ),
+        (
+            "weight:99999999999999999999%",
+            AgentWeight::Percent(1000),
+            "it says 4294967295 %, which counts as 1000",
+        ),
+        (
+            "up weight:257 now",
+            AgentWeight::Absolute(256),
+            "it says 257 as a weight, which counts as 256; not understood: \"now\"",
+        ),
+    ] {
+        let said = read(line);
+        assert_eq!(said.weight, Some(weight), "{line}");
+        assert_eq!(said.note.as_deref(), Some(note), "{line}");
+    }
+    assert_eq!(read("5000% 50%").note, None, "the last one counts");
 }
 
 #[test]
@@ -58,38 +87,41 @@ fn of_words_that_contradict_each_other_the_last_one_counts() {
         health: Some(AgentHealth::Down),
         weight: Some(AgentWeight::Absolute(30)),
         connections_max: Some(0),
-        remark: None,
-    };
-    assert_eq!(said, expected);
-}
-
-#[test]
-fn words_that_are_none_are_passed_over() {
-    let said = read("hello 5 % % 5%% -5% 5.5% weight: weight:x maxconn:-1 maxconn: updown up");
-    let expected = AgentLine {
-        health: Some(AgentHealth::Up),
         ..AgentLine::default()
     };
     assert_eq!(said, expected);
-    for line in ["", " ,\t", "# all is well"] {
-        assert_eq!((read(line).health, read(line).wish), (None, None), "{line}");
-    }
 }
 
 #[test]
-fn the_reason_follows_the_sign_or_the_word() {
-    for (line, remark) in [
-        ("down # disk broken", Some("disk broken")),
-        ("fail disk broken", Some("disk broken")),
-        ("odd stopped for the night", Some("for the night")),
-        ("down by night up by day", None),
-        ("up by day down by night", Some("by night")),
-        ("down it says # this", Some("this")),
-        ("drain please", None),
-        ("down", None),
+fn words_that_are_none_are_passed_over_and_noted() {
+    let said = read("hello 5 % % 5%% -5% 5.5% weight: weight:x maxconn:-1 maxconn: updown up");
+    assert_eq!(said.health, Some(AgentHealth::Up));
+    let others = (said.wish, said.weight, said.connections_max, said.remark);
+    assert_eq!(others, (None, None, None, None));
+    let note = said.note.unwrap();
+    assert!(note.starts_with("not understood: \"hello 5 % %"), "{note}");
+}
+
+#[test]
+fn the_reason_follows_the_sign_and_every_word_before_it_counts() {
+    for (line, health, remark) in [
+        ("down # disk broken", AgentHealth::Down, Some("disk broken")),
+        (
+            "down #up again at noon",
+            AgentHealth::Down,
+            Some("up again at noon"),
+        ),
+        ("fail disk broken", AgentHealth::Fail, None),
+        ("down by night up by day", AgentHealth::Up, None),
+        ("down it says # this", AgentHealth::Down, Some("this")),
+        ("down", AgentHealth::Down, None),
+        ("down #", AgentHealth::Down, None),
     ] {
-        assert_eq!(read(line).remark.as_deref(), remark, "{line}");
+        let said = read(line);
+        assert_eq!(said.health, Some(health), "{line}");
+        assert_eq!(said.remark.as_deref(), remark, "{line}");
     }
+    assert_eq!(read("fail drain the disk").wish, Some(AgentWish::Drain));
     let remark = read("down #a\u{7}b\0c").remark;
     assert_eq!(remark.as_deref(), Some("a b c"));
     let long = format!("down #{}", "\u{e4}".repeat(1000));
@@ -113,8 +145,18 @@ fn what_is_no_line_of_an_agent_has_no_effect() {
         ssh,
         AgentFault::NotUnderstood("SSH-2.0-OpenSSH_10.0".into())
     );
-    let binary = fault(b"\xff\xfe\x00\x01\n").reason();
-    assert!(binary.ends_with("which is no word of an agent"), "{binary}");
+    for line in ["# all is well\n", "SSH\n", "\u{ff}\0\n", "5\n"] {
+        let said = fault(line.as_bytes()).reason();
+        assert!(said.ends_with("which has no word of an agent"), "{said}");
+    }
+    for line in ["\n", "\r\n", " ,\t\n"] {
+        let said = fault(line.as_bytes());
+        assert!(
+            matches!(said, AgentFault::Empty | AgentFault::NotUnderstood(_)),
+            "{said:?}"
+        );
+    }
+    assert_eq!(fault(b"\n"), AgentFault::Empty);
     let megabyte = [b"drain ".repeat(200_000), b"\n".to_vec()].concat();
     assert_eq!(fault(&megabyte), AgentFault::TooLong);
     let just = |spaces: usize| [b"drain".to_vec(), vec![b' '; spaces], b"\n".to_vec()].concat();
@@ -128,7 +170,7 @@ proptest! {
     fn a_line_is_understood_alike_however_it_is_written(
         wish in prop::sample::select(vec!["ready", "drain", "maint"]),
         health in prop::sample::select(vec!["up", "down", "fail", "stopped"]),
-        percent in 0_u32..100_000,
+        percent in 0_u32..=AGENT_PERCENT_MAX,
         max in any::<u32>(),
         remark in "[ -~]{0,100}",
         separator in "[ \t,]{1,3}",

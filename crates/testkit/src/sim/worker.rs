@@ -152,7 +152,10 @@ impl Asking<'_> {
                 self.table.end(&session, EndReason::Expired, self.now);
                 None
             }
-            Found::Ended => None,
+            Found::Ended => {
+                self.table.came_back(token.session);
+                None
+            }
             Found::Unknown => {
                 if is_expired(token, self.now) {
                     return None;

@@ -33,10 +33,18 @@ async fn an_agents_line_is_understood() {
         weight: Some(AgentWeight::Percent(40)),
         max_sessions: Some(7),
         remark: Some("new disks".into()),
+        note: None,
     };
     assert_eq!(said, Ok(expected));
     let said = asked(b"up weight:3 ready\n").await.unwrap();
     assert_eq!(said.weight, Some(AgentWeight::Absolute(3)));
+    let said = asked(b"up 5000% and more\n").await.unwrap();
+    assert_eq!(said.weight, Some(AgentWeight::Percent(1000)));
+    let note = said.note.unwrap();
+    assert!(
+        note.contains("5000 %") && note.contains("and more"),
+        "{note}"
+    );
 }
 
 #[tokio::test]
@@ -44,13 +52,15 @@ async fn what_is_no_line_says_why() {
     let megabyte = [b"drain ".repeat(180_000), b"\n".to_vec()].concat();
     for (says, why) in [
         (&b""[..], "it hangs up without a word"),
+        (b"\n", "its line is empty"),
+        (b"# all is well\n", "which has no word of an agent"),
         (b"drain", "it hangs up before the end of its line"),
         (&megabyte, "its line is longer than 4096 bytes"),
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            "which is no word of an agent",
+            "which has no word of an agent",
         ),
-        (b"\xff\x00\xfe\n", "which is no word of an agent"),
+        (b"\xff\x00\xfe\n", "which has no word of an agent"),
     ] {
         // Whoever hangs up with something unread may be known by the reset only.
         let error = asked(says).await.unwrap_err();

@@ -34,6 +34,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "pools.*.verify.within",
         seconds(1, 31 * DAY),
         Default::Value("\"15m\""),
-        "How long it may take. Then the server stays out until `ebbtide ready` is said again.",
+        "How long it may take. Then the server stays out until `ebbtide ready` is said again. If nothing \
+         is said, it is at least twice the time that so many probes take.",
     ),
 ];
