@@ -186,6 +186,11 @@ impl State {
     ) {
         match edit {
             ServerEdit::Intent(intent, record, epoch) => {
+                // Only when it is asked for: that it has been verified since is no word against its agent.
+                let server = self.servers.get_mut(name);
+                if let Some(server) = server.filter(|_| intent == Intent::Ready) {
+                    server.overrule_silent_agent();
+                }
                 self.want(name, intent, record, epoch, now, outputs);
             }
             ServerEdit::Epoch(epoch) => {
@@ -244,7 +249,6 @@ impl State {
             message: intent.message().map(str::to_owned),
         });
         if intent == Intent::Ready {
-            server.overrule_silent_agent();
             server.declare_well(pool.as_deref(), now);
         }
         server.verification = Verification::of(record.verification.as_ref(), now);

@@ -5,6 +5,7 @@
 //! store on a simulated disk, with every fault that we can think of. After each step a judge compares what happened with DESIGN's promises. A run
 //! depends on nothing but its seed, so a seed that fails fails again.
 
+mod agents;
 mod beside;
 mod closings;
 mod copies;

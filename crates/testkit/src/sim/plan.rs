@@ -2,6 +2,7 @@
 //! decided by the time at which it happens, so that a plan from which actions were dropped still
 //! plays the others much as before; that is what makes a failing history short.
 
+use super::agents::{self, Replies};
 use super::beside::{self, Beside};
 use super::copies::CopyChange;
 use super::crowd::{self, Ails};
@@ -38,6 +39,8 @@ const DOORS: u64 = 606;
 const LOADS: u64 = 7483;
 /// Chooses which seeds have a crowd: none of those that were kept before there was one.
 const CROWD: u64 = 4047;
+/// Chooses which seeds have agents: none of those that were kept before there were any.
+const AGENTS: u64 = 186;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
 pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
@@ -67,6 +70,8 @@ pub(super) struct Setup {
     pub loads: Option<Loads>,
     /// So many users that their traffic tells who is sick.
     pub crowd: bool,
+    /// Agents on servers are asked.
+    pub agents: bool,
     pub file: File,
 }
 
@@ -121,6 +126,8 @@ pub(super) enum Action {
     Copy(CopyChange),
     /// What is said of how busy a server's machine is.
     Load(ServerNumber, Says),
+    /// What comes of asking the agent on a server.
+    Agent(ServerNumber, Replies),
     Server(ServerNumber, Being),
     /// For so long, this server is sick.
     Sick(ServerNumber, Ails, i64),
@@ -254,6 +261,9 @@ impl File {
             if let Some(beside) = &setup.beside {
                 beside.settle(index, self.withdrawn, &mut pool);
             }
+            if setup.agents {
+                agents::settle(index, &mut pool);
+            }
             if let Some(loads) = &setup.loads {
                 loads.settle(index, &mut pool);
             }
@@ -320,6 +330,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         beside,
         loads: loads::setup(&mut Dice::new(seed ^ LOADS)),
         crowd: crowd::is_there(&mut Dice::new(seed ^ CROWD)),
+        agents: agents::are_there(&mut Dice::new(seed ^ AGENTS)),
     };
     let mut planner = Planner {
         focus: ServerNumber::of_file(0, dice.below(2)),
@@ -335,6 +346,7 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.beside(Dice::new(!(seed ^ BESIDE)));
     planner.loads(Dice::new(!(seed ^ LOADS)));
     planner.crowd(Dice::new(!(seed ^ CROWD)));
+    planner.agents(Dice::new(!(seed ^ AGENTS)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..

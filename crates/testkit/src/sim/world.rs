@@ -1,6 +1,7 @@
 //! The simulated world: one queue of happenings in simulated time, and the node in the middle of
 //! it. The driver is handed its inputs and has its outputs carried out as the real shell does.
 
+use super::agents::Replies;
 use super::copies::Copies;
 use super::crowd::Ails;
 use super::dice::scramble;
@@ -18,10 +19,11 @@ use super::queue::Queue;
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
-    Actor, Config, Driver, EventKind, Fact, Input, ManifestCopies, Moment, Now, Output,
+    Actor, AgentSaid, Config, Driver, EventKind, Fact, Input, ManifestCopies, Moment, Now, Output,
     ProbeOutcome, RequestId, SessionTable, Snapshot, WallTime, Write,
 };
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The boot clock when a machine has just started.
@@ -84,6 +86,8 @@ pub(super) struct Server {
     probes_late_until: i64,
     probes_lost_until: i64,
     pub says: Says,
+    /// What comes of asking its agent.
+    pub replies: Replies,
 }
 
 /// A user: the tokens it was given for each pool, the newest last.
@@ -109,6 +113,8 @@ pub(super) enum NodeHappening {
     Probed(ServerNumber, ProbeOutcome, Before),
     LoadRound,
     LoadRead(ServerNumber, Arc<str>, Says),
+    AgentRound,
+    AgentSaid(ServerNumber, SocketAddr, Result<AgentSaid, String>),
     CrowdRound,
     ExchangeEnd(u64),
     Line(u64, LineStep),
@@ -136,6 +142,7 @@ impl Default for Server {
             probes_late_until: 0,
             probes_lost_until: 0,
             says: Says::Percent(30),
+            replies: Replies::Says(AgentSaid::default()),
         }
     }
 }
@@ -255,6 +262,8 @@ impl World {
             NodeHappening::LoadRead(server, exporter, says) => {
                 self.load_read(server, &exporter, says);
             }
+            NodeHappening::AgentRound => self.agent_round(),
+            NodeHappening::AgentSaid(server, agent, said) => self.agent_said(server, agent, said),
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
             NodeHappening::Line(number, step) => self.step_line(number, step),
             NodeHappening::Mount(number, step) => self.step_mount(number, step),
@@ -352,6 +361,9 @@ impl World {
             Action::Mount { .. } => self.mount(index),
             Action::Copy(change) => self.copies.change(change, self.at),
             Action::Load(server, says) => self.servers.get_or_default(server).says = says,
+            Action::Agent(server, replies) => {
+                self.servers.get_or_default(server).replies = replies;
+            }
             Action::Server(server, being) => {
                 if being == Being::Dead {
                     self.break_lines(server);
@@ -480,6 +492,9 @@ impl World {
         if self.setup.loads.is_some() {
             self.node_later(at + 1, NodeHappening::LoadRound);
         }
+        if self.setup.agents {
+            self.node_later(at + 1, NodeHappening::AgentRound);
+        }
         self.begin_crowd();
         if self.setup.beside.is_some() {
             self.copies.forgotten();
@@ -502,7 +517,9 @@ impl World {
         }
         self.step(Input::Tick);
         if let Some(node) = &self.node {
-            self.judge.held_as_sick(&node.driver.snapshot());
+            let snapshot = node.driver.snapshot();
+            self.judge.held_as_sick(&snapshot);
+            self.judge.agents_heard(&snapshot, now);
         }
         if ticks.is_multiple_of(2) {
             self.cut(|exchange, _| exchange.is_over());

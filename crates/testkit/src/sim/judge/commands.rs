@@ -1,5 +1,6 @@
 //! What operators ask for, what is stored of it, and what they are answered.
 
+use super::agents::Word;
 use super::doors::DoorWrites;
 use super::health::Verdict;
 use super::intents::{Countdown, SelfEnd, Want};
@@ -303,6 +304,8 @@ impl Judge {
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
+                let well = well && known.agent.is_down() == Some(false);
+                let well = well && known.agent.word(now) == Word::Open;
                 let kept_back = matches!(
                     server.standing.reason,
                     Reason::Verifying | Reason::Unverified | Reason::Sick
@@ -314,7 +317,10 @@ impl Judge {
             let number = ServerNumber::in_pool(name.pool(), &server.name);
             self.servers.get(number)
         });
-        if known.any(|known| known.busy.above(now).is_none()) {
+        let is_unknown = |known: &super::Server| {
+            known.busy.above(now).is_none() || known.agent.word(now) == Word::Unknown
+        };
+        if known.any(is_unknown) {
             return;
         }
         let is_own = |server: &&ServerView| *server.name == *name.server();
@@ -373,6 +379,9 @@ impl Judge {
         match asks {
             Asks::EndSession(session) if well => self.over(session, at, true, super::DOORS),
             Asks::Pool(asks) if well => self.pool_stored(&asks),
+            Asks::Intent(Want::Ready) if well => {
+                server.into_iter().for_each(|name| self.overrules_agent(name));
+            }
             _ => {}
         }
     }
@@ -399,6 +408,13 @@ impl Judge {
                 Err(refusal) => refusal.kind == RefusalKind::Unacknowledged,
             };
             self.door_answered(door, opens, done, at);
+        }
+        let Some(request) = self.requests.get(&id) else {
+            return;
+        };
+        let is_late = result.as_ref().is_err_and(|refusal| refusal.kind == RefusalKind::Invalid);
+        if let (Some(name), true) = (request.server, is_late && request.stored) {
+            self.overruled_in_vain(name);
         }
         let Some(request) = self.requests.get(&id) else {
             return;

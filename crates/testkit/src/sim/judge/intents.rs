@@ -132,6 +132,7 @@ impl Judge {
                     self.server(name).unserving_at = Some(at);
                 }
                 self.judge_settings(name, shown, snapshot);
+                self.judge_given(name, shown);
                 self.judge_busy(name, shown, server, now);
                 self.judge_epoch(name, server);
                 self.judge_count(name, server, view, &live);
@@ -206,6 +207,7 @@ impl Judge {
             };
             server.unserving_at = Some(at);
             server.busy.forget();
+            server.agent.forget();
         }
         if !server.present {
             server.returned_at = Some(at);
@@ -235,13 +237,16 @@ impl Judge {
             let text = format!("{name} is {}, and admits new sessions", found.label());
             self.fail(CLOSED, text);
         }
-        let verdict = self.server(name).seen.verdict;
-        if shown.health == Health::Down && verdict != Verdict::Down {
-            let text = format!("{name} is down, but its probes say that it is not");
+        let server = self.server(name);
+        let (verdict, agent_is_down) = (server.seen.verdict, server.agent.is_down());
+        let probed_well = verdict != Verdict::Down && agent_is_down == Some(false);
+        if shown.health == Health::Down && probed_well {
+            let text = format!("{name} is down, but neither its probes nor its agent say so");
             self.fail(STAYS, text);
         }
-        if shown.health == Health::Up && verdict != Verdict::Up {
-            let text = format!("{name} is up, but its probes say that it is not");
+        let is_well = verdict == Verdict::Up && agent_is_down != Some(true);
+        if shown.health == Health::Up && !is_well {
+            let text = format!("{name} is up, but its probes or its agent say that it is not");
             self.fail(HEALTH, text);
         }
     }
@@ -594,6 +599,7 @@ impl Server {
     pub fn is_unserving(&self, at: i64) -> bool {
         !self.present
             || self.seen.verdict == Verdict::Down
+            || self.agent.is_down() != Some(false)
             || self.in_force == Want::Maintenance
             || self.unserving_at.is_some_and(|then| at - then < LAG_MS)
     }

@@ -2,6 +2,7 @@
 //! and were answered, what users did and what the probes said, and draws its own conclusions; the
 //! node's word is taken for nothing that matters.
 
+mod agents;
 mod commands;
 mod connections;
 mod doors;
@@ -16,6 +17,7 @@ mod verification;
 
 use super::number::{ByServer, ServerNumber};
 use super::plan::POOLS;
+use agents::Agent;
 use commands::{Request, Ticket};
 use connections::{Bound, Connection};
 use doors::{Door, DoorRows};
@@ -64,6 +66,8 @@ pub(super) const LEADS: &str = "an open door leads to its server, past the gate"
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
 pub(super) const ORDER: &str = "persist before publish before answer";
 pub(super) const VERIFIED: &str = "a server is verified after maintenance";
+pub(super) const AGENTS: &str = "a server is as its agent says";
+pub(super) const LAST_RESORT: &str = "when all are down, one still answers";
 pub(super) const HEALTH: &str = "a server is as its probes say";
 pub(super) const COUNTS: &str = "the count of sessions";
 
@@ -150,6 +154,7 @@ struct Server {
     draining_at: Option<i64>,
     seen: Seen,
     busy: Busy,
+    agent: Agent,
 }
 
 impl Judge {
@@ -183,6 +188,7 @@ impl Judge {
             server.was_present = std::mem::take(&mut server.present);
             server.seen = Seen::default();
             server.busy.forget();
+            server.agent.forget();
         }
     }
 

@@ -79,6 +79,7 @@ impl Judge {
     ) {
         let life = self.life;
         self.begun_in_pool(name, generation, at);
+        self.begun_beside_agent(name, generation);
         let over = self.comes_to(name);
         // A worker may not have heard yet that the server was taken away.
         let gone = !self.server(name).present;
