@@ -270,6 +270,7 @@ impl SessionTable {
         let is_idle = session.server == server
             && session.open() == 0
             && session.state(now.moment, active) == SessionState::Idle;
+        self.changed();
         is_idle && shard.end(&session, EndReason::Forgotten, now)
     }
 

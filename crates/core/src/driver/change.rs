@@ -214,8 +214,12 @@ impl State {
             ServerEdit::Remove => self.remove_live(name, now, outputs),
             ServerEdit::Set(set, slow_start_over) => {
                 if let Some(server) = self.servers.get_mut(name) {
+                    let before = server.peak_load();
                     server.set = set;
-                    server.judge_new_peak(now);
+                    // Else it stays above until its load has come down far enough.
+                    if server.peak_load() != before {
+                        server.judge_new_peak(now);
+                    }
                     if slow_start_over {
                         server.returning.end_slow_start();
                     }

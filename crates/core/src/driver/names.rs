@@ -78,7 +78,7 @@ impl State {
         }
         state.heard = Some(now.moment);
         state.addresses = addresses.clone();
-        self.follow(pool, entry, &addresses)
+        self.follow(pool, entry, &addresses, now)
     }
 
     /// The addresses that become servers, and what is wrong with the others.
@@ -134,6 +134,7 @@ impl State {
         pool: &str,
         entry: &NameConfig,
         addresses: &BTreeSet<SocketAddr>,
+        now: Now,
     ) -> Vec<(Actor, Command)> {
         let mut commands = Vec::new();
         let mut here = BTreeSet::new();
@@ -150,7 +151,7 @@ impl State {
             };
             let (has, command) = match stays {
                 true => ("has", server.is_sent_away().then(ready)),
-                false => ("no longer has", server.farewell(name, entry)),
+                false => ("no longer has", server.farewell(name, entry, now)),
             };
             let actor = by_name(pool, entry, &format!("{has} {address} for it"));
             commands.extend(command.map(|command| (actor, command)));
@@ -178,6 +179,19 @@ impl State {
             }
         }
         commands
+    }
+
+    /// Whether what an answer led to is still to be done, and no operator has wanted something else of the
+    /// server since.
+    pub fn still_follows(&self, command: &Command) -> bool {
+        let known = |name: &ServerName| self.servers.get(name);
+        match command {
+            Command::Ready { server, .. } => known(server).is_some_and(ServerState::is_sent_away),
+            Command::Drain { server, .. } => {
+                known(server).is_some_and(|server| server.intent == Intent::Ready)
+            }
+            _ => true,
+        }
     }
 
     /// Names for servers at these addresses: those that they had before, or else the first that no
@@ -271,7 +285,7 @@ impl ServerState {
 
     /// What is to be done when its name no longer has its address: a drain, and then it is removed. What
     /// an operator wants of it stays so meanwhile.
-    fn farewell(&self, name: &ServerName, entry: &NameConfig) -> Option<Command> {
+    fn farewell(&self, name: &ServerName, entry: &NameConfig, now: Now) -> Option<Command> {
         let server = name.clone();
         match self.intent {
             Intent::Ready => Some(Command::Drain {
@@ -280,6 +294,8 @@ impl ServerState {
                 message: None,
                 force: false,
             }),
+            // After a restart not before every session that is still alive must have shown itself.
+            Intent::Hold if now.moment < self.counting_until => None,
             Intent::Hold | Intent::Maintenance if self.load.sessions() == 0 => {
                 Some(Command::RemoveServer {
                     server,

@@ -7,10 +7,11 @@ use super::crowd::Ails;
 use super::dice::scramble;
 use super::disk::Disk;
 use super::doors::{Held, Passage};
-use super::judge::{Failure, Judge};
+use super::judge::{Failure, Judge, REQUESTS_APART};
 use super::lines::{Line, LineStep};
 use super::loads::Says;
 use super::mounts::{Mount, MountStep};
+use super::names::Resolves;
 use super::number::{ByServer, ServerNumber};
 use super::plan::{
     Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name, pool_number,
@@ -19,8 +20,9 @@ use super::queue::Queue;
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
-    Actor, AgentSaid, Config, Driver, EventKind, Fact, Input, ManifestCopies, Moment, Now, Output,
-    ProbeOutcome, RequestId, SessionTable, Snapshot, WallTime, Write,
+    Actor, AgentSaid, Config, Driver, EndReason, EventKind, Fact, Input, ManifestCopies, Moment,
+    Now, Output, ProbeOutcome, RequestId, SessionChangeKind, SessionTable, Snapshot, WallTime,
+    Write,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,6 +51,8 @@ pub(super) struct World {
     config: Arc<Config>,
     disk: Disk,
     pub servers: ByServer<Server>,
+    /// What comes of looking up the name of the first pool.
+    pub resolves: Resolves,
     pub copies: Copies,
     pub clients: Vec<Client>,
     pub doors: BTreeMap<usize, Held>,
@@ -113,6 +117,8 @@ pub(super) enum NodeHappening {
     Probed(ServerNumber, ProbeOutcome, Before),
     LoadRound,
     LoadRead(ServerNumber, Arc<str>, Says),
+    LookUp,
+    LookedUp(Resolves),
     AgentRound,
     AgentSaid(ServerNumber, SocketAddr, Result<AgentSaid, String>),
     CrowdRound,
@@ -164,6 +170,7 @@ impl World {
             file,
             disk: Disk::default(),
             servers: ByServer::default(),
+            resolves: Resolves::Nothing,
             copies: Self::first_copies(setup.beside.as_ref()),
             clients,
             doors: BTreeMap::new(),
@@ -198,6 +205,9 @@ impl World {
             steps += 1;
             self.happen(happening);
             self.judge.verdict()?;
+        }
+        if let Some(node) = &self.node {
+            self.judge.names_settled(&node.driver.snapshot());
         }
         self.judge.finish();
         self.judge.verdict()?;
@@ -262,6 +272,8 @@ impl World {
             NodeHappening::LoadRead(server, exporter, says) => {
                 self.load_read(server, &exporter, says);
             }
+            NodeHappening::LookUp => self.look_up(),
+            NodeHappening::LookedUp(resolves) => self.looked_up(resolves),
             NodeHappening::AgentRound => self.agent_round(),
             NodeHappening::AgentSaid(server, agent, said) => self.agent_said(server, agent, said),
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
@@ -361,6 +373,7 @@ impl World {
             Action::Mount { .. } => self.mount(index),
             Action::Copy(change) => self.copies.change(change, self.at),
             Action::Load(server, says) => self.servers.get_or_default(server).says = says,
+            Action::Resolve(resolves) => self.resolves = resolves,
             Action::Agent(server, replies) => {
                 self.servers.get_or_default(server).replies = replies;
             }
@@ -492,6 +505,9 @@ impl World {
         if self.setup.loads.is_some() {
             self.node_later(at + 1, NodeHappening::LoadRound);
         }
+        if self.setup.named {
+            self.node_later(at + 1, NodeHappening::LookUp);
+        }
         if self.setup.agents {
             self.node_later(at + 1, NodeHappening::AgentRound);
         }
@@ -516,6 +532,7 @@ impl World {
             self.step(Input::Sessions(changes));
         }
         self.step(Input::Tick);
+        self.judge_forgotten();
         if let Some(node) = &self.node {
             let snapshot = node.driver.snapshot();
             self.judge.held_as_sick(&snapshot);
@@ -535,6 +552,32 @@ impl World {
         }
         let tick_ms = self.setup.tick_ms;
         self.node_later(self.at + tick_ms, NodeHappening::Tick);
+    }
+
+    /// What the node has forgotten in this tick, where it may forget something.
+    fn judge_forgotten(&mut self) {
+        let Some(node) = self.node.as_ref().filter(|_| self.setup.rebalances) else {
+            return;
+        };
+        let (changes, snapshot) = (node.table.take_changes().0, node.driver.snapshot());
+        for change in &changes {
+            let pool = snapshot.pool(change.pool);
+            let server = pool.and_then(|pool| Some((pool, pool.server(change.server)?)));
+            let is_forgotten = matches!(
+                change.kind,
+                SessionChangeKind::Ended {
+                    reason: EndReason::Forgotten,
+                    ..
+                }
+            );
+            if let Some((pool, server)) = server.filter(|_| is_forgotten) {
+                let name = ServerNumber::of_view(pool, server);
+                self.judge.forgotten(change.id, name, &snapshot);
+            }
+        }
+        if !changes.is_empty() {
+            self.step(Input::Sessions(changes));
+        }
     }
 
     pub fn step(&mut self, input: Input) {
@@ -590,8 +633,12 @@ impl World {
 
     fn persist(&mut self, ticket: u64, writes: Vec<Write>, now: Now) {
         if let Some(node) = &self.node {
-            self.judge
-                .persisting(ticket, &writes, &node.driver.snapshot(), now);
+            self.judge.persisting(
+                ticket,
+                &writes,
+                (&node.driver.snapshot(), &|| node.driver.status(now)),
+                now,
+            );
         }
         self.tell(|| format!("write {ticket}: {} entries", writes.len()));
         if let Some(node) = &mut self.node {
@@ -776,7 +823,7 @@ impl World {
         if self.node.is_none() {
             return;
         }
-        self.last_request += 1;
+        self.last_request += REQUESTS_APART;
         let id = RequestId(self.last_request);
         let now = self.now();
         self.judge.asked(id, &command, now);

@@ -68,7 +68,9 @@ impl Agent {
         match self.has_figures(now) {
             Some(true) => {}
             Some(false) => (self.weight, self.max_sessions) = (None, None),
-            None => self.hazy |= self.weight.or(said.weight).is_some() || self.max_sessions.is_some(),
+            None => {
+                self.hazy |= self.weight.or(said.weight).is_some() || self.max_sessions.is_some()
+            }
         }
         (self.heard, self.lost) = (Some(now.moment), false);
         self.wish = said.wish.unwrap_or(self.wish);
@@ -165,10 +167,11 @@ impl Judge {
         server.agent.shut_in = None;
     }
 
-    /// It came too late, so the agent's word may stand after all.
-    pub(super) fn overruled_in_vain(&mut self, name: ServerNumber) {
-        let agent = &mut self.server(name).agent;
-        agent.hazy |= agent.lost;
+    /// It came too late, so the agent's word may stand after all, and whose wish it was.
+    pub(super) fn wanted_in_vain(&mut self, name: ServerNumber) {
+        let server = self.server(name);
+        server.wanted_by_dns = server.was_wanted_by_dns;
+        server.agent.hazy |= server.agent.lost;
     }
 
     /// What an operator gave the server.
@@ -200,7 +203,10 @@ impl Judge {
                     wrong = server.heard(view, pool, snapshot.generation, now);
                     let known = &server.in_force;
                     wrong = wrong.map(|(promise, text)| {
-                        (promise, format!("{name}, which is {}, {text}", known.label()))
+                        (
+                            promise,
+                            format!("{name}, which is {}, {text}", known.label()),
+                        )
                     });
                 }
             }
@@ -277,9 +283,13 @@ impl Server {
             Word::Shut(reason) if of_agent.contains(&stands.reason) && stands.reason != reason => {
                 Some((AGENTS, format!("is {:?}, not {reason:?}", stands.reason)))
             }
-            Word::Open if of_agent.contains(&stands.reason) => {
-                Some((AGENTS, format!("is {:?} and its agent has nothing against it", stands.reason)))
-            }
+            Word::Open if of_agent.contains(&stands.reason) => Some((
+                AGENTS,
+                format!(
+                    "is {:?} and its agent has nothing against it",
+                    stands.reason
+                ),
+            )),
             _ => {
                 let counts = self.agent.counts(now)?;
                 let shown = (view.weight, view.max_sessions);

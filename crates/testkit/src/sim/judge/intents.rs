@@ -2,6 +2,7 @@
 
 use super::commands::Asks;
 use super::health::{Seen, Verdict};
+use super::names::DNS;
 use super::{
     CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, HEALTH, Judge, LAG_MS, STAYS, Server, TRUTH,
 };
@@ -124,6 +125,7 @@ impl Judge {
                 let Some(server) = view.servers.iter().find(is_it) else {
                     continue;
                 };
+                self.judge_address(name, server);
                 self.meet(name, server, at);
                 self.judge_intent(name, shown, server, now, at);
                 self.judge_verification(name, shown);
@@ -132,6 +134,9 @@ impl Judge {
                     self.server(name).unserving_at = Some(at);
                 }
                 self.judge_settings(name, shown, snapshot);
+                if self.restarted {
+                    self.server(name).wanted_by_dns = shown.intent.by.as_deref() == Some(DNS);
+                }
                 self.judge_given(name, shown);
                 self.judge_busy(name, shown, server, now);
                 self.judge_epoch(name, server);
@@ -144,6 +149,7 @@ impl Judge {
         self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
             self.settle_requests();
+            self.addresses_after_restart();
             let pools = &self.pools;
             for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
                 if server.was_present {
