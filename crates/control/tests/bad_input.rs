@@ -6,8 +6,8 @@ mod support;
 
 use ebbtide_api::ServerStatus;
 use ebbtide_core::{
-    AgentSettings, Config, Found, HealthCheck, HealthSettings, LoadMeasure, LoadSettings, Millis, ServerConfig,
-    SessionId,
+    AgentSettings, Config, Found, HealthCheck, HealthSettings, LoadMeasure, LoadSettings, Millis,
+    ServerConfig, SessionId,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -82,7 +82,7 @@ async fn exporters_that_say_nonsense_are_a_mark_at_their_servers() {
     let cases = [
         (page("<html><body>It works!</body></html>"), 1, "no metrics"),
         (page(&memory.replace("1e10", "-1e10")), 1, "how much memory"),
-        (page("node_load1 0.5\n"), 1, "how much memory"),
+        (page("node_load1 0.5\n"), 1, "none of its metrics"),
         // A hundred megabytes.
         ([page(""), line].concat(), 5_000, ""),
         (b"HTTP/1.1 503 Busy\r\n\r\n".to_vec(), 1, "answered 503"),

@@ -176,9 +176,8 @@ impl Judge {
         let is_quiet = at - life_began.max(self.named.same_since) >= SETTLES_MS;
         let pool = snapshot.pool_named(crate::sim::plan::pool_name(POOL));
         let answer = self.named.answers.back();
-        let answer = answer.filter(|(told, addresses)| {
-            is_quiet && at - told <= OFTEN_MS && !addresses.is_empty()
-        });
+        let answer = answer
+            .filter(|(told, addresses)| is_quiet && at - told <= OFTEN_MS && !addresses.is_empty());
         let (Some(pool), Some((_, addresses))) = (pool, answer) else {
             return;
         };
