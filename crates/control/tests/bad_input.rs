@@ -6,8 +6,7 @@ mod support;
 
 use ebbtide_api::ServerStatus;
 use ebbtide_core::{
-    AgentSettings, Config, Found, HealthCheck, HealthSettings, Millis,
-    ServerConfig, SessionId,
+    AgentSettings, Config, Found, HealthCheck, HealthSettings, Millis, ServerConfig, SessionId,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
