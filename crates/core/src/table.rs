@@ -272,6 +272,7 @@ impl SessionTable {
         let is_idle = session.server == server
             && session.open() == 0
             && session.state(now.moment, active) == SessionState::Idle;
+        self.changed();
         let is_forgotten = is_idle && shard.end(&session, EndReason::Forgotten, now);
         if is_forgotten {
             session.await_user(true);

@@ -186,6 +186,11 @@ impl State {
     ) {
         match edit {
             ServerEdit::Intent(intent, record, epoch) => {
+                // Only when it is asked for: that it has been verified since is no word against its agent.
+                let server = self.servers.get_mut(name);
+                if let Some(server) = server.filter(|_| intent == Intent::Ready) {
+                    server.overrule_silent_agent();
+                }
                 self.want(name, intent, record, epoch, now, outputs);
             }
             ServerEdit::Epoch(epoch) => {
@@ -209,8 +214,12 @@ impl State {
             ServerEdit::Remove => self.remove_live(name, now, outputs),
             ServerEdit::Set(set, slow_start_over) => {
                 if let Some(server) = self.servers.get_mut(name) {
+                    let before = server.peak_load();
                     server.set = set;
-                    server.judge_new_peak(now);
+                    // Else it stays above until its load has come down far enough.
+                    if server.peak_load() != before {
+                        server.judge_new_peak(now);
+                    }
                     if slow_start_over {
                         server.returning.end_slow_start();
                     }
@@ -244,7 +253,6 @@ impl State {
             message: intent.message().map(str::to_owned),
         });
         if intent == Intent::Ready {
-            server.overrule_silent_agent();
             server.declare_well(pool.as_deref(), now);
         }
         server.verification = Verification::of(record.verification.as_ref(), now);

@@ -438,6 +438,9 @@ impl Driver {
             let command = match self.queue.pop_front() {
                 None if self.unsaved.is_empty() || now.moment < self.store_again_at => return,
                 None => None,
+                Some((RequestId::NOBODY, _, command)) if !self.state.still_follows(&command) => {
+                    continue;
+                }
                 Some((id, actor, command)) => {
                     // What happened at doors before this is decided comes before it in the log.
                     self.unsaved.extend(self.state.watch_doors(now));

@@ -91,7 +91,7 @@ impl State {
         let gone = state.lost.iter();
         let gone = gone.filter(|(_, since)| now.moment >= since.plus(entry.leave_within));
         let gone: BTreeSet<SocketAddr> = gone.map(|(address, _)| *address).collect();
-        self.follow(pool, entry, &addresses, &gone)
+        self.follow(pool, entry, &addresses, &gone, now)
     }
 
     /// The addresses that become servers, and what is wrong with the others.
@@ -149,6 +149,7 @@ impl State {
         entry: &NameConfig,
         addresses: &BTreeSet<SocketAddr>,
         gone: &BTreeSet<SocketAddr>,
+        now: Now,
     ) -> Vec<(Actor, Command)> {
         let mut commands = Vec::new();
         let mut here = BTreeSet::new();
@@ -165,7 +166,7 @@ impl State {
             };
             let (has, command) = match stays {
                 true => ("has", server.is_sent_away().then(ready)),
-                false => ("no longer has", server.farewell(name, entry, gone)),
+                false => ("no longer has", server.farewell(name, entry, gone, now)),
             };
             let actor = by_name(pool, entry, &format!("{has} {address} for it"));
             commands.extend(command.map(|command| (actor, command)));
@@ -180,6 +181,19 @@ impl State {
             commands.push((actor, add));
         }
         commands
+    }
+
+    /// Whether what an answer led to is still to be done, and no operator has wanted something else of the
+    /// server since.
+    pub fn still_follows(&self, command: &Command) -> bool {
+        let known = |name: &ServerName| self.servers.get(name);
+        match command {
+            Command::Ready { server, .. } => known(server).is_some_and(ServerState::is_sent_away),
+            Command::Drain { server, .. } => {
+                known(server).is_some_and(|server| server.intent == Intent::Ready)
+            }
+            _ => true,
+        }
     }
 
     /// Names for servers at these addresses: those that they had before, or else the first that no
@@ -278,6 +292,7 @@ impl ServerState {
         name: &ServerName,
         entry: &NameConfig,
         gone: &BTreeSet<SocketAddr>,
+        now: Now,
     ) -> Option<Command> {
         let server = name.clone();
         let is_operated = !self.is_sent_away() || self.set != ServerOverride::default();
@@ -289,6 +304,8 @@ impl ServerState {
                 message: None,
                 force: false,
             }),
+            // After a restart not before every session that is still alive must have shown itself.
+            Intent::Hold if now.moment < self.counting_until => None,
             Intent::Hold | Intent::Maintenance if self.load.sessions() == 0 && is_over => {
                 Some(Command::RemoveServer {
                     server,

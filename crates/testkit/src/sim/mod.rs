@@ -5,6 +5,7 @@
 //! store on a simulated disk, with every fault that we can think of. After each step a judge compares what happened with DESIGN's promises. A run
 //! depends on nothing but its seed, so a seed that fails fails again.
 
+mod agents;
 mod beside;
 mod closings;
 mod copies;
@@ -16,10 +17,13 @@ mod judge;
 mod lines;
 mod loads;
 mod mounts;
+mod names;
 mod number;
 mod orders;
 mod plan;
+mod probes;
 mod queue;
+mod rebalances;
 mod shrink;
 mod users;
 mod worker;

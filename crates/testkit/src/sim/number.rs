@@ -4,10 +4,16 @@ use super::plan::{POOLS, pool_number};
 use ebbtide_core::{PoolView, ServerName, ServerView};
 use std::fmt;
 
-/// The names that servers have in any pool: those of the file, then those that operators add.
-const NAMES: [&str; 10] = ["w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "x0", "x1"];
+/// The names that servers have in any pool: those of the file, then those that operators add,
+/// then those that come by a name.
+const NAMES: [&str; 16] = [
+    "w0", "w1", "w2", "w3", "w4", "w5", "w6", "w7", "x0", "x1", "n-1", "n-2", "n-3", "n-4", "n-5",
+    "n-6",
+];
 /// Where those that operators add begin.
 const ADDED: usize = 8;
+/// Where those begin that come by a name.
+const NAMED: usize = 10;
 
 /// A server, whether it is there at present or not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +30,11 @@ impl ServerNumber {
         Self::of_file(pool, ADDED + number)
     }
 
+    /// The server that comes by the name of a pool: with this number less one.
+    pub fn named(pool: usize, number: usize) -> Self {
+        Self::of_file(pool, NAMED + number)
+    }
+
     pub fn of(name: &ServerName) -> Self {
         Self::in_pool(pool_number(&name.pool), &name.server)
     }
@@ -37,6 +48,7 @@ impl ServerNumber {
         let number = match server.as_bytes() {
             [b'w', digit @ b'0'..=b'7'] => usize::from(digit - b'0'),
             [b'x', digit @ b'0'..=b'1'] => ADDED + usize::from(digit - b'0'),
+            [b'n', b'-', digit @ b'1'..=b'6'] => NAMED + usize::from(digit - b'1'),
             _ => unreachable!("plans and configurations name no other server than {NAMES:?}"),
         };
         Self::of_file(pool, number)
@@ -62,7 +74,13 @@ impl ServerNumber {
 
     /// Which of those it is that operators add, if it is one.
     pub fn as_added(self) -> Option<usize> {
-        self.in_its_pool().checked_sub(ADDED)
+        let number = self.in_its_pool().checked_sub(ADDED);
+        number.filter(|_| !self.is_named())
+    }
+
+    /// Whether it comes by a name.
+    pub fn is_named(self) -> bool {
+        self.in_its_pool() >= NAMED
     }
 
     /// Every server that a pool may have.

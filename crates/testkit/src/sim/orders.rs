@@ -62,6 +62,13 @@ impl World {
                 server: server.name(),
                 force,
             },
+            Order::Rebalance(pool, rate) => Command::Rebalance {
+                pool: pool_name(pool).into(),
+                rate,
+            },
+            Order::StopRebalance(pool) => Command::StopRebalance {
+                pool: pool_name(pool).into(),
+            },
             Order::Rotate => {
                 let secret = [self.roll().to_le_bytes(); 4].concat();
                 let secret = secret.try_into().ok()?;

@@ -2,13 +2,16 @@
 //! decided by the time at which it happens, so that a plan from which actions were dropped still
 //! plays the others much as before; that is what makes a failing history short.
 
+use super::agents::{self, Replies};
 use super::beside::{self, Beside};
 use super::copies::CopyChange;
 use super::crowd::{self, Ails};
 use super::dice::Dice;
 use super::doors::{AtDoor, Opens};
 use super::loads::{self, Loads, Says};
+use super::names::{self, Resolves};
 use super::number::ServerNumber;
+use super::rebalances;
 use ebbtide_core::{
     Balance, BlockNew, Config, HealthSettings, ListenerConfig, Millis, PoolConfig, ServerConfig,
     UpgradeCheck, VerifyCheck,
@@ -17,6 +20,8 @@ use std::sync::Arc;
 
 /// How long a session binds, in every simulated pool.
 pub(super) const REUSE: Millis = Millis::from_secs(8);
+/// For how long a session is active that does nothing, in every simulated pool.
+pub(super) const ACTIVE: Millis = Millis::from_secs(2);
 /// How long before a deadline users are reminded, in every simulated pool.
 pub(super) const REMINDERS: [Millis; 3] = [Millis(3000), Millis(9000), Millis(1000)];
 /// For how long a server that comes back gets fewer sessions, in every simulated pool.
@@ -38,6 +43,12 @@ const DOORS: u64 = 606;
 const LOADS: u64 = 7483;
 /// Chooses which seeds have a crowd: none of those that were kept before there was one.
 const CROWD: u64 = 4047;
+/// Chooses which seeds have agents: none of those that were kept before there were any.
+const AGENTS: u64 = 186;
+/// Chooses in which seeds servers come by a name: none of those that were kept before any did.
+const NAMED: u64 = 565;
+/// Chooses which seeds have rebalances: none of those that were kept before there were any.
+const REBALANCES: u64 = 273;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
 pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
@@ -67,6 +78,12 @@ pub(super) struct Setup {
     pub loads: Option<Loads>,
     /// So many users that their traffic tells who is sick.
     pub crowd: bool,
+    /// Agents on servers are asked.
+    pub agents: bool,
+    /// Operators rebalance pools.
+    pub rebalances: bool,
+    /// Servers come by a name.
+    pub named: bool,
     pub file: File,
 }
 
@@ -121,6 +138,10 @@ pub(super) enum Action {
     Copy(CopyChange),
     /// What is said of how busy a server's machine is.
     Load(ServerNumber, Says),
+    /// What comes of looking up the name.
+    Resolve(Resolves),
+    /// What comes of asking the agent on a server.
+    Agent(ServerNumber, Replies),
     Server(ServerNumber, Being),
     /// For so long, this server is sick.
     Sick(ServerNumber, Ails, i64),
@@ -177,6 +198,8 @@ pub(super) enum Order {
     Peak(ServerNumber, Option<u8>, bool),
     Add(ServerNumber),
     Remove(ServerNumber, bool),
+    Rebalance(usize, u32),
+    StopRebalance(usize),
     Rotate,
     Reload(File),
     Close(usize, Closes),
@@ -234,7 +257,7 @@ impl File {
             pool.balance = setup.balance;
             pool.minimum = self.minimum;
             pool.sticky.reuse = REUSE;
-            pool.sticky.active = Millis::from_secs(2);
+            pool.sticky.active = ACTIVE;
             pool.notice.reminders = REMINDERS.to_vec();
             pool.upgrade = (index == 0).then(|| UpgradeCheck {
                 path: "/version".into(),
@@ -253,6 +276,12 @@ impl File {
             }
             if let Some(beside) = &setup.beside {
                 beside.settle(index, self.withdrawn, &mut pool);
+            }
+            if setup.named {
+                names::settle(index, setup.max_sessions, &mut pool);
+            }
+            if setup.agents {
+                agents::settle(index, &mut pool);
             }
             if let Some(loads) = &setup.loads {
                 loads.settle(index, &mut pool);
@@ -320,6 +349,9 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
         beside,
         loads: loads::setup(&mut Dice::new(seed ^ LOADS)),
         crowd: crowd::is_there(&mut Dice::new(seed ^ CROWD)),
+        rebalances: rebalances::are_there(&mut Dice::new(seed ^ REBALANCES)),
+        named: names::is_there(&mut Dice::new(seed ^ NAMED)),
+        agents: agents::are_there(&mut Dice::new(seed ^ AGENTS)),
     };
     let mut planner = Planner {
         focus: ServerNumber::of_file(0, dice.below(2)),
@@ -335,6 +367,9 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.beside(Dice::new(!(seed ^ BESIDE)));
     planner.loads(Dice::new(!(seed ^ LOADS)));
     planner.crowd(Dice::new(!(seed ^ CROWD)));
+    planner.agents(Dice::new(!(seed ^ AGENTS)));
+    planner.names(Dice::new(!(seed ^ NAMED)));
+    planner.rebalances(Dice::new(!(seed ^ REBALANCES)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..

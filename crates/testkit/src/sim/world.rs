@@ -1,27 +1,29 @@
 //! The simulated world: one queue of happenings in simulated time, and the node in the middle of
 //! it. The driver is handed its inputs and has its outputs carried out as the real shell does.
 
+use super::agents::Replies;
 use super::copies::Copies;
 use super::crowd::Ails;
 use super::dice::scramble;
 use super::disk::Disk;
 use super::doors::{Held, Passage};
-use super::judge::{Failure, Judge};
+use super::judge::{Failure, Judge, REQUESTS_APART};
 use super::lines::{Line, LineStep};
 use super::loads::Says;
 use super::mounts::{Mount, MountStep};
+use super::names::Resolves;
 use super::number::{ByServer, ServerNumber};
-use super::plan::{
-    Action, Being, DiskFault, File, Order, PROBE_EVERY_MS, Planned, Setup, pool_name, pool_number,
-};
+use super::plan::{Action, Being, DiskFault, File, Order, Planned, Setup, pool_number};
 use super::queue::Queue;
 use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
-    Actor, Config, Driver, EventKind, Fact, Input, ManifestCopies, Moment, Now, Output,
-    ProbeOutcome, RequestId, SessionTable, Snapshot, WallTime, Write,
+    Actor, AgentSaid, Config, Driver, EndReason, EventKind, Fact, Input, ManifestCopies, Moment,
+    Now, Output, ProbeOutcome, RequestId, SessionChangeKind, SessionTable, Snapshot, WallTime,
+    Write,
 };
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The boot clock when a machine has just started.
@@ -47,6 +49,8 @@ pub(super) struct World {
     config: Arc<Config>,
     disk: Disk,
     pub servers: ByServer<Server>,
+    /// What comes of looking up the name of the first pool.
+    pub resolves: Resolves,
     pub copies: Copies,
     pub clients: Vec<Client>,
     pub doors: BTreeMap<usize, Held>,
@@ -81,9 +85,11 @@ pub(super) struct Server {
     pub being: Being,
     /// What is wrong with it, and until when.
     pub ails: Option<(Ails, i64)>,
-    probes_late_until: i64,
-    probes_lost_until: i64,
+    pub probes_late_until: i64,
+    pub probes_lost_until: i64,
     pub says: Says,
+    /// What comes of asking its agent.
+    pub replies: Replies,
 }
 
 /// A user: the tokens it was given for each pool, the newest last.
@@ -109,6 +115,10 @@ pub(super) enum NodeHappening {
     Probed(ServerNumber, ProbeOutcome, Before),
     LoadRound,
     LoadRead(ServerNumber, Arc<str>, Says),
+    LookUp,
+    LookedUp(Resolves),
+    AgentRound,
+    AgentSaid(ServerNumber, SocketAddr, Result<AgentSaid, String>),
     CrowdRound,
     ExchangeEnd(u64),
     Line(u64, LineStep),
@@ -121,11 +131,11 @@ pub(super) enum NodeHappening {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Before {
     /// When that was, in simulated time.
-    at: i64,
+    pub at: i64,
     /// As the node counts what a server was ever given.
-    admitted: u32,
+    pub admitted: u32,
     /// As the judge does.
-    begun: u32,
+    pub begun: u32,
 }
 
 impl Default for Server {
@@ -136,6 +146,7 @@ impl Default for Server {
             probes_late_until: 0,
             probes_lost_until: 0,
             says: Says::Percent(30),
+            replies: Replies::Says(AgentSaid::default()),
         }
     }
 }
@@ -157,6 +168,7 @@ impl World {
             file,
             disk: Disk::default(),
             servers: ByServer::default(),
+            resolves: Resolves::Nothing,
             copies: Self::first_copies(setup.beside.as_ref()),
             clients,
             doors: BTreeMap::new(),
@@ -191,6 +203,9 @@ impl World {
             steps += 1;
             self.happen(happening);
             self.judge.verdict()?;
+        }
+        if let Some(node) = &self.node {
+            self.judge.names_settled(&node.driver.snapshot());
         }
         self.judge.finish();
         self.judge.verdict()?;
@@ -255,6 +270,10 @@ impl World {
             NodeHappening::LoadRead(server, exporter, says) => {
                 self.load_read(server, &exporter, says);
             }
+            NodeHappening::LookUp => self.look_up(),
+            NodeHappening::LookedUp(resolves) => self.looked_up(resolves),
+            NodeHappening::AgentRound => self.agent_round(),
+            NodeHappening::AgentSaid(server, agent, said) => self.agent_said(server, agent, said),
             NodeHappening::ExchangeEnd(number) => self.end_exchange(number),
             NodeHappening::Line(number, step) => self.step_line(number, step),
             NodeHappening::Mount(number, step) => self.step_mount(number, step),
@@ -352,6 +371,10 @@ impl World {
             Action::Mount { .. } => self.mount(index),
             Action::Copy(change) => self.copies.change(change, self.at),
             Action::Load(server, says) => self.servers.get_or_default(server).says = says,
+            Action::Resolve(resolves) => self.resolves = resolves,
+            Action::Agent(server, replies) => {
+                self.servers.get_or_default(server).replies = replies;
+            }
             Action::Server(server, being) => {
                 if being == Being::Dead {
                     self.break_lines(server);
@@ -480,6 +503,12 @@ impl World {
         if self.setup.loads.is_some() {
             self.node_later(at + 1, NodeHappening::LoadRound);
         }
+        if self.setup.named {
+            self.node_later(at + 1, NodeHappening::LookUp);
+        }
+        if self.setup.agents {
+            self.node_later(at + 1, NodeHappening::AgentRound);
+        }
         self.begin_crowd();
         if self.setup.beside.is_some() {
             self.copies.forgotten();
@@ -501,8 +530,11 @@ impl World {
             self.step(Input::Sessions(changes));
         }
         self.step(Input::Tick);
+        self.judge_forgotten();
         if let Some(node) = &self.node {
-            self.judge.held_as_sick(&node.driver.snapshot());
+            let snapshot = node.driver.snapshot();
+            self.judge.held_as_sick(&snapshot);
+            self.judge.agents_heard(&snapshot, now);
         }
         if ticks.is_multiple_of(2) {
             self.cut(|exchange, _| exchange.is_over());
@@ -518,6 +550,32 @@ impl World {
         }
         let tick_ms = self.setup.tick_ms;
         self.node_later(self.at + tick_ms, NodeHappening::Tick);
+    }
+
+    /// What the node has forgotten in this tick, where it may forget something.
+    fn judge_forgotten(&mut self) {
+        let Some(node) = self.node.as_ref().filter(|_| self.setup.rebalances) else {
+            return;
+        };
+        let (changes, snapshot) = (node.table.take_changes().0, node.driver.snapshot());
+        for change in &changes {
+            let pool = snapshot.pool(change.pool);
+            let server = pool.and_then(|pool| Some((pool, pool.server(change.server)?)));
+            let is_forgotten = matches!(
+                change.kind,
+                SessionChangeKind::Ended {
+                    reason: EndReason::Forgotten,
+                    ..
+                }
+            );
+            if let Some((pool, server)) = server.filter(|_| is_forgotten) {
+                let name = ServerNumber::of_view(pool, server);
+                self.judge.forgotten(change.id, name, &snapshot);
+            }
+        }
+        if !changes.is_empty() {
+            self.step(Input::Sessions(changes));
+        }
     }
 
     pub fn step(&mut self, input: Input) {
@@ -573,8 +631,12 @@ impl World {
 
     fn persist(&mut self, ticket: u64, writes: Vec<Write>, now: Now) {
         if let Some(node) = &self.node {
-            self.judge
-                .persisting(ticket, &writes, &node.driver.snapshot(), now);
+            self.judge.persisting(
+                ticket,
+                &writes,
+                (&node.driver.snapshot(), &|| node.driver.status(now)),
+                now,
+            );
         }
         self.tell(|| format!("write {ticket}: {} entries", writes.len()));
         if let Some(node) = &mut self.node {
@@ -693,61 +755,6 @@ impl World {
         }
     }
 
-    fn probe_round(&mut self) {
-        let Some(node) = &self.node else { return };
-        let snapshot = node.driver.snapshot();
-        let checked = snapshot
-            .pools
-            .iter()
-            .filter(|pool| pool.config.health.is_some());
-        for pool in checked {
-            for server in &pool.servers {
-                self.probe(ServerNumber::of_view(pool, server));
-            }
-        }
-        self.node_later(self.at + PROBE_EVERY_MS, NodeHappening::ProbeRound);
-    }
-
-    fn probe(&mut self, number: ServerNumber) {
-        let (quick, timeout) = (self.between(1, 60), 900);
-        let at = self.at;
-        let before = Before {
-            at,
-            admitted: self.admitted(number),
-            begun: self.judge.ever_begun(number),
-        };
-        let server = self.servers.get_or_default(number);
-        let (lost, late) = (server.probes_lost_until > at, server.probes_late_until > at);
-        let bad = |why: &str| ProbeOutcome::Bad(why.into());
-        let (outcome, takes) = match server.being {
-            _ if lost => (bad("timed out"), timeout),
-            Being::Well | Being::SaysGood => (ProbeOutcome::Good { places: None }, quick),
-            Being::Dead => (bad("connection refused"), quick),
-            Being::Hung => (bad("timed out"), timeout),
-            Being::OnHold => (ProbeOutcome::OnHold, quick),
-            Being::AllInUse => (ProbeOutcome::AllInUse, quick),
-            Being::HasPlaces(places) => {
-                let places = Some(u64::from(places));
-                (ProbeOutcome::Good { places }, quick)
-            }
-            Being::SaysBad => (bad("status 500"), quick),
-        };
-        let takes = takes + if late { 800 } else { 0 };
-        self.node_later(at + takes, NodeHappening::Probed(number, outcome, before));
-    }
-
-    /// What a server was ever given, as the node counts it.
-    fn admitted(&self, number: ServerNumber) -> u32 {
-        let snapshot = self.node.as_ref().map(|node| node.driver.snapshot());
-        let admitted = snapshot.and_then(|snapshot| {
-            let pool = snapshot.pool_named(pool_name(number.pool()))?;
-            let mut servers = pool.servers.iter();
-            let view = servers.find(|view| ServerNumber::of_view(pool, view) == number)?;
-            Some(view.load.places.admitted())
-        });
-        admitted.unwrap_or(0)
-    }
-
     fn operate(&mut self, order: Order) {
         if let Order::Reload(file) = &order {
             self.file = file.clone();
@@ -759,7 +766,7 @@ impl World {
         if self.node.is_none() {
             return;
         }
-        self.last_request += 1;
+        self.last_request += REQUESTS_APART;
         let id = RequestId(self.last_request);
         let now = self.now();
         self.judge.asked(id, &command, now);

@@ -1,15 +1,18 @@
 //! What operators ask for, what is stored of it, and what they are answered.
 
+use super::agents::Word;
 use super::doors::DoorWrites;
 use super::health::Verdict;
 use super::intents::{Countdown, SelfEnd, Want};
+use super::names::DNS;
 use super::pools::PoolWant;
 use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, Now, PeakChange, PoolView, Reason, Refusal,
-    RefusalKind, RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent, Write,
+    Answer, Close, Command, DoorId, IntentRecord, NodeStatus, Now, PeakChange, PoolView, Reason,
+    Refusal, RefusalKind, RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent,
+    Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
@@ -19,6 +22,8 @@ pub(super) struct Request {
     pub pool: Option<usize>,
     pub asks: Asks,
     asked: Now,
+    /// Asked for by the node, because of a name.
+    by_dns: bool,
     life: u32,
     forced: bool,
     /// It has been handed to the store.
@@ -38,6 +43,9 @@ pub(super) enum Asks {
     Set(u32, Option<u32>),
     /// The peak load, in percent.
     Peak(Option<u8>),
+    /// How many sessions a second.
+    Rebalance(u32),
+    StopRebalance,
     Rotate([u8; 32]),
     Pool(PoolAsks),
     /// That a door is open, or over.
@@ -70,6 +78,25 @@ impl Asks {
     /// Whether both are about the same thing, so that the later one covers the earlier.
     fn same_kind(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
+impl Request {
+    /// What the node asks for itself, because of a name.
+    pub(super) fn of_node(server: ServerNumber, asks: Asks, now: Now, life: u32) -> Self {
+        Self {
+            server: Some(server),
+            pool: None,
+            asks,
+            asked: now,
+            by_dns: true,
+            life,
+            forced: false,
+            sent: false,
+            stored: false,
+            stored_at: 0,
+            answered: false,
+        }
     }
 }
 
@@ -115,14 +142,14 @@ impl Judge {
                 };
                 (None, Asks::Pool(asks), true)
             }
+            Command::Rebalance { rate, .. } => (None, Asks::Rebalance(*rate), true),
+            Command::StopRebalance { .. } => (None, Asks::StopRebalance, true),
             Command::Open { .. } => (None, Asks::Pool(PoolAsks::default()), true),
             Command::OpenDoor { .. } | Command::CloseDoor { .. } => {
                 (None, self.door_asked(command), true)
             }
             Command::AddServer { .. }
             | Command::Reload { .. }
-            | Command::Rebalance { .. }
-            | Command::StopRebalance { .. }
             | Command::Stop { .. }
             | Command::Drill { .. }
             | Command::MoveSession { .. } => (None, Asks::Other, true),
@@ -133,10 +160,7 @@ impl Judge {
             asks = Asks::Live(true);
         }
         if let (Some(server), Asks::Intent(Want::Ready)) = (server, &asks) {
-            let at = self.at;
-            let server = self.server(server);
-            server.last_ready = Some((id, at));
-            server.closed = None;
+            self.wants_ready(id, server);
         }
         if let (Some(server), Asks::Peak(_)) = (server, &asks) {
             self.peak_asked(id, server);
@@ -145,7 +169,10 @@ impl Judge {
             self.wanted_back(id, ServerNumber::of(server), *force);
         }
         let pool = match command {
-            Command::Close { pool, .. } | Command::Open { pool } => Some(pool_number(pool)),
+            Command::Close { pool, .. }
+            | Command::Open { pool }
+            | Command::Rebalance { pool, .. }
+            | Command::StopRebalance { pool } => Some(pool_number(pool)),
             _ => None,
         };
         if let (Some(pool), Asks::Pool(asks)) = (pool, &asks) {
@@ -156,6 +183,7 @@ impl Judge {
             pool,
             asks,
             asked: now,
+            by_dns: false,
             life: self.life,
             forced,
             sent: false,
@@ -166,8 +194,22 @@ impl Judge {
         self.requests.insert(id, request);
     }
 
+    /// Somebody wants a server in traffic.
+    pub(super) fn wants_ready(&mut self, id: RequestId, name: ServerNumber) {
+        let at = self.at;
+        let server = self.server(name);
+        server.last_ready = Some((id, at));
+        server.closed = None;
+    }
+
     /// The driver has decided on a command (or ended a drain) and wants it stored.
-    pub fn persisting(&mut self, ticket: u64, writes: &[Write], snapshot: &Snapshot, now: Now) {
+    pub fn persisting(
+        &mut self,
+        ticket: u64,
+        writes: &[Write],
+        (snapshot, status): (&Snapshot, &dyn Fn() -> NodeStatus),
+        now: Now,
+    ) {
         let mut known = Ticket {
             doors: self.doors_persisting(writes, now),
             ..Ticket::default()
@@ -182,6 +224,9 @@ impl Judge {
             if who == "ebbtide" {
                 by_itself.push(entry.target.as_str());
             }
+            if who == DNS {
+                known.request = self.by_dns(writes, now);
+            }
         }
         // Who wanted it is still the operator whose drain or closing has come to its end.
         let request = known.request;
@@ -189,9 +234,16 @@ impl Judge {
             let is_asked = request.is_some_and(|id| by.parse() == Ok(id.0));
             by_itself.contains(&target) && !is_asked
         };
+        // By a name nobody asks for maintenance.
+        let is_asked = |by: &str, intent: &StoredIntent| {
+            by == DNS && !matches!(intent, StoredIntent::Maintenance)
+        };
         for write in writes {
             match write {
-                Write::Intent(name, record) if is_end(&name.to_string(), &record.by) => {
+                Write::Intent(name, record)
+                    if is_end(&name.to_string(), &record.by)
+                        && !is_asked(&record.by, &record.intent) =>
+                {
                     known.self_ends.push(ServerNumber::of(name));
                 }
                 Write::PoolIntent(name, record) if is_end(name, &record.by) => {
@@ -204,6 +256,12 @@ impl Judge {
             self.last_sent = id.0;
             self.guard(id, snapshot, now);
             self.sent(id, writes, now);
+            let request = self.requests.get(&id);
+            if let Some((pool, Asks::Rebalance(rate))) =
+                request.and_then(|request| Some((request.pool?, request.asks.clone())))
+            {
+                self.rebalance_planned(pool, rate, &status());
+            }
         }
         self.tickets.insert(ticket, known);
     }
@@ -226,7 +284,7 @@ impl Judge {
             let Write::Intent(name, IntentRecord { intent, by, .. }) = write else {
                 continue;
             };
-            if by.parse() != Ok(id.0) {
+            if by.parse() != Ok(id.0) && !(request.by_dns && by == DNS) {
                 continue;
             }
             let (
@@ -303,6 +361,8 @@ impl Judge {
             known.is_some_and(|known| {
                 let well = matches!(known.seen.verdict, Verdict::Up | Verdict::Unproven);
                 let well = !checked || (well && !known.seen.closed_by_page);
+                let well = well && known.agent.is_down() == Some(false);
+                let well = well && known.agent.word(now) == Word::Open;
                 let kept_back = matches!(
                     server.standing.reason,
                     Reason::Verifying | Reason::Unverified | Reason::Sick
@@ -314,7 +374,10 @@ impl Judge {
             let number = ServerNumber::in_pool(name.pool(), &server.name);
             self.servers.get(number)
         });
-        if known.any(|known| known.busy.above(now).is_none()) {
+        let is_unknown = |known: &super::Server| {
+            known.busy.above(now).is_none() || known.agent.word(now) == Word::Unknown
+        };
+        if known.any(is_unknown) {
             return;
         }
         let is_own = |server: &&ServerView| *server.name == *name.server();
@@ -367,12 +430,29 @@ impl Judge {
         request.stored_at = at;
         let raises = matches!(request.asks, Asks::Forget | Asks::Intent(Want::Maintenance));
         let (server, asks) = (request.server, request.asks.clone());
+        let (by_dns, pool) = (request.by_dns, request.pool);
+        if well && let (Some(pool), Asks::Rebalance(_) | Asks::StopRebalance) = (pool, &asks) {
+            self.rebalance_stored(pool, asks != Asks::StopRebalance);
+        }
+        if asks == Asks::Live(false) && !by_dns {
+            self.named.removed(server);
+        }
+        if well && let (Some(name), Asks::Intent(_)) = (server, &asks) {
+            let server = self.server(name);
+            let before = std::mem::replace(&mut server.wanted_by_dns, by_dns);
+            server.was_wanted_by_dns = before;
+        }
         if well && let (true, Some(name)) = (raises, server) {
             self.server(name).raises += 1;
         }
         match asks {
             Asks::EndSession(session) if well => self.over(session, at, true, super::DOORS),
             Asks::Pool(asks) if well => self.pool_stored(&asks),
+            Asks::Intent(Want::Ready) if well => {
+                server
+                    .into_iter()
+                    .for_each(|name| self.overrules_agent(name));
+            }
             _ => {}
         }
     }
@@ -385,6 +465,13 @@ impl Judge {
         taken: u64,
         at: i64,
     ) {
+        let id = match id {
+            RequestId::NOBODY => match self.node_answered(result) {
+                Some(id) => id,
+                None => return,
+            },
+            _ => id,
+        };
         let request = self
             .requests
             .get_mut(&id)
@@ -399,6 +486,15 @@ impl Judge {
                 Err(refusal) => refusal.kind == RefusalKind::Unacknowledged,
             };
             self.door_answered(door, opens, done, at);
+        }
+        let Some(request) = self.requests.get(&id) else {
+            return;
+        };
+        let is_late = result
+            .as_ref()
+            .is_err_and(|refusal| refusal.kind == RefusalKind::Invalid);
+        if let (Some(name), true) = (request.server, is_late && request.stored) {
+            self.wanted_in_vain(name);
         }
         let Some(request) = self.requests.get(&id) else {
             return;
@@ -423,6 +519,26 @@ impl Judge {
             Err(refusal) if refusal.kind == RefusalKind::Store && request.sent => {}
             Err(_) => drop(self.requests.remove(&id)),
         }
+    }
+
+    /// Nobody is answered what the node has asked for itself; which that is, if it was decided on.
+    fn node_answered(&mut self, result: &Result<Answer, Refusal>) -> Option<RequestId> {
+        let was_stored = match result {
+            Ok(_) => true,
+            Err(refusal) => match refusal.kind {
+                RefusalKind::Unacknowledged => true,
+                RefusalKind::Store => false,
+                RefusalKind::Invalid if refusal.text.contains("too late") => true,
+                // It was refused before it was decided on.
+                _ => return None,
+            },
+        };
+        let is_it = |id: &RequestId| {
+            let request = self.requests.get(id);
+            request.is_some_and(|request| request.stored == was_stored)
+        };
+        let place = self.named.waiting.iter().position(is_it)?;
+        self.named.waiting.remove(place)
     }
 
     /// What was asked for is so from now on; `in_force`: on every worker too.
@@ -465,6 +581,7 @@ impl Judge {
             Asks::Set(weight, max) => server.set = Some((weight, max)),
             Asks::Peak(peak) => self.peak_done(id, name, peak, in_force),
             Asks::Forget | Asks::EndSession(_) | Asks::Rotate(_) => {}
+            Asks::Rebalance(_) | Asks::StopRebalance => {}
             Asks::Pool(_) | Asks::Door(..) | Asks::Other => {}
         }
         if in_force && enters_maintenance {

@@ -2,6 +2,7 @@
 
 use super::commands::Asks;
 use super::health::{Seen, Verdict};
+use super::names::DNS;
 use super::{
     CLOSED, COUNTS, DEADLINE, DOORS, DURABLE, HEALTH, Judge, LAG_MS, STAYS, Server, TRUTH,
 };
@@ -124,6 +125,7 @@ impl Judge {
                 let Some(server) = view.servers.iter().find(is_it) else {
                     continue;
                 };
+                self.judge_address(name, server);
                 self.meet(name, server, at);
                 self.judge_intent(name, shown, server, now, at);
                 self.judge_verification(name, shown);
@@ -132,6 +134,10 @@ impl Judge {
                     self.server(name).unserving_at = Some(at);
                 }
                 self.judge_settings(name, shown, snapshot);
+                if self.restarted {
+                    self.server(name).wanted_by_dns = shown.intent.by.as_deref() == Some(DNS);
+                }
+                self.judge_given(name, shown);
                 self.judge_busy(name, shown, server, now);
                 self.judge_epoch(name, server);
                 self.judge_count(name, server, view, &live);
@@ -143,6 +149,7 @@ impl Judge {
         self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
             self.settle_requests();
+            self.addresses_after_restart();
             let pools = &self.pools;
             for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
                 if server.was_present {
@@ -215,6 +222,7 @@ impl Judge {
             };
             server.unserving_at = Some(at);
             server.busy.forget();
+            server.agent.forget();
         }
         if !server.present {
             server.returned_at = Some(at);
@@ -244,13 +252,16 @@ impl Judge {
             let text = format!("{name} is {}, and admits new sessions", found.label());
             self.fail(CLOSED, text);
         }
-        let verdict = self.server(name).seen.verdict;
-        if shown.health == Health::Down && verdict != Verdict::Down {
-            let text = format!("{name} is down, but its probes say that it is not");
+        let server = self.server(name);
+        let (verdict, agent_is_down) = (server.seen.verdict, server.agent.is_down());
+        let probed_well = verdict != Verdict::Down && agent_is_down == Some(false);
+        if shown.health == Health::Down && probed_well {
+            let text = format!("{name} is down, but neither its probes nor its agent say so");
             self.fail(STAYS, text);
         }
-        if shown.health == Health::Up && verdict != Verdict::Up {
-            let text = format!("{name} is up, but its probes say that it is not");
+        let is_well = verdict == Verdict::Up && agent_is_down != Some(true);
+        if shown.health == Health::Up && !is_well {
+            let text = format!("{name} is up, but its probes or its agent say that it is not");
             self.fail(HEALTH, text);
         }
     }
@@ -611,6 +622,7 @@ impl Server {
     pub fn is_unserving(&self, at: i64) -> bool {
         !self.present
             || self.seen.verdict == Verdict::Down
+            || self.agent.is_down() != Some(false)
             || self.in_force == Want::Maintenance
             || self.unserving_at.is_some_and(|then| at - then < LAG_MS)
     }

@@ -171,6 +171,7 @@ impl Judge {
         let server = self.server(name);
         let is_well =
             !is_checked || (server.seen.verdict != Verdict::Down && !server.seen.closed_by_page);
+        let is_well = is_well && server.agent.is_down() == Some(false);
         let is_open = is_well && server.in_force == Want::Ready;
         let busy = &mut server.busy;
         let set = busy.set;

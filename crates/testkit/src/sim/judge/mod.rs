@@ -2,20 +2,24 @@
 //! and were answered, what users did and what the probes said, and draws its own conclusions; the
 //! node's word is taken for nothing that matters.
 
+mod agents;
 mod commands;
 mod connections;
 mod doors;
 mod health;
 mod intents;
 mod loads;
+mod names;
 mod notices;
 mod pools;
+mod rebalance;
 mod sessions;
 mod sick;
 mod verification;
 
 use super::number::{ByServer, ServerNumber};
 use super::plan::POOLS;
+use agents::Agent;
 use commands::{Request, Ticket};
 use connections::{Bound, Connection};
 use doors::{Door, DoorRows};
@@ -23,6 +27,7 @@ use ebbtide_core::{DoorId, Now, RequestId, SessionId};
 use health::Seen;
 use intents::{SelfEnd, Want};
 use loads::Busy;
+use names::Named;
 use pools::Pool;
 use sessions::Stay;
 use std::collections::BTreeMap;
@@ -30,6 +35,7 @@ use std::fmt;
 use verification::Unseen;
 
 pub(in crate::sim) use connections::{Ending, Mounted};
+pub(in crate::sim) use names::REQUESTS_APART;
 pub(in crate::sim) use sessions::Asked;
 
 /// How long a worker may go on by what was true a moment ago.
@@ -64,6 +70,10 @@ pub(super) const LEADS: &str = "an open door leads to its server, past the gate"
 pub(super) const TRUTH: &str = "promise 9 (users are told the truth)";
 pub(super) const ORDER: &str = "persist before publish before answer";
 pub(super) const VERIFIED: &str = "a server is verified after maintenance";
+pub(super) const NAMES: &str = "the servers of a name are its addresses";
+pub(super) const REBALANCE: &str = "a rebalance does what was said";
+pub(super) const AGENTS: &str = "a server is as its agent says";
+pub(super) const LAST_RESORT: &str = "when all are down, one still answers";
 pub(super) const HEALTH: &str = "a server is as its probes say";
 pub(super) const COUNTS: &str = "the count of sessions";
 
@@ -76,6 +86,7 @@ pub(in crate::sim) struct Judge {
     boot: u32,
     /// When this life began.
     started: Now,
+    life_began: i64,
     generation: u64,
     servers: ByServer<Server>,
     pools: [Pool; POOLS.len()],
@@ -91,6 +102,7 @@ pub(in crate::sim) struct Judge {
     tickets: BTreeMap<u64, Ticket>,
     doors: BTreeMap<DoorId, Door>,
     door_rows: DoorRows,
+    named: Named,
     /// What tokens were made with when it was last looked at.
     secret: Option<[u8; 32]>,
     /// The newest request that was decided on.
@@ -117,6 +129,9 @@ struct Server {
     /// The request by which it is closed, so that no session may begin.
     closed: Option<RequestId>,
     last_ready: Option<(RequestId, i64)>,
+    /// What is wanted of it follows from its name.
+    wanted_by_dns: bool,
+    was_wanted_by_dns: bool,
     /// The newest request that wanted it back without having been verified.
     last_forced: Option<RequestId>,
     /// It was in maintenance, and this is what it has shown since.
@@ -152,6 +167,7 @@ struct Server {
     draining_at: Option<i64>,
     seen: Seen,
     busy: Busy,
+    agent: Agent,
 }
 
 impl Judge {
@@ -176,7 +192,8 @@ impl Judge {
     pub fn starts(&mut self, life: u32, boot: u32, now: Now) {
         self.life = life;
         self.boot = boot;
-        self.started = now;
+        (self.started, self.life_began) = (now, self.at);
+        self.named.starts(self.at);
         self.generation = 0;
         self.restarted = true;
         self.pools_start();
@@ -185,6 +202,7 @@ impl Judge {
             server.was_present = std::mem::take(&mut server.present);
             server.seen = Seen::default();
             server.busy.forget();
+            server.agent.forget();
         }
     }
 
@@ -198,6 +216,7 @@ impl Judge {
             self.doors_stored(ticket.doors, None);
         }
         self.sessions_killed();
+        self.rebalances_killed();
         self.connections_killed();
     }
 

@@ -2,6 +2,7 @@
 
 use super::commands::{Asks, PoolAsks};
 use super::intents::{Countdown, SelfEnd};
+use super::rebalance::Rebalance;
 use super::{CLOSED, DEADLINE, DOORS, DURABLE, Judge, TRUTH};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, has_connections, pool_name};
@@ -28,6 +29,9 @@ pub(super) struct Pool {
     pub in_force: PoolWant,
     /// The driver has closed it, because a countdown was over; with what is told of it then.
     pub self_end: Option<(SelfEnd, Closure)>,
+    /// A rebalance that was decided on, and the one that is under way.
+    pub planned: Option<Rebalance>,
+    pub rebalance: Option<Rebalance>,
     /// The request by which it is closed, so that no session may begin.
     closed: Option<RequestId>,
     /// The newest request that lets sessions begin.

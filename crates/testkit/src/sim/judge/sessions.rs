@@ -61,6 +61,11 @@ pub(in crate::sim) struct Asked {
 }
 
 impl Stay {
+    /// For how long nobody was there; `None`: somebody is.
+    pub(super) fn quiet(&self, at: i64) -> Option<u64> {
+        (self.open == 0).then(|| (at - self.last).unsigned_abs())
+    }
+
     fn is_live(&self, at: i64) -> bool {
         let quiet = (at - self.last).unsigned_abs();
         self.over.is_none() && (self.open > 0 || quiet <= REUSE.0)
@@ -79,6 +84,7 @@ impl Judge {
     ) {
         let life = self.life;
         self.begun_in_pool(name, generation, at);
+        self.begun_beside_agent(name, generation);
         let over = self.comes_to(name);
         // A worker may not have heard yet that the server was taken away.
         let gone = !self.server(name).present;
@@ -235,7 +241,9 @@ impl Judge {
         }
         let has_pool = self.has_pool(name);
         let server = self.server(name);
-        let wanted = has_pool && server.in_force == Want::Maintenance;
+        // What is left of a session that is over may end by itself on a server that has left its pool.
+        let is_here = server.present || over.is_none();
+        let wanted = has_pool && is_here && server.in_force == Want::Maintenance;
         let since = server.entered_maintenance.max(server.returned_at);
         if wanted && since.is_some_and(|since| at - since > 1000) {
             let text = format!("session {id} goes on although {name} is in maintenance");
