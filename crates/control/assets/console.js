@@ -1,7 +1,6 @@
 // Keeps a page of the console up to date, and shows panels before anything is done. Everything works
 // without it too, page by page: it changes no meaning, only the comfort.
 (() => {
-	'use strict';
 	const PART = { 'X-Ebbtide-Part': '1' };
 	const BY_ITSELF = { 'Ebbtide-Live': '1' }; // No sign of life of whoever sits here.
 	const SILENCE_MS = 25000; // The node says something every ten seconds.
@@ -44,6 +43,28 @@
 			if (element.localName === 'time') element.title = at.toISOString();
 		}
 		count(root);
+		for (const notice of root.querySelectorAll('[data-notice]')) preview(notice);
+	}
+
+	// What users will be told, by the code that tells them, in the language and zone of whoever looks at it.
+	const words = noticeWords(navigator.languages);
+
+	function preview(element) {
+		const { left, expected_end: expected, ...notice } = JSON.parse(element.dataset.notice);
+		const said = {
+			left: words.headline(notice, left),
+			end: words.ends(notice),
+			title: words.texts.title,
+			when: words.when(notice, left),
+			what: words.what(notice).join(' '),
+			more: words.more(notice, expected).filter(Boolean).join(' '),
+			ok: words.texts.ok,
+		};
+		for (const [name, text] of Object.entries(said)) {
+			const place = element.querySelector(`[data-say=${name}]`);
+			place.textContent = text;
+			place.lang = words.locale;
+		}
 	}
 
 	function count(root) {
@@ -359,6 +380,7 @@
 		field.focus();
 	});
 
+	say('wait', 'Connecting');
 	localise(document);
 	setInterval(() => count(document), 1000);
 	const told = sessionStorage.getItem('told');

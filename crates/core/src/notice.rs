@@ -11,6 +11,15 @@ use crate::time::{Millis, Moment};
 /// From so long before the deadline on, users see the seconds run.
 pub const COUNTDOWN: Millis = Millis::from_secs(60);
 
+/// The words of a notice, in the languages of those who read them.
+const WORDS: &str = include_str!("notice/words.js");
+
+/// A browser's script that says what notices say, by its function `noticeWords(languages)`: users' pages
+/// and whoever shows beforehand what they will be told say it by the same code.
+pub fn script_with_notice_words(script: &str) -> String {
+    format!("(() => {{\n'use strict';\n{WORDS}{script}}})();\n")
+}
+
 /// What the users of a server are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {

@@ -384,23 +384,27 @@ impl SessionTable {
         limit: usize,
         key: impl Fn(&Session) -> Option<K>,
     ) -> (Vec<(K, Arc<Session>)>, usize) {
-        let (mut first, mut count) = (BTreeMap::new(), 0);
-        self.for_each_live(snapshot, |session| {
-            let Some(key) = key(session) else {
-                return;
-            };
-            count += 1;
-            let is_after = after.is_none_or(|after| key > *after);
-            let is_within =
-                first.len() < limit || first.last_key_value().is_some_and(|(last, _)| key < *last);
-            if is_after && is_within {
-                first.insert(key, Arc::clone(session));
-                if first.len() > limit {
-                    first.pop_last();
-                }
+        let mut first = First::new(after, limit);
+        self.for_each_live(snapshot, |session| first.take(session, key(session)));
+        first.found()
+    }
+
+    /// The same of sessions that have ended, and whose tokens have not expired yet.
+    pub fn sorted_ended<K: Ord>(
+        &self,
+        after: Option<&K>,
+        limit: usize,
+        key: impl Fn(&Session) -> Option<K>,
+    ) -> (Vec<(K, Arc<Session>)>, usize) {
+        let mut first = First::new(after, limit);
+        for shard in &self.shards {
+            let shard = lock(shard);
+            let all = shard.sessions.values();
+            for session in all.filter(|session| session.ended().is_some()) {
+                first.take(session, key(session));
             }
-        });
-        (first.into_iter().collect(), count)
+        }
+        first.found()
     }
 
     fn page(
@@ -456,6 +460,45 @@ impl SessionTable {
                 }
             }
         }
+    }
+}
+
+/// The first so many sessions in the order of their keys: memory stays bounded however large the table.
+struct First<'a, K> {
+    after: Option<&'a K>,
+    limit: usize,
+    first: BTreeMap<K, Arc<Session>>,
+    count: usize,
+}
+
+impl<'a, K: Ord> First<'a, K> {
+    fn new(after: Option<&'a K>, limit: usize) -> Self {
+        Self {
+            after,
+            limit,
+            first: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    fn take(&mut self, session: &Arc<Session>, key: Option<K>) {
+        let Some(key) = key else {
+            return;
+        };
+        self.count += 1;
+        let last = self.first.last_key_value();
+        let is_after = self.after.is_none_or(|after| key > *after);
+        let is_within = self.first.len() < self.limit || last.is_some_and(|(last, _)| key < *last);
+        if is_after && is_within {
+            self.first.insert(key, Arc::clone(session));
+            if self.first.len() > self.limit {
+                self.first.pop_last();
+            }
+        }
+    }
+
+    fn found(self) -> (Vec<(K, Arc<Session>)>, usize) {
+        (self.first.into_iter().collect(), self.count)
     }
 }
 

@@ -28,6 +28,17 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser whose user reads these languages (`"de-AT,de"`).
     pub fn start(languages: &str) -> Self {
+        Self::start_with(languages, &json!({}))
+    }
+
+    /// The same for somebody who has switched scripts off. Those of the test run all the same.
+    pub fn start_without_scripts(languages: &str) -> Self {
+        const BLOCKED: u32 = 2;
+        let scripts = "profile.managed_default_content_settings.javascript";
+        Self::start_with(languages, &json!({ scripts: BLOCKED }))
+    }
+
+    fn start_with(languages: &str, preferences: &Value) -> Self {
         let profile = Scratch::new();
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
@@ -66,7 +77,7 @@ impl Browser {
         ]);
         let wish = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
-            "goog:chromeOptions": { "args": arguments },
+            "goog:chromeOptions": { "args": arguments, "prefs": preferences },
         } } });
         let begun = browser.ask("POST", "/session", &wish);
         browser.session = begun["sessionId"].as_str().expect("a session").to_owned();

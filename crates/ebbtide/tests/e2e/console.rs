@@ -2,11 +2,18 @@
 
 mod access;
 mod again;
+mod back;
 mod desk;
+mod files;
+mod keys;
 mod live;
+mod moves;
 mod pictures;
+mod plain;
 mod public;
+mod spread;
 mod text;
+mod told;
 
 use crate::harness::{Ebbtide, LIMIT, Setup, models, text, timestamp};
 use desk::{Desk, audited};
@@ -290,6 +297,12 @@ fn sessions_are_found_sorted_and_ended_by_clicking() {
     assert_eq!(ebbtide.sessions("web1"), 59);
     assert_eq!(audited(&ebbtide, "sessions end")["reason"], "asked for it");
 
+    // It is found among those that have ended, where there is nothing to click.
+    desk.click("#f-ended");
+    desk.wait_for_text(".sum", "1 session ended lately");
+    desk.wait_for_text(&format!("#session-{id}"), "ended by an operator");
+    assert!(!desk.has("tbody [data-panel]"));
+
     desk.open("/sessions?pool=app&server=web1");
     desk.panel("/do/end?pool=app&server=web1");
     desk.send();
@@ -322,7 +335,9 @@ fn a_door_is_opened_and_closed_by_clicking() {
 
     ebbtide.configure(&Setup::new(&servers).with("contact = \"ext. 1\""));
     desk.panel("/do/reload");
-    desk.send();
+    desk.click("dialog button.main");
+    desk.wait_for_text("dialog", "Done");
+    desk.wait_for_text("dialog", "contact");
     assert_eq!(audited(&ebbtide, "reload")["who"], "anna");
 }
 

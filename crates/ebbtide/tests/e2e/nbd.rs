@@ -2,7 +2,7 @@
 //! fio read, and servers die, stop, and are drained meanwhile.
 
 mod doors;
-mod moves;
+pub mod moves;
 
 use crate::harness::{Ebbtide, Events, LIMIT, Setup, text};
 use ebbtide_testkit::{Scratch, free_address, until};
@@ -197,7 +197,7 @@ impl Farm {
     }
 
     /// The only session.
-    fn session(&self) -> Option<Value> {
+    pub fn session(&self) -> Option<Value> {
         let shown = self
             .ebbtide()
             .cli(&["sessions", "app", "--json"])

@@ -1,12 +1,15 @@
 //! The script at `PREFIX/notice.js`, which shows notices in the user's window.
 
 use crate::pages::{Envelope, field};
+use ebbtide_core::script_with_notice_words;
 use ebbtide_protocol::http1::RequestHead;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::sync::LazyLock;
 
-const SCRIPT: &str = include_str!("notice.js");
+/// With the words that the console shows too.
+static SCRIPT: LazyLock<String> =
+    LazyLock::new(|| script_with_notice_words(include_str!("notice.js")));
 
 /// Changes with the script.
 static ETAG: LazyLock<String> = LazyLock::new(|| {

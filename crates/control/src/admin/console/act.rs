@@ -1,21 +1,21 @@
 //! Making changes: what a panel sends goes to the handlers of the JSON API.
 
 use super::super::answer::{ApiError, Body, Names, Params};
-use super::super::{changes, doors, moves, sessions};
+use super::super::{changes, doors, moves, rebalance, sessions, tokens};
 use super::desk::Desk;
 use super::fields::Fields;
 use super::offer::{self, Target};
 use super::panel::{Done, Panel};
-use super::{Drawn, frame, pool_offer, words};
+use super::{Drawn, frame, node_offer, pool_offer, session_offer, words};
 use crate::signin;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::{Extension, Json};
 use ebbtide_api::{
-    AddServer, BlockNew, Changed, CloseRequest, DrainRequest, DrillRequest, EndSessionsRequest,
-    ErrorKind, HoldRequest, MoveRequest, MovesReport, OpenDoor, ReasonQuery, ReasonRequest,
-    RemoveQuery, Role, SetServer, StopRequest, Timestamp,
+    AddServer, BlockNew, Changed, CloseRequest, CreateToken, DrainRequest, DrillRequest,
+    EndSessionsRequest, ErrorKind, HoldRequest, MoveRequest, MovesReport, OpenDoor, ReasonQuery,
+    ReasonRequest, RebalanceRequest, RemoveQuery, Role, SetServer, StopRequest, Timestamp,
 };
 
 /// Says that it is done, so that the page's script closes the panel.
@@ -36,18 +36,24 @@ pub(super) enum Act {
     Forget,
     Door,
     Set,
+    AllAtOnce,
     Remove,
     Add,
     Close,
     Open,
+    Rebalance,
+    StopRebalance,
     End,
     Move,
     CloseDoor,
     Reload,
+    Rotate,
+    AddToken,
+    RemoveToken,
 }
 
 impl Act {
-    const ALL: [(Self, &'static str); 17] = [
+    const ALL: [(Self, &'static str); 23] = [
         (Self::Ready, "ready"),
         (Self::Hold, "hold"),
         (Self::Drain, "drain"),
@@ -57,14 +63,20 @@ impl Act {
         (Self::Forget, "forget"),
         (Self::Door, "door"),
         (Self::Set, "set"),
+        (Self::AllAtOnce, "all-at-once"),
         (Self::Remove, "remove"),
         (Self::Add, "add"),
         (Self::Close, "close"),
         (Self::Open, "open"),
+        (Self::Rebalance, "rebalance"),
+        (Self::StopRebalance, "stop-rebalance"),
         (Self::End, "end"),
         (Self::Move, "move"),
         (Self::CloseDoor, "close-door"),
         (Self::Reload, "reload"),
+        (Self::Rotate, "rotate"),
+        (Self::AddToken, "add-token"),
+        (Self::RemoveToken, "remove-token"),
     ];
 
     /// The word in its address.
@@ -80,15 +92,28 @@ impl Act {
             .ok_or_else(|| ApiError::not_found(format!("there is nothing called {label:?} to do")))
     }
 
+    /// What it takes to do it.
+    fn needs(self) -> Role {
+        match self {
+            Self::Reload | Self::Rotate | Self::AddToken | Self::RemoveToken => Role::Admin,
+            _ => Role::Operator,
+        }
+    }
+
     async fn panel(self, desk: &Desk, asked: &Fields) -> Result<Panel, ApiError> {
         match self {
             Self::Add => pool_offer::add(desk, asked).await,
             Self::Close => pool_offer::close(desk, asked).await,
             Self::Open => pool_offer::open(desk, asked).await,
-            Self::End => Ok(offer::end(asked)),
-            Self::Move => Ok(offer::move_session(asked)),
-            Self::CloseDoor => Ok(offer::close_door(asked)),
-            Self::Reload => Ok(offer::reload()),
+            Self::Rebalance => pool_offer::rebalance(desk, asked).await,
+            Self::StopRebalance => pool_offer::stop_rebalance(desk, asked).await,
+            Self::End => session_offer::end(desk, asked).await,
+            Self::Move => session_offer::move_session(desk, asked).await,
+            Self::CloseDoor => Ok(node_offer::close_door(asked)),
+            Self::Reload => Ok(node_offer::reload()),
+            Self::Rotate => Ok(node_offer::rotate()),
+            Self::AddToken => Ok(node_offer::add_token(asked)),
+            Self::RemoveToken => Ok(node_offer::remove_token(asked)),
             _ => offer::of_server(desk, self, asked).await,
         }
     }
@@ -115,7 +140,9 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let asked = Fields::of_query(uri.query().unwrap_or_default());
-    let panel = Act::parse(&what)?.panel(&desk, &asked).await?;
+    let act = Act::parse(&what)?;
+    desk.check(act.needs())?;
+    let panel = act.panel(&desk, &asked).await?;
     shown(&desk, &headers, &panel)
 }
 
@@ -150,6 +177,11 @@ pub(super) async fn carry_out(
     body: String,
 ) -> Result<Response, ApiError> {
     let act = Act::parse(&what)?;
+    if desk.role() < act.needs() {
+        let what = format!("POST {}", uri.path());
+        let text = desk.caller.is_refused(&desk.app, act.needs(), &what);
+        return Err(ApiError::forbidden(text));
+    }
     let asked = Fields::of_query(&body);
     if let Some(changed) = act.changed(&desk, &asked).await? {
         let panel = Panel {
@@ -186,7 +218,8 @@ fn asked_again(desk: &Desk, headers: &HeaderMap, uri: &Uri, body: &str) -> Respo
 }
 
 fn told(desk: &Desk, headers: &HeaderMap, done: &Done) -> Result<Response, ApiError> {
-    if frame::wants_part(headers) && done.links.is_empty() {
+    let is_all = done.links.is_empty() && done.note.is_empty();
+    if frame::wants_part(headers) && is_all {
         let mut response = done.text.clone().into_response();
         response
             .headers_mut()
@@ -208,7 +241,12 @@ impl From<Changed> for Done {
 
 impl From<MovesReport> for Done {
     fn from(report: MovesReport) -> Self {
-        report.changed.into()
+        let staying = report.staying.iter();
+        let staying = staying.map(|one| format!("{} stays: {}", one.id, one.why));
+        Self {
+            note: staying.collect::<Vec<_>>().join("; "),
+            ..report.changed.into()
+        }
     }
 }
 
@@ -217,10 +255,13 @@ impl Act {
         match self {
             Self::Add => add(desk, asked).await,
             Self::Close | Self::Open => of_pool(self, desk, asked).await,
+            Self::Rebalance | Self::StopRebalance => spread(self, desk, asked).await,
             Self::End | Self::Move => of_session(self, desk, asked).await,
             Self::Door => door(desk, asked).await,
-            Self::CloseDoor | Self::Reload => of_node(self, desk, asked).await,
+            Self::CloseDoor | Self::Reload | Self::Rotate => of_node(self, desk, asked).await,
+            Self::AddToken | Self::RemoveToken => of_token(self, desk, asked).await,
             Self::Set => set(desk, asked).await,
+            Self::AllAtOnce => all_at_once(desk, asked).await,
             _ => self.of_server(desk, asked).await,
         }
     }
@@ -352,10 +393,21 @@ async fn set(desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
         max_sessions: (max != server.max_sessions).then_some(max),
         peak_load: (peak != server.peak_load && !is_back).then_some(peak),
         peak_load_back: is_back,
-        slow_start_over: asked.has("slow_start_over"),
+        slow_start_over: false,
         force: asked.has("force"),
         reset: asked.has("reset"),
         reason: asked.text("reason"),
+    };
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let done = changes::set_server(state, caller, Names(names(asked)?), Body(body)).await?;
+    Ok(done.0.into())
+}
+
+async fn all_at_once(desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let body = SetServer {
+        slow_start_over: true,
+        reason: asked.text("reason"),
+        ..SetServer::default()
     };
     let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
     let done = changes::set_server(state, caller, Names(names(asked)?), Body(body)).await?;
@@ -400,6 +452,22 @@ async fn of_pool(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError
         .into())
 }
 
+/// Begins or stops a rebalance.
+async fn spread(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let pool = Names(asked.text("pool").unwrap_or_default());
+    let reason = asked.text("reason");
+    let Json(changed) = match act {
+        Act::Rebalance => {
+            let rate = count(asked, "rate")?;
+            let body = Body(RebalanceRequest { rate, reason });
+            rebalance::begin(state, caller, pool, body).await?
+        }
+        _ => rebalance::stop(state, caller, pool, Params(ReasonQuery { reason })).await?,
+    };
+    Ok(changed.into())
+}
+
 async fn of_session(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
     let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
     let reason = asked.text("reason");
@@ -419,6 +487,7 @@ async fn of_session(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiEr
         pool: asked.text("pool"),
         server: asked.text("server"),
         search: asked.text("find"),
+        idle: asked.has("idle"),
         reason,
         ..EndSessionsRequest::default()
     };
@@ -457,19 +526,42 @@ async fn of_node(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError
             .0
             .into());
     }
-    if desk.role() < Role::Admin {
-        return Err(ApiError::forbidden(format!(
-            "reloading needs the role {}; {} has the role {}",
-            Role::Admin,
-            desk.name(),
-            desk.role()
-        )));
+    let body = Body(ReasonRequest { reason });
+    if act == Act::Rotate {
+        let done = changes::rotate_token_secret(state, caller, body).await?;
+        return Ok(done.0.into());
     }
-    let Json(changed) = changes::reload(state, caller, Body(ReasonRequest { reason })).await?;
+    let Json(changed) = changes::reload(state, caller, body).await?;
     Ok(Done {
         text: changed.text,
         note: changed.changes.join("; "),
         links: Vec::new(),
+    })
+}
+
+async fn of_token(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError> {
+    let (state, caller) = (State(desk.app.clone()), Extension(desk.caller.clone()));
+    let name = asked.text("name").unwrap_or_default();
+    let reason = asked.text("reason");
+    if act == Act::RemoveToken {
+        let query = Params(ReasonQuery { reason });
+        let Json(changed) = tokens::remove(state, caller, Names(name), query).await?;
+        return Ok(changed.into());
+    }
+    let role = match asked.get("role") {
+        Some("admin") => Role::Admin,
+        Some("operator") => Role::Operator,
+        _ => Role::Viewer,
+    };
+    let body = CreateToken { name, role, reason };
+    let Json(token) = tokens::create(state, caller, Body(body)).await?;
+    Ok(Done {
+        text: format!("The token {} has the role {}.", token.name, token.role),
+        links: vec![token.secret],
+        note:
+            "This is its secret, and the only time that it is shown: copy it now. Programs send it \
+               as “Authorization: Bearer …”; `ebbtide` takes it as --token or in EBBTIDE_TOKEN."
+                .into(),
     })
 }
 

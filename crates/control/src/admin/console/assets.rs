@@ -5,10 +5,13 @@ use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use ebbtide_core::script_with_notice_words;
 use std::sync::LazyLock;
 
 const STYLE: &str = include_str!("../../../assets/console.css");
-const SCRIPT: &str = include_str!("../../../assets/console.js");
+/// With the words that users are told.
+static SCRIPT: LazyLock<String> =
+    LazyLock::new(|| script_with_notice_words(include_str!("../../../assets/console.js")));
 const ICON: &str = include_str!("../../../assets/icon.svg");
 
 /// Their addresses have a part of their digest, so that browsers may keep them for good.
@@ -19,7 +22,7 @@ fn named(path: &str, text: &str) -> String {
 
 /// The script's address.
 pub(super) fn script() -> &'static str {
-    static ADDRESS: LazyLock<String> = LazyLock::new(|| named("/assets/console.js", SCRIPT));
+    static ADDRESS: LazyLock<String> = LazyLock::new(|| named("/assets/console.js", &SCRIPT));
     &ADDRESS
 }
 
@@ -38,7 +41,7 @@ pub(super) fn router() -> Router<App> {
         )
         .route(
             "/assets/console.js",
-            get(|| asset("text/javascript; charset=utf-8", SCRIPT)),
+            get(|| asset("text/javascript; charset=utf-8", &SCRIPT)),
         )
         .route("/assets/icon.svg", get(|| asset("image/svg+xml", ICON)))
 }

@@ -54,6 +54,18 @@ impl Desk {
         self.caller.role()
     }
 
+    /// Refuses whoever's role is less than `needed`.
+    pub fn check(&self, needed: Role) -> Result<(), ApiError> {
+        match self.role() >= needed {
+            true => Ok(()),
+            false => Err(ApiError::forbidden(format!(
+                "this needs the role {needed}; {} has the role {}",
+                self.name(),
+                self.role()
+            ))),
+        }
+    }
+
     pub async fn status(&self) -> Result<Status, ApiError> {
         let Json(status) = reads::status(State(self.app.clone())).await?;
         Ok(status)

@@ -15,7 +15,7 @@ use ebbtide_api::{ErrorDetail, ErrorKind, PoolStatus, Role, Status};
 const PART: HeaderName = HeaderName::from_static("x-ebbtide-part");
 
 /// The links at the top.
-const LINKS: [(&str, &str); 8] = [
+const LINKS: [(&str, &str); 9] = [
     ("/", "Pools"),
     ("/sessions", "Sessions"),
     ("/maintenance", "Maintenance"),
@@ -23,15 +23,28 @@ const LINKS: [(&str, &str); 8] = [
     ("/events", "Events"),
     ("/audit", "Audit"),
     ("/node", "Node"),
+    (ACCESS, "Access"),
     ("/api", "API"),
 ];
+
+/// A page for administrators.
+const ACCESS: &str = "/access";
+
+/// The links that lead somewhere for callers of this role.
+fn links(role: Option<Role>) -> Vec<(&'static str, &'static str)> {
+    let is_admin = role == Some(Role::Admin);
+    let links = LINKS.into_iter();
+    links
+        .filter(|(href, _)| is_admin || *href != ACCESS)
+        .collect()
+}
 
 #[derive(Template)]
 #[template(path = "frame.html")]
 struct Frame<'a> {
     title: &'a str,
     here: &'a str,
-    links: &'static [(&'static str, &'static str)],
+    links: Vec<(&'static str, &'static str)>,
     name: &'a str,
     role: Option<Role>,
     /// Empty for callers that need none, and cannot sign out.
@@ -82,7 +95,7 @@ pub(super) async fn page(desk: &Desk, here: &str, drawn: &Drawn) -> Result<Respo
     let frame = Frame {
         title: &drawn.title,
         here,
-        links: &LINKS,
+        links: links(Some(desk.role())),
         name: desk.name(),
         role: Some(desk.role()),
         csrf: desk.caller.csrf(),
@@ -105,7 +118,7 @@ pub(super) fn still(desk: &Desk, drawn: &Drawn) -> Result<Response, ApiError> {
     let frame = Frame {
         title: &drawn.title,
         here: "",
-        links: &LINKS,
+        links: links(Some(desk.role())),
         name: desk.name(),
         role: Some(desk.role()),
         csrf: desk.caller.csrf(),
@@ -240,7 +253,7 @@ fn trouble_page(error: &ErrorDetail) -> Result<String, ApiError> {
     written(&Frame {
         title: trouble.title,
         here: "",
-        links: &LINKS,
+        links: links(None),
         name: "",
         role: None,
         csrf: "",

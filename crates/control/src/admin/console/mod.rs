@@ -3,6 +3,7 @@
 //! Pages are written on this side and stay up to date by server-sent events. Whatever is clicked goes
 //! through the handlers of the JSON API, so that guards, the audit log and roles are the same for both.
 
+mod access;
 mod act;
 mod assets;
 mod audit;
@@ -15,6 +16,8 @@ mod history;
 mod live;
 mod maintenance;
 mod node;
+mod node_offer;
+mod notes;
 mod offer;
 mod openapi;
 mod outlook;
@@ -24,6 +27,7 @@ mod pools;
 mod preview;
 mod replicas;
 mod server;
+mod session_offer;
 mod sessions;
 mod words;
 
@@ -56,6 +60,12 @@ pub(super) fn router(app: &App) -> Router<App> {
         .route("/api", get(page))
         .route("/do/{what}", get(act::show))
         .route_layer(from_fn(limit_time));
+    let admins = Router::new()
+        .route("/access", get(page))
+        .route_layer(from_fn_with_state(
+            (app.clone(), Role::Admin),
+            signin::require,
+        ));
     let changes = Router::new()
         .route("/do/{what}", axum::routing::post(act::carry_out))
         .route_layer(from_fn_with_state(
@@ -63,6 +73,7 @@ pub(super) fn router(app: &App) -> Router<App> {
             signin::require,
         ));
     let pages = pages
+        .merge(admins)
         .merge(changes)
         .route("/live/", get(live::stream))
         .route("/live/{*page}", get(live::stream))
@@ -83,6 +94,7 @@ enum Place {
     Events,
     Audit,
     Node,
+    Access,
     Api,
 }
 
@@ -98,6 +110,7 @@ impl Place {
             "events" => Self::Events,
             "audit" => Self::Audit,
             "node" => Self::Node,
+            "access" => Self::Access,
             "api" => Self::Api,
             _ => return None,
         };
@@ -114,6 +127,7 @@ impl Place {
             Self::Events => "/events",
             Self::Audit => "/audit",
             Self::Node => "/node",
+            Self::Access => "/access",
             Self::Api => "/api",
         }
     }
@@ -129,6 +143,7 @@ impl Place {
             Self::Events => events::draw(desk, asked),
             Self::Audit => audit::draw(desk, asked).await,
             Self::Node => node::draw(desk).await,
+            Self::Access => access::draw(desk).await,
             Self::Api => openapi::draw(),
         }
     }

@@ -83,11 +83,12 @@ pub(super) async fn of_server(desk: &Desk, act: Act, asked: &Fields) -> Result<P
         ..Panel::default()
     };
     match act {
-        Act::Ready => ready(&mut panel, &target),
+        Act::Ready => ready(desk, &mut panel, &target, asked).await?,
+        Act::AllAtOnce => all_at_once(&mut panel, &target),
         Act::Hold | Act::Drain | Act::Stop | Act::Maintenance | Act::Remove => {
             take_out(desk, act, &mut panel, &target, asked).await?;
         }
-        Act::Drill => drill(&mut panel, &target),
+        Act::Drill => drill(desk, &mut panel, &target, asked).await?,
         Act::Forget => forget(desk, &mut panel, &target).await?,
         Act::Door => door(&mut panel, &target, asked),
         _ => set(&mut panel, &target, asked),
@@ -95,7 +96,12 @@ pub(super) async fn of_server(desk: &Desk, act: Act, asked: &Fields) -> Result<P
     Ok(panel)
 }
 
-fn ready(panel: &mut Panel, target: &Target) {
+async fn ready(
+    desk: &Desk,
+    panel: &mut Panel,
+    target: &Target,
+    asked: &Fields,
+) -> Result<(), ApiError> {
     let name = &target.name;
     panel.title = format!("Return {name} to traffic");
     panel.lead = "New sessions begin there again, as its health and its load allow.".into();
@@ -114,6 +120,42 @@ fn ready(panel: &mut Panel, target: &Target) {
         );
         panel.facts.push(("Sessions here", stay));
     }
+    let force = asked.has("force");
+    if has_to_show(server) {
+        let label = "At once, without having shown that it is well";
+        let checked = force.then(|| "1".into());
+        panel
+            .fields
+            .push(Field::new("force", label, Kind::Check, checked));
+    }
+    let server = name.clone();
+    panel.rehearse(desk, Command::Ready { server, force }).await
+}
+
+/// Whether it is verified before it takes sessions.
+fn has_to_show(server: &ServerStatus) -> bool {
+    server.intent.label == "maintenance" || server.verification.is_some()
+}
+
+/// The end of a slow start.
+fn all_at_once(panel: &mut Panel, target: &Target) {
+    let name = &target.name;
+    panel.title = format!("{name} takes all of its new sessions at once");
+    panel.lead = "Its slow start is over: from now on it gets its whole share of new sessions. \
+                  Who is on other servers stays there."
+        .into();
+    panel.button = "Take all at once".into();
+    let now = target.server.returning.map_or_else(
+        || "all of them already".to_owned(),
+        |returning| {
+            format!(
+                "{} % of them; all of them by itself in {}",
+                returning.share_percent,
+                words::countdown(returning.until, returning.left_ms)
+            )
+        },
+    );
+    panel.facts.push(("New sessions now", now));
 }
 
 /// Hold, drain, stop, maintenance, remove: what takes a server away from new sessions.
@@ -388,7 +430,12 @@ pub(super) fn guard_of(error: &ErrorDetail) -> Option<Guard> {
     })
 }
 
-fn drill(panel: &mut Panel, target: &Target) {
+async fn drill(
+    desk: &Desk,
+    panel: &mut Panel,
+    target: &Target,
+    asked: &Fields,
+) -> Result<(), ApiError> {
     panel.title = format!("A drill of {}", target.name);
     panel.lead =
         "A failover test: its sessions move to other servers, and it is then as it was before. \
@@ -397,28 +444,34 @@ fn drill(panel: &mut Panel, target: &Target) {
     panel.button = format!("Start the drill of {}", target.server.name);
     let sessions = words::sessions(target.server.sessions.all());
     panel.facts.push(("Sessions here", sessions));
+    let cut = asked.has("cut");
+    let within = asked.get("within").unwrap_or("30s");
     panel.fields = vec![
         Field::new(
             "cut",
             "Cut its connections, as if it had died",
             Kind::Check,
-            None,
+            cut.then(|| "1".into()),
         ),
         Field::new(
             "within",
             "It may take",
             Kind::Span(&["10s", "30s", "60s"]),
-            Some("30s".into()),
-        ),
+            Some(within.into()),
+        )
+        .hint("A second to a minute."),
     ];
+    let within = Millis(words::read_span(within).unwrap_or(0));
+    let server = target.name.clone();
+    let command = Command::Drill {
+        server,
+        cut,
+        within,
+    };
+    panel.rehearse(desk, command).await
 }
 
 async fn forget(desk: &Desk, panel: &mut Panel, target: &Target) -> Result<(), ApiError> {
-    let server = target.name.clone();
-    let seen = desk.app.inbox.look(move |driver, now| {
-        let command = Command::Forget { server };
-        driver.rehearse(command, now)
-    });
     panel.title = format!("Forget the sessions of {}", target.name);
     panel.lead =
         "Every binding to it is forgotten at once: its users are placed anew, and may lose \
@@ -426,11 +479,8 @@ async fn forget(desk: &Desk, panel: &mut Panel, target: &Target) -> Result<(), A
             .into();
     panel.button = format!("Forget {}", words::sessions(target.server.sessions.all()));
     panel.is_harsh = true;
-    match seen.await.ok_or_else(ApiError::stopping)? {
-        Ok(text) => panel.facts.push(("It would have been said", escape(&text))),
-        Err(refusal) => panel.refusal = Some(refusal.text),
-    }
-    Ok(())
+    let server = target.name.clone();
+    panel.rehearse(desk, Command::Forget { server }).await
 }
 
 fn door(panel: &mut Panel, target: &Target, asked: &Fields) {
@@ -498,88 +548,5 @@ fn set(panel: &mut Panel, target: &Target, asked: &Fields) {
         panel
             .fields
             .push(Field::new("reset", label, Kind::Check, None));
-    }
-}
-
-/// The panel for ending sessions: one, or all that fit.
-pub(super) fn end(asked: &Fields) -> Panel {
-    let ids = asked.all("id");
-    let mut panel = Panel {
-        what: Act::End.label(),
-        lead: "Their users lose what they have not saved; their next click begins a new session."
-            .into(),
-        is_harsh: true,
-        ..Panel::default()
-    };
-    match ids.as_slice() {
-        [id] => {
-            panel.title = format!("End session {id}");
-            panel.button = "End it".into();
-        }
-        _ => {
-            panel.title = "End all of these sessions".into();
-            panel.button = "End them all".into();
-            let names = [
-                ("pool", "Of pool"),
-                ("server", "On server"),
-                ("find", "With"),
-            ];
-            let said = names
-                .iter()
-                .filter_map(|(name, words)| Some((*words, escape(asked.get(name)?))));
-            panel.facts.extend(said);
-        }
-    }
-    panel.hidden.extend(ids.into_iter().map(|id| ("id", id)));
-    for name in ["pool", "server", "find"] {
-        panel
-            .hidden
-            .extend(asked.text(name).map(|value| (name, value)));
-    }
-    panel
-}
-
-/// The panel for moving a session.
-pub(super) fn move_session(asked: &Fields) -> Panel {
-    let id = asked.text("id").unwrap_or_default();
-    Panel {
-        what: Act::Move.label(),
-        title: format!("Move session {id}"),
-        lead: "It goes on at another server that has the same copy; its user notices nothing."
-            .into(),
-        fields: vec![
-            Field::new("to", "To", Kind::Text, asked.text("to"))
-                .hint("As pool/server; empty: the least busy one that can take it over."),
-        ],
-        hidden: vec![("id", id)],
-        button: "Move it".into(),
-        ..Panel::default()
-    }
-}
-
-/// The panel for closing a door.
-pub(super) fn close_door(asked: &Fields) -> Panel {
-    let id = asked.text("id").unwrap_or_default();
-    Panel {
-        what: Act::CloseDoor.label(),
-        title: format!("Close door {id}"),
-        lead: "What goes through it ends within a second.".into(),
-        hidden: vec![("id", id)],
-        button: "Close the door".into(),
-        is_harsh: true,
-        ..Panel::default()
-    }
-}
-
-/// The panel for reading the configuration again.
-pub(super) fn reload() -> Panel {
-    Panel {
-        what: Act::Reload.label(),
-        title: "Reload the configuration".into(),
-        lead: "The file is read again. A file with a mistake changes nothing; no connection is closed, \
-               and no server that is held returns by it."
-            .into(),
-        button: "Reload".into(),
-        ..Panel::default()
     }
 }

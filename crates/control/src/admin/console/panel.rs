@@ -1,10 +1,13 @@
 //! A panel: what a change would do, and the form that makes it.
 
 use super::super::answer::ApiError;
+use super::desk::Desk;
 use super::frame;
 use super::preview::Preview;
+use super::words::escape;
 use crate::signin::CSRF_FIELD;
 use askama::Template;
+use ebbtide_core::Command;
 
 /// What stands before a change: nothing is done until it is sent.
 #[derive(Default)]
@@ -53,6 +56,8 @@ pub(super) enum Kind {
     Check,
     /// One of these: values and their words.
     Choice(Vec<(&'static str, &'static str)>),
+    /// The same from a list that folds up.
+    Pick(Vec<(String, String)>),
 }
 
 impl Field {
@@ -84,6 +89,13 @@ impl Field {
         }
     }
 
+    fn picks(&self) -> &[(String, String)] {
+        match &self.kind {
+            Kind::Pick(picks) => picks,
+            _ => &[],
+        }
+    }
+
     fn is_checked(&self) -> bool {
         !self.value.is_empty()
     }
@@ -106,6 +118,17 @@ struct Page<'a> {
 }
 
 impl Panel {
+    /// Shows what the driver would say to the command, or why it would refuse it.
+    pub async fn rehearse(&mut self, desk: &Desk, command: Command) -> Result<(), ApiError> {
+        let inbox = &desk.app.inbox;
+        let seen = inbox.look(move |driver, now| driver.rehearse(command, now));
+        match seen.await.ok_or_else(ApiError::stopping)? {
+            Ok(text) => self.facts.push(("It would be said", escape(&text))),
+            Err(refusal) => self.refusal = Some(refusal.text),
+        }
+        Ok(())
+    }
+
     /// `csrf`: what shows that the form was sent out by this node to this browser.
     pub fn html(&self, csrf: &str) -> Result<String, ApiError> {
         frame::written(&Page {
@@ -121,7 +144,7 @@ impl Panel {
 #[template(path = "done.html")]
 pub(super) struct Done {
     pub text: String,
-    /// Addresses to go to.
+    /// Addresses to go to, or secrets to take along.
     pub links: Vec<String>,
     pub note: String,
 }

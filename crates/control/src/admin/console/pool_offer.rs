@@ -1,6 +1,7 @@
 //! What a change to a pool would do, shown before it is made.
 
-use super::super::answer::ApiError;
+use super::super::answer::{ApiError, Names};
+use super::super::rebalance;
 use super::act::{self, Act};
 use super::desk::Desk;
 use super::fields::Fields;
@@ -9,7 +10,9 @@ use super::panel::{Field, Kind, Panel};
 use super::preview::{Preview, Said};
 use super::words::{self, escape};
 use crate::clock::clock;
-use ebbtide_api::{PoolStatus, Timestamp};
+use axum::Json;
+use axum::extract::State;
+use ebbtide_api::{Crowd, PoolStatus, RebalancePlan, Timestamp};
 use ebbtide_core::Command;
 
 /// What a form about a pool is based on, as [`Target::basis`](super::offer::Target::basis).
@@ -206,12 +209,6 @@ fn said_of_pool(pool: &PoolStatus, asked: &Fields, contact: Option<String>) -> S
 pub(super) async fn open(desk: &Desk, asked: &Fields) -> Result<Panel, ApiError> {
     let pool = desk.pool(asked.get("pool").unwrap_or_default()).await?;
     let name = pool.name.clone();
-    let command = Command::Open { pool: name.clone() };
-    let seen = desk
-        .app
-        .inbox
-        .look(move |driver, now| driver.rehearse(command, now));
-    let seen = seen.await.ok_or_else(ApiError::stopping)?;
     let is_closing = pool.intent.label == "closing";
     let mut panel = Panel {
         what: Act::Open.label(),
@@ -233,9 +230,105 @@ pub(super) async fn open(desk: &Desk, asked: &Fields) -> Result<Panel, ApiError>
         },
         ..Panel::default()
     };
-    match seen {
-        Ok(text) => panel.facts.push(("It would be said", escape(&text))),
-        Err(refusal) => panel.refusal = Some(refusal.text),
+    panel.rehearse(desk, Command::Open { pool: name }).await?;
+    Ok(panel)
+}
+
+/// Sessions that a rebalance forgets in a second, if nobody says.
+const RATE: u32 = 10;
+
+/// The panel for a rebalance: which sessions it would forget, and where.
+pub(super) async fn rebalance(desk: &Desk, asked: &Fields) -> Result<Panel, ApiError> {
+    let pool = desk.pool(asked.get("pool").unwrap_or_default()).await?;
+    let names = Names(pool.name.clone());
+    let Json(plan) = rebalance::plan(State(desk.app.clone()), names).await?;
+    let rate = asked.get("rate").and_then(|rate| rate.parse().ok());
+    let rate: u32 = rate.unwrap_or(RATE);
+    let seconds = plan.forgets.div_ceil(rate.max(1));
+    let mut panel = Panel {
+        what: Act::Rebalance.label(),
+        title: format!("Rebalance {}", pool.name),
+        lead:
+            "Idle sessions on crowded servers are forgotten, some in a second: their users' next \
+               requests begin sessions where there is room. Who is active stays."
+                .into(),
+        hidden: vec![("pool", pool.name.clone()), ("basis", basis(&pool))],
+        fields: vec![
+            Field::new(
+                "rate",
+                "Sessions in a second",
+                Kind::Number,
+                Some(asked.text("rate").unwrap_or_else(|| RATE.to_string())),
+            )
+            .hint("1 to 1000."),
+        ],
+        facts: vec![(
+            "Would be forgotten",
+            match plan.forgets {
+                0 => "nobody: no server has more idle sessions than its share".to_owned(),
+                some => format!(
+                    "{} at most, in about {}",
+                    words::sessions(some),
+                    words::span(u64::from(seconds) * 1000)
+                ),
+            },
+        )],
+        button: match plan.forgets {
+            0 => "Rebalance".into(),
+            some => format!("Forget {}", words::sessions(some)),
+        },
+        is_harsh: plan.forgets > 0,
+        ..Panel::default()
+    };
+    panel.facts.push(("Where", crowds(&plan)));
+    let command = Command::Rebalance {
+        pool: pool.name,
+        rate,
+    };
+    panel.rehearse(desk, command).await?;
+    Ok(panel)
+}
+
+/// How crowded each server is, as HTML.
+fn crowds(plan: &RebalancePlan) -> String {
+    let line = |crowd: &Crowd| {
+        let forgets = match crowd.forgets {
+            0 => "none is forgotten".to_owned(),
+            some => format!(
+                "<strong>{} idle would be forgotten</strong>",
+                words::number(some)
+            ),
+        };
+        format!(
+            "<li>{}: {}, its share is {}: {forgets}</li>",
+            escape(&crowd.server),
+            words::sessions(crowd.sessions),
+            words::number(crowd.level)
+        )
+    };
+    let lines: String = plan.servers.iter().map(line).collect();
+    match lines.is_empty() {
+        true => "no server of the pool takes new sessions".into(),
+        false => format!("<ul>{lines}</ul>"),
     }
+}
+
+/// The panel for stopping a rebalance.
+pub(super) async fn stop_rebalance(desk: &Desk, asked: &Fields) -> Result<Panel, ApiError> {
+    let pool = desk.pool(asked.get("pool").unwrap_or_default()).await?;
+    let mut panel = Panel {
+        what: Act::StopRebalance.label(),
+        title: format!("Stop rebalancing {}", pool.name),
+        lead: "No more sessions are forgotten. Those that were stay where they are now.".into(),
+        hidden: vec![("pool", pool.name.clone())],
+        button: "Stop it".into(),
+        ..Panel::default()
+    };
+    let so_far = pool.rebalance.map(|one| words::sessions(one.forgotten));
+    panel
+        .facts
+        .extend(so_far.map(|sessions| ("Forgotten so far", sessions)));
+    let command = Command::StopRebalance { pool: pool.name };
+    panel.rehearse(desk, command).await?;
     Ok(panel)
 }

@@ -5,9 +5,10 @@ use super::Drawn;
 use super::chart;
 use super::desk::Desk;
 use super::fields::Fields;
+use super::notes::{self, Note};
 use super::words::{self, Look, number, percent};
 use askama::Template;
-use ebbtide_api::{PoolStatus, ServerStatus};
+use ebbtide_api::{PoolStatus, Rebalance, ServerStatus};
 use ebbtide_core::{PoolConfig, Protocol, Snapshot};
 
 /// Servers drawn at a time: more are found by their name.
@@ -39,6 +40,9 @@ struct Band {
     counting: Option<String>,
     /// Names whose addresses are servers, and what is wrong with them.
     troubles: Vec<String>,
+    /// Names whose addresses are servers, and what came of them.
+    names: Option<String>,
+    rebalance: Option<String>,
     rows: Vec<Row>,
     actions: Vec<Action>,
     has_replicas: bool,
@@ -57,7 +61,7 @@ struct Row {
     deadline: Option<String>,
     forecast: Option<String>,
     address: String,
-    notes: Vec<String>,
+    notes: Vec<Note>,
     actions: Vec<Action>,
 }
 
@@ -152,9 +156,11 @@ fn band(desk: &Desk, pool: &PoolStatus, servers: &[&ServerStatus], snapshot: &Sn
         room: room(pool),
         counting: pool.counting_until.map(words::time),
         troubles: troubles(pool),
+        names: names(pool),
+        rebalance: pool.rebalance.map(rebalance),
         rows: servers.iter().map(row).collect(),
         actions: if may_change {
-            pool_actions(pool)
+            pool_actions(pool, config)
         } else {
             Vec::new()
         },
@@ -171,6 +177,21 @@ fn troubles(pool: &PoolStatus) -> Vec<String> {
     told.collect()
 }
 
+fn names(pool: &PoolStatus) -> Option<String> {
+    let names = pool.names.iter().filter(|name| name.trouble.is_none());
+    let told: Vec<String> = names.map(notes::name).collect();
+    (!told.is_empty()).then(|| format!("Servers by name: {}.", told.join("; ")))
+}
+
+fn rebalance(one: Rebalance) -> String {
+    format!(
+        "Being rebalanced: {} forgotten so far, {} still to be looked at, {} in a second.",
+        words::sessions(one.forgotten),
+        number(one.left),
+        number(one.rate)
+    )
+}
+
 /// How many more sessions the pool could take, where that is limited.
 fn room(pool: &PoolStatus) -> Option<String> {
     let mut admitting = pool
@@ -184,14 +205,22 @@ fn room(pool: &PoolStatus) -> Option<String> {
     Some(format!("room for {} more", number(left)))
 }
 
-fn pool_actions(pool: &PoolStatus) -> Vec<Action> {
+fn pool_actions(pool: &PoolStatus, config: Option<&PoolConfig>) -> Vec<Action> {
     let action = |words, what: &str, is_main| Action {
         words,
         href: format!("/do/{what}?pool={}", percent(&pool.name)),
         is_main,
     };
     let add = action("Add server", "add", false);
-    match pool.intent.label.as_str() {
+    // Elsewhere a session is a connection: there are no idle ones to be placed anew.
+    let is_http = config.is_some_and(|config| config.protocol == Protocol::Http);
+    let spread = match pool.rebalance {
+        Some(_) => Some(action("Stop rebalancing", "stop-rebalance", true)),
+        None => {
+            (is_http && pool.servers.len() > 1).then(|| action("Rebalance", "rebalance", false))
+        }
+    };
+    let rest = match pool.intent.label.as_str() {
         "open" => vec![add, action("Close pool", "close", false)],
         "closing" => vec![
             add,
@@ -203,7 +232,8 @@ fn pool_actions(pool: &PoolStatus) -> Vec<Action> {
             action("Change what users see", "close", false),
             action("Open pool", "open", true),
         ],
-    }
+    };
+    spread.into_iter().chain(rest).collect()
 }
 
 fn row(
@@ -234,7 +264,7 @@ fn row(
         deadline: deadline(server),
         forecast: forecast(server),
         address: server.address.clone(),
-        notes: words::notes(server),
+        notes: notes::notes(server),
         name: server.name.clone(),
         actions,
     }
@@ -284,6 +314,10 @@ pub(super) fn load(server: &ServerStatus) -> Option<(String, String)> {
     Some((chart::load(percent, peak), words))
 }
 
+fn is_sick(server: &ServerStatus) -> bool {
+    server.standing.reason == "sick"
+}
+
 /// What can be done with a server, what is reached for most at first.
 pub(super) fn actions(
     name: &str,
@@ -300,6 +334,10 @@ pub(super) fn actions(
     let maintenance = action("Maintenance", "maintenance", true);
     let is_removed = server.standing.reason == "removed";
     let mut actions = match server.intent.label.as_str() {
+        // What it has to show, or has shown, does not bind the operator.
+        "ready" if server.verification.is_some() || is_sick(server) => {
+            vec![ready, hold, drain, maintenance]
+        }
         "ready" => vec![hold, drain, maintenance],
         "hold" => vec![ready, drain, maintenance],
         "drain" => vec![
@@ -309,6 +347,9 @@ pub(super) fn actions(
         ],
         _ => vec![ready],
     };
+    if server.returning.is_some() {
+        actions.push(action("All at once", "all-at-once", true));
+    }
     let moves = config.is_some_and(PoolConfig::moves_sessions);
     if moves && server.intent.label != "maintenance" {
         actions.push(action("Stop", "stop", false));

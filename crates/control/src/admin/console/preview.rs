@@ -1,13 +1,14 @@
 //! What users will see, before they do: the notice in their pages, and the page of a closed pool.
 //!
-//! The words are those of the data plane, which this crate does not import; a test compares them with
-//! its files.
+//! The page's script says it anew by the function that says it to users (`noticeWords` in `core`). What
+//! stands here is for browsers without a script: in English, with times in UTC. Tests compare both.
 
 use super::super::answer::ApiError;
 use super::frame;
 use super::words;
 use askama::Template;
 use ebbtide_api::Timestamp;
+use ebbtide_core::count;
 use std::fmt;
 
 const CLOSING: &str = "This service closes for maintenance.";
@@ -49,9 +50,11 @@ struct Page<'a> {
 }
 
 struct Notice<'a> {
+    /// JSON: what the page's script says it of.
+    data: String,
     bar: String,
     /// HTML.
-    when: String,
+    ends: String,
     message: Option<&'a str>,
     what: String,
     more: String,
@@ -67,7 +70,7 @@ struct Closed<'a> {
 impl Preview {
     pub fn of(said: &Said) -> Result<Self, ApiError> {
         let message = said.message.as_deref();
-        let span = words::span(said.within_ms);
+        let span = span(said.within_ms);
         let (bar, what) = match said.is_pool {
             true => (format!("This service closes in {span}"), [CLOSING, SAVE]),
             false => (format!("Your session ends in {span}"), [DRAIN, SAVE]),
@@ -80,8 +83,9 @@ impl Preview {
             false => vec![ANEW.to_owned()],
         };
         let notice = Notice {
+            data: data(said),
             bar,
-            when: format!("Ends at {}.", words::time(said.ends)),
+            ends: format!("Ends at {}.", words::time(said.ends)),
             message,
             what: what.join(" "),
             more: more.join(" "),
@@ -95,6 +99,31 @@ impl Preview {
             }),
         };
         frame::written(&page).map(Self)
+    }
+}
+
+/// As a browser's script knows notices (`GET session` of a pool's listener).
+fn data(said: &Said) -> String {
+    let text = serde_json::json!({
+        "kind": if said.is_pool { "closing" } else { "drain" },
+        "left": said.within_ms,
+        "ends": said.ends.to_string(),
+        "new_sessions_blocked": said.blocks_new,
+        "expected_end": said.expected_end.map(|end| end.to_string()),
+    });
+    text.to_string()
+}
+
+/// A span as notices tell it.
+fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    let (minutes, hours) = (seconds / 60, seconds / 3600);
+    match minutes {
+        0 => count(seconds, "second"),
+        1..10 => format!("{minutes} min {} sec", seconds % 60),
+        10..=90 => count(minutes, "minute"),
+        _ if hours < 48 => format!("{hours} hr {} min", minutes % 60),
+        _ => format!("{} days {} hr", hours / 24, hours % 24),
     }
 }
 
@@ -118,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_words_are_those_that_users_see() {
-        let (notice, page) = (file("notice/notice.js"), file("gate/words.rs"));
+        let notice = ebbtide_core::script_with_notice_words("");
+        let page = file("gate/words.rs");
         for words in [CLOSING, DRAIN, SAVE, BLOCKED, ANEW] {
             assert!(notice.contains(words), "{words}");
         }
@@ -151,6 +181,9 @@ mod tests {
             !preview.contains("<img") && !preview.contains("<b>"),
             "{preview}"
         );
-        assert!(preview.contains("This service closes in 15m"), "{preview}");
+        assert!(
+            preview.contains("This service closes in 15 minutes"),
+            "{preview}"
+        );
     }
 }

@@ -4,6 +4,7 @@ use super::super::answer::ApiError;
 use super::Drawn;
 use super::chart::{self, Drain};
 use super::desk::Desk;
+use super::notes::{self, Note};
 use super::outlook::Outlook;
 use super::pools::{self, Action};
 use super::sessions::{Head, Listing, Wish};
@@ -21,8 +22,9 @@ struct Page {
     look: Look,
     bar: String,
     load: Option<(String, String)>,
-    address: String,
-    notes: Vec<String>,
+    /// Names, and values as HTML.
+    facts: Vec<(&'static str, String)>,
+    notes: Vec<Note>,
     counts: String,
     split: String,
     deadline: Option<String>,
@@ -71,8 +73,8 @@ pub(super) async fn draw(desk: &Desk, pool: &str, name: &str) -> Result<Drawn, A
         look: words::standing(&server.standing.reason),
         bar: chart::bar(&server, chart::scale(std::slice::from_ref(&server))),
         load: pools::load(&server),
-        address: server.address.clone(),
-        notes: words::notes(&server),
+        facts: notes::facts(&server),
+        notes: notes::notes(&server),
         counts: words::sessions(server.sessions.all()),
         split: format!(
             "{} active, {} idle",

@@ -5,7 +5,7 @@ use super::super::reads::no_pool;
 use super::Drawn;
 use super::desk::Desk;
 use super::fields::Fields;
-use super::words::{self, bytes, number, span};
+use super::words::{self, Look, bytes, number, span};
 use crate::clock::clock;
 use crate::show;
 use askama::Template;
@@ -16,6 +16,17 @@ use std::sync::Arc;
 
 /// Sessions on a page.
 pub(super) const PAGE: usize = 50;
+
+const ACTIVE: Look = Look {
+    tone: "good",
+    shape: "full-circle",
+    words: "Active",
+};
+const IDLE: Look = Look {
+    tone: "calm",
+    shape: "ring",
+    words: "Idle",
+};
 
 /// The columns that a list can be sorted by: the field's value, and the head of the column.
 const COLUMNS: [(&str, &str); 7] = [
@@ -35,6 +46,9 @@ pub(super) struct Wish {
     pub server: Option<ServerKey>,
     pub find: Option<String>,
     pub active: bool,
+    pub idle: bool,
+    /// Those that have ended, instead of the live ones.
+    pub ended: bool,
     pub sort: String,
     pub down: bool,
     pub after: Option<String>,
@@ -55,7 +69,7 @@ pub(super) struct Row {
     pub id: String,
     pub user: String,
     pub place: String,
-    pub is_active: bool,
+    pub state: Look,
     pub heard: String,
     /// HTML.
     pub began: String,
@@ -134,16 +148,28 @@ impl Wish {
             server: server.map(|server| server.key),
             find: asked.get("find").map(str::to_lowercase),
             active: asked.has("active"),
+            idle: false,
+            ended: asked.has("ended"),
             sort: sort.to_owned(),
             down: asked.has("down"),
             after: asked.text("after"),
         })
     }
 
+    /// The same of idle sessions only, or of all of them.
+    pub fn idle(self, idle: bool) -> Self {
+        Self { idle, ..self }
+    }
+
     fn fits(&self, session: &Session, snapshot: &Snapshot, now: Now) -> bool {
         let pool_fits = self.pool.is_none_or(|pool| session.pool == pool);
         let server_fits = self.server.is_none_or(|server| session.server == server);
-        let state_fits = !self.active || is_active(session, snapshot, now);
+        let state_fits = match (self.active, self.idle) {
+            _ if self.ended => true,
+            (true, _) => is_active(session, snapshot, now),
+            (_, true) => !is_active(session, snapshot, now),
+            _ => true,
+        };
         pool_fits && server_fits && state_fits && self.is_found(session)
     }
 
@@ -152,7 +178,8 @@ impl Wish {
             return true;
         };
         let has = |text: String| text.to_lowercase().contains(find);
-        has(session.client.to_string())
+        // Of one that was buried by a restart nothing is known but its number.
+        (!session.is_buried() && has(session.client.to_string()))
             || session.user().is_some_and(has)
             || has(session.id.to_string())
     }
@@ -182,7 +209,10 @@ impl Wish {
                 let fits = self.fits(session, &snapshot, now);
                 fits.then(|| self.key(session, &snapshot))
             };
-            let (mut found, count) = table.sorted(&snapshot, after.as_ref(), PAGE + 1, key);
+            let (mut found, count) = match self.ended {
+                true => table.sorted_ended(after.as_ref(), PAGE + 1, key),
+                false => table.sorted(&snapshot, after.as_ref(), PAGE + 1, key),
+            };
             let more = found.len() > PAGE;
             found.truncate(PAGE);
             let next = found.last().filter(|_| more).map(|(key, _)| key.text());
@@ -220,7 +250,15 @@ fn row(session: &Arc<Session>, snapshot: &Snapshot, now: Now) -> Option<Row> {
     Some(Row {
         user: shown.user.unwrap_or_else(|| "–".into()),
         place: format!("{}/{}", shown.pool, shown.server),
-        is_active: shown.state == "active",
+        state: match (shown.state.as_str(), &shown.ended) {
+            (_, Some(reason)) => Look {
+                tone: "calm",
+                shape: "bar",
+                words: words::ended(reason),
+            },
+            ("active", _) => ACTIVE,
+            _ => IDLE,
+        },
         heard: match shown.quiet_ms {
             Some(0..2000) => "now".into(),
             Some(quiet) => format!("{} ago", span(quiet)),
@@ -245,6 +283,7 @@ struct Page<'a> {
     servers: Vec<Choice>,
     find: &'a str,
     active: bool,
+    ended: bool,
     sort: &'a str,
     down: bool,
     count: String,
@@ -283,7 +322,7 @@ struct Choice {
 pub(super) async fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError> {
     let snapshot = desk.app.snapshot();
     let wish = Wish::read(asked, &snapshot)?;
-    let (sort, down) = (wish.sort.clone(), wish.down);
+    let (sort, down, ended) = (wish.sort.clone(), wish.down, wish.ended);
     let listing = wish.list(desk).await?;
     let chosen = |name: &str, value: &str| asked.get(name) == Some(value);
     let pools = snapshot.pools.iter().map(|pool| pool.config.name.clone());
@@ -293,7 +332,8 @@ pub(super) async fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError>
         .flat_map(|pool| pool.servers.iter().chain(&pool.removed));
     let find = asked.get("find").unwrap_or_default();
     let says_which = of_pool.is_some() || !find.is_empty();
-    let end_all = (says_which && listing.count > 0 && !asked.has("active")).then(|| {
+    let is_all = !asked.has("active") && !ended;
+    let end_all = (says_which && listing.count > 0 && is_all).then(|| {
         let query = asked.with("after", None);
         format!("/do/end?{query}")
     });
@@ -316,9 +356,13 @@ pub(super) async fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError>
             .collect(),
         find,
         active: asked.has("active"),
+        ended,
         sort: &sort,
         down,
-        count: words::sessions(u32::try_from(listing.count).unwrap_or(u32::MAX)),
+        count: match words::sessions(u32::try_from(listing.count).unwrap_or(u32::MAX)) {
+            count if ended => format!("{count} ended lately"),
+            count => count,
+        },
         next: listing
             .next
             .as_ref()
@@ -326,7 +370,7 @@ pub(super) async fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError>
         first: asked
             .has("after")
             .then(|| format!("/sessions?{}", asked.with("after", None))),
-        may_change: desk.may_change(),
+        may_change: desk.may_change() && !ended,
         end_all,
         listing,
     };

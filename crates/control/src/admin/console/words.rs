@@ -1,6 +1,6 @@
 //! Words, numbers and times, as the console writes them.
 
-use ebbtide_api::{PoolStatus, ServerStatus, Timestamp};
+use ebbtide_api::{PoolStatus, Timestamp};
 use ebbtide_core::{Millis, count};
 
 /// How a standing looks: a colour, a shape, and words. Never by the colour alone.
@@ -206,41 +206,21 @@ pub(super) fn read_span(text: &str) -> Option<u64> {
     (digits.is_empty() && total > 0).then_some(total)
 }
 
-/// Why a server stands as it does, beyond its standing's words: who wanted it, what a probe said.
-pub(super) fn notes(server: &ServerStatus) -> Vec<String> {
-    let mut notes = Vec::new();
-    if server.intent.label != "ready" {
-        let by = server.intent.by.iter().map(|by| format!("by {by}"));
-        let told = by.chain(server.intent.reason.clone());
-        notes.extend(told.reduce(|by, reason| format!("{by}: {reason}")));
+/// Why a session has ended.
+pub(super) fn ended(reason: &str) -> &'static str {
+    match reason {
+        "expired" => "was not heard of any more",
+        "logged-out" => "logged out",
+        "ended-by-operator" => "ended by an operator",
+        "forgotten" => "forgotten",
+        "server-gone" => "its server was gone",
+        "server-removed" => "its server left the pool",
+        "deadline" => "its time was up",
+        "idle" => "was idle for too long",
+        "disconnected" => "disconnected",
+        "resource-maintenance" => "its resource went into maintenance",
+        _ => "ended",
     }
-    notes.extend(server.health.why.clone());
-    let machine = server.machine.as_ref();
-    let no_metrics = machine.and_then(|machine| machine.no_metrics.as_ref());
-    notes.extend(no_metrics.map(|why| format!("no metrics: {why}")));
-    notes.extend(machine.and_then(|machine| machine.over_peak.clone()));
-    if let Some(agent) = &server.agent {
-        let remark = agent.remark.as_ref();
-        notes.extend(remark.map(|remark| format!("agent: {remark}")));
-        let why = agent.no_agent.as_ref();
-        notes.extend(why.map(|why| format!("no agent: {why}")));
-    }
-    if let (Some(0), Some(before)) = (server.peak_load, server.peak_load_before) {
-        notes.push(format!("peak load before: {before} %"));
-    }
-    if server.weight != 1 {
-        notes.push(format!("weight {}", server.weight));
-    }
-    let places = server.health.places;
-    notes.extend(places.map(|places| format!("{places} places left by its own page")));
-    if let Some(name) = &server.of_name {
-        notes.push(format!("came by the name {name}"));
-    } else if server.live {
-        notes.push("added live".into());
-    } else if server.overridden {
-        notes.push("set live".into());
-    }
-    notes
 }
 
 #[cfg(test)]

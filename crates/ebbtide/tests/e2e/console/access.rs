@@ -56,6 +56,9 @@ fn every_page_can_be_used_by_everybody() {
         .exits(0);
     ebbtide.cli(&["hold", "app/web2"]).exits(0);
     ebbtide.cli(&["door", "app/web3"]).exits(0);
+    ebbtide
+        .cli(&["token", "add", "ci", "--role", "viewer"])
+        .exits(0);
     let pages = [
         "/",
         "/servers/app/web1",
@@ -65,9 +68,25 @@ fn every_page_can_be_used_by_everybody() {
         "/events?kind=all",
         "/audit",
         "/node",
+        "/access",
+        "/sessions?ended=1",
         "/api",
     ];
-    let panels = ["drain", "maintenance", "set", "forget", "door", "ready"];
+    let panels = [
+        "drain",
+        "maintenance",
+        "set",
+        "forget",
+        "door",
+        "ready",
+        "all-at-once",
+    ];
+    let others = [
+        "rebalance?pool=app",
+        "rotate",
+        "add-token",
+        "remove-token?name=ci",
+    ];
     for scheme in ["light", "dark"] {
         desk.browser.prefer("prefers-color-scheme", scheme);
         for page in pages {
@@ -79,13 +98,23 @@ fn every_page_can_be_used_by_everybody() {
                 .open(&format!("{}/do/{what}?server=app/web1", desk.home));
             judge(&desk, &format!("{what}, {scheme}"));
         }
+        for what in others {
+            desk.browser.open(&format!("{}/do/{what}", desk.home));
+            judge(&desk, &format!("{what}, {scheme}"));
+        }
         desk.open("/");
         desk.panel("/do/close?pool=app");
         judge(&desk, &format!("the panel for closing, {scheme}"));
     }
     ebbtide.cli(&["close", "app", "--within", "1h"]).exits(0);
     desk.browser.be_a_phone();
-    for page in ["/", "/sessions", "/maintenance"] {
+    for page in [
+        "/",
+        "/servers/app/web1",
+        "/sessions",
+        "/maintenance",
+        "/access",
+    ] {
         desk.open(page);
         desk.wait_for(".alarm");
         judge(&desk, &format!("{page} on a phone"));

@@ -18,12 +18,15 @@ pub struct Desk {
 impl Desk {
     /// Signs `name` in with a role, and opens the first page.
     pub fn sign_in(ebbtide: &Ebbtide, name: &str, role: Role) -> Self {
+        Self::sign_in_with(Browser::start("en"), ebbtide, name, role)
+    }
+
+    /// The same in a browser of one's own.
+    pub fn sign_in_with(browser: Browser, ebbtide: &Ebbtide, name: &str, role: Role) -> Self {
         let users = UsersFile::new(ebbtide.state_dir().join(USERS_FILE));
         users.add(name, role, PASSWORD).expect("a new user");
-        let desk = Self {
-            browser: Browser::start("en"),
-            home: format!("http://{}", ebbtide.admin),
-        };
+        let home = format!("http://{}", ebbtide.admin);
+        let desk = Self { browser, home };
         desk.browser.open(&format!("{}/sign-in?next=/", desk.home));
         desk.fill("#name", name);
         desk.give_password();
@@ -42,6 +45,12 @@ impl Desk {
     pub fn open(&self, path: &str) {
         self.browser.open(&format!("{}{path}", self.home));
         self.wait_for("#pulse[data-state=live]");
+    }
+
+    /// Opens a page that is not kept up to date.
+    pub fn open_still(&self, path: &str) {
+        self.browser.open(&format!("{}{path}", self.home));
+        self.wait_for("main");
     }
 
     /// What the body of a function returns in the page.

@@ -14,9 +14,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 const PIECE_BYTES: usize = 8 << 20;
 
 /// Three servers with the same image, and a client that reads it as fast as the test takes it.
-struct Scene {
+pub struct Scene {
     image: Vec<u8>,
-    farm: Farm,
+    pub farm: Farm,
     servers: Vec<Server>,
     client: Child,
     output: ChildStdout,
@@ -24,7 +24,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn begin(start: impl Fn(SocketAddr, &Path) -> Server) -> Self {
+    pub fn begin(start: impl Fn(SocketAddr, &Path) -> Server) -> Self {
         let image = image();
         let mut farm = Farm::prepare(&image, 3);
         let start = |index: usize| start(farm.addresses[index], &farm.file(NAMES[index]));
@@ -48,7 +48,7 @@ impl Scene {
     }
 
     /// Reads on: the bytes must be right. Then the session has moved so often; the server it is on.
-    fn read_on(&mut self, moves: u64) -> usize {
+    pub fn read_on(&mut self, moves: u64) -> usize {
         let mut bytes = vec![0; PIECE_BYTES];
         self.output.read_exact(&mut bytes).expect("no error");
         let expected = &self.image[self.read..self.read + PIECE_BYTES];
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     /// Reads the rest.
-    fn finish(mut self) {
+    pub fn finish(mut self) {
         let mut rest = Vec::new();
         self.output.read_to_end(&mut rest).unwrap();
         assert!(rest == self.image[self.read..], "the same bytes");
@@ -82,7 +82,7 @@ impl Drop for Scene {
     }
 }
 
-fn nbdkit(address: SocketAddr, file: &Path) -> Server {
+pub fn nbdkit(address: SocketAddr, file: &Path) -> Server {
     Server::nbdkit(address, file, &[])
 }
 
