@@ -94,7 +94,7 @@ fn a_drain_is_begun_changed_and_ended_by_clicking() {
     desk.fill("#p-within", "2h");
     desk.fill("#p-message", "Upgrade <b>tonight</b>");
     // What users will see is shown while it is written.
-    desk.wait_for_text("#foretold .as-bar", "2h");
+    desk.wait_for_text("#foretold .as-bar", "Your session ends in 2 hr 0 min");
     desk.wait_for_text("#foretold .as-message", "Upgrade <b>tonight</b>");
     desk.send();
     let intent = ebbtide.server("web1")["intent"].clone();

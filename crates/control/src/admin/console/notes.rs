@@ -237,7 +237,7 @@ fn told(traffic: &Traffic) -> String {
         told += &format!(", {} {words}", number(count));
     }
     if let Some(median) = traffic.median_ms {
-        told += &format!("; half of them within {median} ms");
+        told += &format!("; half of them within {} ms", median.max(1));
     }
     told
 }
