@@ -29,6 +29,8 @@
 		d: zone({ ...day, ...clock, second: '2-digit' }),
 		M: zone({ ...day, ...clock }),
 		day: zone(day),
+		// As the page of a closed pool has them, whose preview is in English.
+		g: new Intl.DateTimeFormat('en', { weekday: "long", day: "numeric", month: "long", hour: "2-digit", minute: "2-digit", timeZoneName: "short" }),
 	};
 
 	function localise(root) {
@@ -38,7 +40,7 @@
 			let kind = element.dataset.clock;
 			// A time of another day is told with its date.
 			const today = formats.day.format(at) === formats.day.format(new Date());
-			if (kind !== 'd' && !today && element.localName === 'time') kind = 'M';
+			if (!'dg'.includes(kind) && !today && element.localName === 'time') kind = 'M';
 			element.textContent = formats[kind].format(at);
 			if (element.localName === 'time') element.title = at.toISOString();
 		}

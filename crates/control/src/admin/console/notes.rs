@@ -52,7 +52,9 @@ pub(super) fn notes(server: &ServerStatus) -> Vec<Note> {
     let no_metrics = machine.and_then(|machine| machine.no_metrics.as_ref());
     notes.extend(no_metrics.map(|why| warning(format!("no metrics: {why}"))));
     notes.extend(server.agent.iter().flat_map(agent));
-    notes.extend(peak(server).map(plain));
+    let over_peak = machine.and_then(|machine| machine.over_peak.as_ref());
+    notes.extend(over_peak.map(plain));
+    notes.extend(peak_zero(server).map(plain));
     if let Some(until) = server.counting_until {
         let html = format!(
             "sessions from before the restart may come until {}",
@@ -119,6 +121,8 @@ fn agent(agent: &Agent) -> Vec<Note> {
         let remark = remark.map_or(String::new(), |remark| format!(": {remark}"));
         notes.push(warning(format!("its agent says {}{remark}", agent.wish)));
     }
+    let note = agent.note.as_ref();
+    notes.extend(note.map(|note| warning(format!("its agent is not taken at its word: {note}"))));
     notes.extend(agent_weight(agent).map(plain));
     let max = agent.max_sessions;
     notes.extend(max.map(|max| plain(format!("at most {} sessions by its agent", number(max)))));
@@ -133,20 +137,12 @@ fn agent_weight(agent: &Agent) -> Option<String> {
     }
 }
 
-/// Why its machine's load keeps new sessions off, and from where on they come again.
-fn peak(server: &ServerStatus) -> Option<String> {
-    let peak = server.peak_load?;
-    match (server.standing.reason.as_str(), peak) {
-        (_, 0) => Some(match server.peak_load_before {
-            Some(before) => format!("its peak load is 0, and was {before} % before"),
-            None => "its peak load is 0".into(),
-        }),
-        ("over-peak", _) => Some(format!(
-            "its load is above its peak of {peak} %: new sessions come again from {} down",
-            tenth_less(peak)
-        )),
-        _ => None,
-    }
+/// What keeps new sessions off, whatever its machine's load is.
+fn peak_zero(server: &ServerStatus) -> Option<String> {
+    (server.peak_load == Some(0)).then(|| match server.peak_load_before {
+        Some(before) => format!("its peak load is 0, and was {before} % before"),
+        None => "its peak load is 0".into(),
+    })
 }
 
 /// A tenth less than so many percent: so far a load has to come down.
@@ -310,15 +306,18 @@ mod tests {
 
     #[test]
     fn a_peak_load_is_told_with_where_new_sessions_come_again() {
-        let over = |peak: u32| {
-            json!({ "peak_load": peak, "peak_load_before": 60,
-                    "standing": { "admits_new": false, "serves_own": true, "reason": "over-peak" } })
-        };
-        let text = "its load is above its peak of 60 %: new sessions come again from 54 % down";
-        assert_eq!(said(&over(60)), [("", text.to_owned())]);
-        assert_eq!(tenth_less(65), "58.5 %");
         let text = "its peak load is 0, and was 60 % before";
-        assert_eq!(said(&over(0)), [("", text.to_owned())]);
+        let known = json!({ "peak_load": 0, "peak_load_before": 60 });
+        assert_eq!(said(&known), [("", text.to_owned())]);
+        let known = server(&json!({ "peak_load": 65 }));
+        let facts = facts(&known);
+        let peak = facts.iter().find(|(name, _)| *name == "Peak load");
+        assert_eq!(
+            peak.map(|(_, value)| &**value),
+            Some("65 %, and back from 58.5 % down")
+        );
+        let known = json!({ "machine": { "load_percent": 91, "over_peak": "its load is 91 %" } });
+        assert_eq!(said(&known), [("", "its load is 91 %".to_owned())]);
     }
 
     #[test]

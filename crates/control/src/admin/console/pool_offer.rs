@@ -281,6 +281,12 @@ pub(super) async fn rebalance(desk: &Desk, asked: &Fields) -> Result<Panel, ApiE
         ..Panel::default()
     };
     panel.facts.push(("Where", crowds(&plan)));
+    if plan.awaited > 0 {
+        let awaited = words::sessions(plan.awaited);
+        let text =
+            format!("{awaited} that were forgotten before and have not come back: they count");
+        panel.facts.push(("Awaited", text));
+    }
     let command = Command::Rebalance {
         pool: pool.name,
         rate,

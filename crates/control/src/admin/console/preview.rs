@@ -18,6 +18,8 @@ const BLOCKED: &str =
     "If you leave before that, you cannot come back until the service opens again.";
 const ANEW: &str = "You can then begin again on another server.";
 const CLOSED_TITLE: &str = "Down for maintenance";
+const REFRESHES: &str =
+    "You can leave this page open: it takes you on by itself as soon as that is possible.";
 const CLOSED_TEXT: &str = "This service is closed for maintenance and will be back soon.";
 
 /// What users will see, as HTML.
@@ -65,6 +67,7 @@ struct Closed<'a> {
     message: &'a str,
     /// Names, and values as HTML.
     rows: Vec<(&'static str, String)>,
+    refreshes: &'static str,
 }
 
 impl Preview {
@@ -96,6 +99,7 @@ impl Preview {
                 title: CLOSED_TITLE,
                 message: message.unwrap_or(CLOSED_TEXT),
                 rows: rows(said),
+                refreshes: REFRESHES,
             }),
         };
         frame::written(&page).map(Self)
@@ -128,12 +132,20 @@ fn span(ms: u64) -> String {
 }
 
 fn rows(said: &Said) -> Vec<(&'static str, String)> {
-    let end = said.expected_end.map(words::date);
+    let end = said.expected_end.map(time);
     let contact = said.contact.as_deref().map(words::escape);
     let end = end.map(|end| ("Expected end", end));
-    end.into_iter()
+    std::iter::once(("Began", time(said.ends)))
+        .chain(end)
         .chain(contact.map(|who| ("Contact", who)))
         .collect()
+}
+
+/// A time as that page has it.
+fn time(at: Timestamp) -> String {
+    let text = at.to_string().replace('T', " ");
+    let minute = text.get(..16).unwrap_or(&text);
+    format!("<time datetime=\"{at}\" data-clock=\"g\">{minute} UTC</time>")
 }
 
 #[cfg(test)]
@@ -160,9 +172,28 @@ mod tests {
             assert!(notice.contains(words), "{words}");
         }
         assert!(notice.contains("Expected to open again: {t}."));
-        for words in [CLOSED_TITLE, CLOSED_TEXT, "Expected end", "Contact"] {
+        let words = [
+            CLOSED_TITLE,
+            CLOSED_TEXT,
+            REFRESHES,
+            "Began",
+            "Expected end",
+            "Contact",
+        ];
+        for words in words {
             assert!(page.contains(words), "{words}");
         }
+    }
+
+    #[test]
+    fn times_of_the_closed_page_are_those_that_users_see() {
+        let (gate, ours) = (
+            file("gate/gate.js"),
+            include_str!("../../../assets/console.js"),
+        );
+        let form = gate.split_once("var form = ").unwrap().1;
+        let form = form.split_once(';').unwrap().0;
+        assert!(ours.contains(form), "{form}");
     }
 
     #[test]

@@ -55,9 +55,8 @@ fn a_pool_is_rebalanced_and_that_is_stopped_by_clicking() {
     desk.fill("#p-rate", "1000");
     desk.send();
     until("no server has more than its share", LIMIT, || {
-        // Whoever was forgotten has not come back, so the share is less than before.
-        let sessions = ebbtide.sessions("web1");
-        (sessions < left && pool(&ebbtide)["rebalance"].is_null()).then_some(())
+        let is_over = pool(&ebbtide)["rebalance"].is_null();
+        (is_over && ebbtide.sessions("web1") == 100).then_some(())
     });
     drop(users);
 }
