@@ -12,6 +12,35 @@ const AXE: &str = concat!(
     "/../../target/axe/node_modules/axe-core/axe.min.js"
 );
 
+const PAGES: &[&str] = &[
+    "/",
+    "/servers/app/web1",
+    "/sessions?pool=app",
+    "/maintenance",
+    "/replicas",
+    "/events?kind=all",
+    "/audit",
+    "/node",
+    "/access",
+    "/sessions?ended=1",
+    "/api",
+];
+const PANELS: &[&str] = &[
+    "drain",
+    "maintenance",
+    "set",
+    "forget",
+    "door",
+    "ready",
+    "all-at-once",
+];
+const OTHERS: &[&str] = &[
+    "rebalance?pool=app",
+    "rotate",
+    "add-token",
+    "remove-token?name=ci",
+];
+
 /// Runs axe-core on what is open. The policy of the page keeps scripts out, so the browser's own
 /// protocol brings it in.
 #[track_caller]
@@ -59,46 +88,18 @@ fn every_page_can_be_used_by_everybody() {
     ebbtide
         .cli(&["token", "add", "ci", "--role", "viewer"])
         .exits(0);
-    let pages = [
-        "/",
-        "/servers/app/web1",
-        "/sessions?pool=app",
-        "/maintenance",
-        "/replicas",
-        "/events?kind=all",
-        "/audit",
-        "/node",
-        "/access",
-        "/sessions?ended=1",
-        "/api",
-    ];
-    let panels = [
-        "drain",
-        "maintenance",
-        "set",
-        "forget",
-        "door",
-        "ready",
-        "all-at-once",
-    ];
-    let others = [
-        "rebalance?pool=app",
-        "rotate",
-        "add-token",
-        "remove-token?name=ci",
-    ];
     for scheme in ["light", "dark"] {
         desk.browser.prefer("prefers-color-scheme", scheme);
-        for page in pages {
+        for page in PAGES {
             desk.open(page);
             judge(&desk, &format!("{page}, {scheme}"));
         }
-        for what in panels {
+        for what in PANELS {
             desk.browser
                 .open(&format!("{}/do/{what}?server=app/web1", desk.home));
             judge(&desk, &format!("{what}, {scheme}"));
         }
-        for what in others {
+        for what in OTHERS {
             desk.browser.open(&format!("{}/do/{what}", desk.home));
             judge(&desk, &format!("{what}, {scheme}"));
         }
