@@ -83,6 +83,11 @@ impl ServerNumber {
         self.in_its_pool() >= NAMED
     }
 
+    /// Whether it is there while the node says so, and not by the file.
+    pub fn is_live(self) -> bool {
+        self.in_its_pool() >= ADDED
+    }
+
     /// Every server that a pool may have.
     pub fn all_in(pool: usize) -> impl Iterator<Item = Self> {
         (0..NAMES.len()).map(move |number| Self::of_file(pool, number))

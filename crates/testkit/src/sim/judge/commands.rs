@@ -648,7 +648,7 @@ impl Judge {
         let look = self.look;
         let unsaved = self.servers.iter().find(|(name, server)| {
             // What is wanted of a server that was removed is not stored.
-            let was_removed = name.as_added().is_some() && server.removed_look == look;
+            let was_removed = name.is_live() && server.removed_look == look;
             let end = server.self_end.as_ref().filter(|_| !was_removed);
             end.is_some_and(|end| !end.saved && !end.unsure && !end.at_start)
         });

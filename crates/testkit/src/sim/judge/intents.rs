@@ -179,7 +179,7 @@ impl Judge {
                 server.present = false;
                 server.unserving_at = Some(at);
                 let lingers = server.removed_look == look;
-                if name.as_added().is_some() && pools[name.pool()].look == look && !lingers {
+                if name.is_live() && pools[name.pool()].look == look && !lingers {
                     server.forget();
                 }
             }
@@ -211,7 +211,7 @@ impl Judge {
         let (look, restarted) = (self.look, self.restarted);
         let server = self.server(name);
         server.look = look;
-        if name.as_added().is_some() && server.removed_look + 1 == look {
+        if name.is_live() && server.removed_look + 1 == look {
             server.forget();
         }
         if !server.present || server.address != Some(view.address) {
