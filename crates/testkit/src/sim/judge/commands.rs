@@ -537,8 +537,14 @@ impl Judge {
             let request = self.requests.get(id);
             request.is_some_and(|request| request.stored == was_stored)
         };
-        let place = self.named.waiting.iter().position(is_it)?;
-        self.named.waiting.remove(place)
+        let waiting = &self.named.waiting;
+        // What came too late is refused as soon as it is stored, while what was stored before may still wait
+        // for a worker.
+        let place = match result {
+            Err(refusal) if refusal.kind == RefusalKind::Invalid => waiting.iter().rposition(is_it),
+            _ => waiting.iter().position(is_it),
+        };
+        self.named.waiting.remove(place?)
     }
 
     /// What was asked for is so from now on; `in_force`: on every worker too.

@@ -148,20 +148,25 @@ impl Judge {
         self.judge_live(snapshot);
         self.judge_secrets(snapshot);
         if std::mem::take(&mut self.restarted) {
-            self.settle_requests();
-            self.addresses_after_restart();
-            let pools = &self.pools;
-            for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
-                if server.was_present {
-                    (server.unheard_of, server.epoch_least) = (true, 0);
-                }
-                if pools[name.pool()].unsaved {
-                    // The epoch that it was seen to have may never have been stored.
-                    server.epoch = 0;
-                }
-                if let Some(end) = &mut server.self_end {
-                    end.unsure |= !end.saved;
-                }
+            self.looked_after_restart();
+        }
+    }
+
+    /// The first look at a node that was started anew is over.
+    fn looked_after_restart(&mut self) {
+        self.settle_requests();
+        self.addresses_after_restart();
+        let pools = &self.pools;
+        for (name, server) in self.servers.iter_mut().filter(|(_, one)| !one.present) {
+            if server.was_present {
+                (server.unheard_of, server.epoch_least) = (true, 0);
+            }
+            if pools[name.pool()].unsaved {
+                // The epoch that it was seen to have may never have been stored.
+                server.epoch = 0;
+            }
+            if let Some(end) = &mut server.self_end {
+                end.unsure |= !end.saved;
             }
         }
     }
