@@ -290,6 +290,7 @@ impl State {
         if let Some(server) = self.servers.get_mut(name) {
             server.live = None;
             server.removed = true;
+            server.epoch_of_next = server.epoch + 1;
             server.leave();
         }
         if let Some(pool) = self.pools.get_mut(&name.pool) {

@@ -491,7 +491,11 @@ impl Planner<'_> {
             let why = why.map_or(String::new(), |why| format!(" ({why})"));
             text += &format!("; beware: it was down{why}, so nobody knows what is left on it");
         }
-        let writes = vec![Write::Removed(name.clone())];
+        // Whoever still shows a token of it belongs to no other server that gets its name.
+        let writes = vec![
+            Write::Removed(name.clone()),
+            Write::Epoch(name.clone(), server.epoch + 1),
+        ];
         Ok(self.of_server(
             "server remove",
             name,

@@ -91,6 +91,9 @@ pub(super) struct ServerState {
     pub epoch: u32,
     /// Why the epoch was raised last: why the sessions of earlier ones ended.
     pub epoch_reason: EndReason,
+    /// The first epoch of another server that gets the name of this one, if this one was removed. It is stored;
+    /// what is open on this one goes on in its own epoch.
+    pub epoch_of_next: u32,
     pub health: HealthState,
     pub standing: Standing,
     pub load: Arc<ServerLoad>,
@@ -306,6 +309,7 @@ impl State {
                 intent_record: None,
                 epoch,
                 epoch_reason: EndReason::Forgotten,
+                epoch_of_next: 0,
                 health: HealthState::new(health, now),
                 standing: Standing::closed(),
                 load: Arc::default(),
@@ -415,6 +419,9 @@ impl State {
             .is_some_and(|view| view.address == config.address);
         let server = self.know(name, config.clone(), health, now);
         server.forget_if_removed();
+        if server.removed && server.epoch_of_next > server.epoch {
+            server.raise_epoch(server.epoch_of_next, EndReason::ServerRemoved);
+        }
         server.present = true;
         server.lingers = false;
         server.removed = false;
