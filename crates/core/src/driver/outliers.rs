@@ -79,7 +79,7 @@ impl Wellbeing {
         self.let_go = Some((now.moment, why));
     }
 
-    /// Takes in what a window tells of it. Returns whether its ailment is gone, though it was not held for it.
+    /// Takes in what a window tells of it. Returns whether its ailment is gone.
     fn learn(&mut self, finding: &Finding, now: Now) -> bool {
         self.well = match finding {
             Finding::Well => self.well + 1,
@@ -96,8 +96,7 @@ impl Wellbeing {
             return false;
         }
         if self.is_held() {
-            self.let_go("its own sessions are served well again", now);
-            return false;
+            self.let_go("its own sessions are served no worse than the pool's", now);
         }
         (self.ailment, self.spared) = (None, None);
         true
@@ -235,6 +234,10 @@ impl State {
         };
         let Some(spared) = spared else {
             server.wellbeing.hold(pool, now);
+            let span = pool.outliers.hold_of(server.wellbeing.holds);
+            let words = server.wellbeing.why();
+            let what = words.map(|words| format!("{words}; it takes no new sessions for {span}"));
+            outputs.push(event(Some(name), EventKind::Sick { what }, now));
             self.changed.insert(pool.name.clone());
             return;
         };
