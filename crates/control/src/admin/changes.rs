@@ -215,15 +215,21 @@ pub(super) async fn add_server(
 
 async fn resolve(text: &str) -> Result<SocketAddr, ApiError> {
     let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-    if !matches!(port, Some(Ok(1..))) {
+    let wrong = match port {
+        Some(Ok(1..)) => None,
+        Some(_) => Some("has no port from 1 to 65535"),
+        None => Some("has no port"),
+    };
+    if let Some(wrong) = wrong {
         return Err(ApiError::invalid(format!(
-            "address: {text:?} has no port; write it as 10.0.0.13:8080"
+            "address: {text:?} {wrong}; write it as 10.0.0.13:8080"
         )));
     }
     let found = tokio::net::lookup_host(text).await;
     let first = found.map(|mut addresses| addresses.next());
     match first {
-        Ok(Some(address)) => Ok(address),
+        // However it is written, it is one address.
+        Ok(Some(address)) => Ok((address.ip().to_canonical(), address.port()).into()),
         Ok(None) => Err(ApiError::invalid(format!(
             "address: {text:?} has no address"
         ))),

@@ -21,6 +21,14 @@ pub(super) async fn plan(
     State(app): State<App>,
     Names(pool): Names<String>,
 ) -> Result<Json<RebalancePlan>, ApiError> {
+    let command = Command::Rebalance {
+        pool: pool.clone(),
+        rate: RATE,
+    };
+    let refused = app.inbox.look(move |driver, now| driver.rehearse(command, now).err());
+    if let Some(refusal) = refused.await.ok_or_else(ApiError::stopping)? {
+        return Err(refusal.into());
+    }
     let status = ask(&app).await?;
     let found = status.pools.iter().find(|found| found.name == pool);
     let found = found.ok_or_else(|| no_pool(&pool))?;

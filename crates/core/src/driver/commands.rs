@@ -383,9 +383,15 @@ impl Planner<'_> {
             Err(refusal) if !self.state.pools.contains_key(&name.pool) => return Err(refusal),
             Err(_) => {}
         }
+        let pool = self.state.pools.get(&name.pool);
+        if pool.is_some_and(|pool| pool.config.name(&name.server).is_some()) {
+            return Err(Refusal::invalid(format!(
+                "{name} is a name of the file (`resolve`), whose addresses are servers by themselves: give \
+                 the server another name"
+            )));
+        }
         self.check_address(&name, &server)?;
         check_bounds(&name, Some(server.weight), server.max_sessions)?;
-        let pool = self.state.pools.get(&name.pool);
         if pool.is_some_and(|pool| pool.config.http.redirect) && server.public_url.is_none() {
             return Err(Refusal::invalid(format!(
                 "pool {} leads users to its servers' own addresses, and {name} would have none: add it \
