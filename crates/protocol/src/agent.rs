@@ -148,7 +148,11 @@ impl AgentWeight {
             Self::Absolute(number) => (number, AGENT_WEIGHT_MAX, "as a weight"),
         };
         let beyond = std::mem::replace(number, (*number).min(max));
-        (beyond > max).then(|| format!("it says {beyond} {said}, which counts as {max}"))
+        (beyond > max).then(|| match beyond {
+            // It may be more than that.
+            u32::MAX => format!("it says far more than {max} {said}, which counts as {max}"),
+            _ => format!("it says {beyond} {said}, which counts as {max}"),
+        })
     }
 }
 

@@ -25,9 +25,11 @@ pub(super) async fn plan(
         pool: pool.clone(),
         rate: RATE,
     };
-    let refused = app.inbox.look(move |driver, now| driver.rehearse(command, now).err());
+    let refused = app
+        .inbox
+        .look(move |driver, now| driver.rehearse(command, now).err());
     if let Some(refusal) = refused.await.ok_or_else(ApiError::stopping)? {
-        return Err(refusal.into());
+        return Err(ApiError::refused(&app, refusal));
     }
     let status = ask(&app).await?;
     let found = status.pools.iter().find(|found| found.name == pool);

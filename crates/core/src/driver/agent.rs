@@ -125,7 +125,10 @@ impl State {
                     self.changed.insert(name.pool.clone());
                 }
             }
-            Err(why) => agent.lost = Some(why),
+            Err(why) => {
+                agent.lost = Some(why);
+                agent.note = None;
+            }
         }
         if was_lost != agent.lost.is_some() {
             let lost = agent.lost.clone();
