@@ -1,7 +1,7 @@
 //! A new configuration: what is different, in lines for people, and the plan for it.
 
 use crate::command::Refusal;
-use crate::config::{Balance, Config, PoolConfig};
+use crate::config::{Balance, Config, PoolConfig, ServerConfig};
 use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
 use crate::driver::state::ServerState;
@@ -164,6 +164,15 @@ impl Planner<'_> {
                          remove it: ebbtide server remove {name}"
                     )),
                     _ => {}
+                }
+                let is_twin = |one: &&ServerConfig| one.address == live.address;
+                let twin = pool.servers.iter().find(is_twin);
+                if let Some(twin) = twin.filter(|_| named_in(pool, name).is_none()) {
+                    lines.push(format!(
+                        "! {name} was added live at {added}, where the file has {}: one machine counts as two; \
+                         to remove it: ebbtide server remove {name}",
+                        twin.name
+                    ));
                 }
             }
         }
