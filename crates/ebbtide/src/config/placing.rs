@@ -92,7 +92,11 @@ fn check_policy(pool: &Section<'_, '_>, config: &PoolConfig) {
 /// Whether anything may tell how much room a server of the pool has.
 fn tells_of_room(config: &PoolConfig) -> bool {
     let health = config.health.as_ref();
-    let asks_for_page = health.is_some_and(|it| matches!(it.check, HealthCheck::Http { .. }));
+    // Only such a page tells of places.
+    let speaks = |expect: &str| expect.trim().eq_ignore_ascii_case("ACTIVE");
+    let asks_for_page = health.is_some_and(
+        |it| matches!(&it.check, HealthCheck::Http { expect: Some(expect), .. } if speaks(expect)),
+    );
     let has_places = all_servers(config).any(|server| server.max_sessions.is_some());
     has_places || asks_for_page || config.agent.is_some()
 }
