@@ -5,7 +5,8 @@ use crate::{
     DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, MoveRequest,
     MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonQuery, ReasonRequest,
     RebalancePlan, RebalanceRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
-    SessionsEnded, SessionsTold, SetServer, Status, StopRequest, TellSessionsRequest, Tokens, Users, WaitAnswer, WaitQuery,
+    SessionsEnded, SessionsTold, SetServer, Status, StopRequest, TellSessionsRequest, Tokens,
+    Users, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};

@@ -520,9 +520,9 @@ impl PoolConfig {
             Protocol::Http if self.http.redirect => {
                 Some("its users are led to their servers, and what they see does not pass here")
             }
-            Protocol::Tcp if !self.tcp.telnet => {
-                Some("nothing is written into its connections; notice = \"telnet\" does, for Telnet")
-            }
+            Protocol::Tcp if !self.tcp.telnet => Some(
+                "nothing is written into its connections; notice = \"telnet\" does, for Telnet",
+            ),
             Protocol::Nbd => Some("a disk shows its users nothing"),
             Protocol::Http | Protocol::Tcp => None,
         }

@@ -1,7 +1,7 @@
 //! One session: one user's stay on one server.
 
-use crate::notice::Message;
 use crate::name::{PoolKey, ServerKey, SessionId};
+use crate::notice::Message;
 use crate::snapshot::{Place, ServerLoad, ServerView};
 use crate::takeover::Attachment;
 use crate::time::{Millis, Moment, WallTime};

@@ -353,7 +353,10 @@ impl Flights {
 
     /// Wakes those whose users are told something else by an operator now.
     pub fn hear(&self, now: Moment) {
-        self.all.borrow().values().for_each(|flight| flight.hear(now));
+        self.all
+            .borrow()
+            .values()
+            .for_each(|flight| flight.hear(now));
     }
 
     /// Cuts what has come through doors that are over.

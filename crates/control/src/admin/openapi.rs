@@ -1,6 +1,8 @@
 //! The description of the API.
 
-use super::{changes, doors, moves, reads, rebalance, replicas, sessions, stream, tell, tokens, users};
+use super::{
+    changes, doors, moves, reads, rebalance, replicas, sessions, stream, tell, tokens, users,
+};
 use axum::Json;
 use ebbtide_api::PREFIX;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};

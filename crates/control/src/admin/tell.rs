@@ -122,7 +122,9 @@ fn way(pool: &PoolConfig) -> &'static str {
         (Protocol::Http, true) => {
             "users see it at once in pages that have the notice's script, others on their next page"
         }
-        (Protocol::Http, false) => "users see it in pages that have the notice's script, and in no others",
+        (Protocol::Http, false) => {
+            "users see it in pages that have the notice's script, and in no others"
+        }
         (Protocol::Tcp | Protocol::Nbd, _) => "in terminals it is written after the next line",
     }
 }

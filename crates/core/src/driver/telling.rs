@@ -91,7 +91,9 @@ impl Planner<'_> {
         let pools: BTreeSet<&str> = live.iter().map(|(_, name)| name.pool.as_str()).collect();
         let why = pools.into_iter().filter_map(|pool| {
             let why = self.why_untold(pool)?;
-            Some(format!("users of pool {pool} cannot be told anything: {why}"))
+            Some(format!(
+                "users of pool {pool} cannot be told anything: {why}"
+            ))
         });
         Refusal::invalid(why.collect::<Vec<_>>().join("; "))
     }

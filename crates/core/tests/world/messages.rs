@@ -10,7 +10,11 @@ impl World {
         };
         let message = found.message(self.now.moment);
         let text = message.map_or("nothing".into(), |message| message.text.clone());
-        let kept = if found.has_message() { "" } else { " (none is kept)" };
+        let kept = if found.has_message() {
+            ""
+        } else {
+            " (none is kept)"
+        };
         format!("{}{kept}", text.escape_debug())
     }
 

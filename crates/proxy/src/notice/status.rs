@@ -8,8 +8,8 @@ use crate::routing::{Asking, DRIVER_LAG};
 use crate::view::Routes;
 use crate::wall::rfc3339;
 use ebbtide_core::{
-    EndReason, Found, Message, Millis, Moment, Notice, Now, ServerKey, ServerView, Session, SessionId,
-    SessionState, SessionTable, Snapshot, WallTime,
+    EndReason, Found, Message, Millis, Moment, Notice, Now, ServerKey, ServerView, Session,
+    SessionId, SessionState, SessionTable, Snapshot, WallTime,
 };
 use ebbtide_protocol::http1::{RequestHead, cookie};
 use ebbtide_protocol::token::Token;
@@ -235,7 +235,12 @@ pub(crate) fn dismiss(asking: &Asking<'_>, buf: &[u8], head: &RequestHead) -> St
         std::str::from_utf8(number).ok()?.parse().ok().map(WallTime)
     });
     let bearer = Bearer::of(asking, buf, head);
-    let life = life_of(bearer.as_ref(), asking.routes, &asking.worker.sessions, asking.now);
+    let life = life_of(
+        bearer.as_ref(),
+        asking.routes,
+        &asking.worker.sessions,
+        asking.now,
+    );
     if let (Life::Live(Some(session)), Some(read)) = (life, read) {
         session.dismiss_message(read);
     }

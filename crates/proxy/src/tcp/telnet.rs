@@ -88,7 +88,10 @@ impl Telnet {
             write_notice(out, &words(self.before.as_ref(), self.told.as_ref(), now));
         }
         if let Some(message) = self.message.take() {
-            write_notice(out, &starred("*** Message from the operators:", &message.text));
+            write_notice(
+                out,
+                &starred("*** Message from the operators:", &message.text),
+            );
         }
     }
 
