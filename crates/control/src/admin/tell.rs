@@ -117,7 +117,7 @@ impl Sorted {
 }
 
 /// How and when the users of a pool see a message.
-fn way(pool: &PoolConfig) -> &'static str {
+pub(super) fn way(pool: &PoolConfig) -> &'static str {
     match (pool.protocol, pool.notice.inject) {
         (Protocol::Http, true) => {
             "users see it at once in pages that have the notice's script, others on their next page"
