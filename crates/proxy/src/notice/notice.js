@@ -181,9 +181,16 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 		if (!unread) return ui && ui.note.close();
 		build();
 		put(ui.said, said.text);
+		showSaid();
+	});
+
+	// One pop-up at a time: a browser may close all that are open by one press of Escape, unread.
+	function showSaid() {
+		if (!unread || ui.dialog.open) return;
+		build();
 		if (!ui.note.open) ui.note.showModal();
 		ui.note.focus(); // Not the button, as below.
-	});
+	}
 
 	function isRead() {
 		try {
@@ -194,7 +201,7 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 	}
 
 	function dismiss() {
-		if (ui.note.open || !unread) return;
+		if (ui.note.open || ui.dialog.open || !unread) return;
 		unread = false;
 		fetch(base + 'dismiss?message=' + said.id, { method: 'POST', credentials: 'same-origin', keepalive: true }).catch(() => {});
 		sessionStorage.setItem('ebbtide:message', said.id);
@@ -346,6 +353,7 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 		const read = make('button', note);
 		read.textContent = texts.ok;
 		read.onclick = guarded(() => note.close());
+		dialog.onclose = guarded(showSaid);
 		note.onclose = guarded(() => {
 			try {
 				dismiss();
@@ -417,6 +425,7 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 	}
 
 	function open() {
+		ui.note.close(); // It comes again after this.
 		if (!ui.dialog.open) ui.dialog.showModal();
 		ui.dialog.focus(); // Not the button: who is typing just now must not close it by that.
 	}
