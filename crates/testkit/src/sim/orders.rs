@@ -3,9 +3,7 @@
 use super::number::ServerNumber;
 use super::plan::{Closes, Order, pool_name};
 use super::world::World;
-use ebbtide_core::{
-    Close, Command, MESSAGE_LASTING, Millis, PeakChange, ServerChange, ServerConfig,
-};
+use ebbtide_core::{Close, Command, Millis, PeakChange, ServerChange, ServerConfig};
 
 impl World {
     /// What an operator tells the users: something else each time.
@@ -13,7 +11,6 @@ impl World {
         format!("words {}", self.last_request + 1)
     }
 
-    // tidy: allow(long-function): one arm for each order
     pub(super) fn command(&mut self, order: Order) -> Option<Command> {
         Some(match order {
             Order::Ready(server, force) => Command::Ready {
@@ -41,11 +38,6 @@ impl World {
                 let id = self.clients[client].tokens[pool].last()?.session;
                 Command::EndSessions { ids: vec![id] }
             }
-            Order::Tell { client, pool } => Command::TellSessions {
-                ids: vec![self.clients[client].tokens[pool].last()?.session],
-                message: self.words(),
-                lasting: MESSAGE_LASTING,
-            },
             Order::EndConnection(nth) => Command::EndSessions {
                 ids: vec![self.open_session(nth)?],
             },

@@ -49,8 +49,6 @@ const AGENTS: u64 = 186;
 const NAMED: u64 = 565;
 /// Chooses which seeds have rebalances: none of those that were kept before there were any.
 const REBALANCES: u64 = 273;
-/// Chooses in which seeds users are left messages: none of those that were kept before any were.
-const MESSAGES: u64 = 2470;
 /// Two HTTP pools; in some runs a TCP pool and an NBD pool beside them.
 pub(super) const POOLS: [&str; 4] = ["app", "web", "shells", "disks"];
 /// The number of the TCP pool.
@@ -191,11 +189,6 @@ pub(super) enum Order {
     Maintenance(ServerNumber, bool),
     Forget(ServerNumber),
     EndSession {
-        client: usize,
-        pool: usize,
-    },
-    /// Leaves the user of a session a message.
-    Tell {
         client: usize,
         pool: usize,
     },
@@ -377,7 +370,6 @@ pub(super) fn plan(seed: u64) -> (Setup, Vec<Planned>) {
     planner.agents(Dice::new(!(seed ^ AGENTS)));
     planner.names(Dice::new(!(seed ^ NAMED)));
     planner.rebalances(Dice::new(!(seed ^ REBALANCES)));
-    planner.messages(Dice::new(!(seed ^ MESSAGES)));
     planner.kills_while_writing(Dice::new(!seed));
     let Planner {
         setup, mut actions, ..
@@ -551,20 +543,6 @@ impl Planner {
             file.servers[0] = 1;
         }
         file
-    }
-
-    /// Some users are told something: it changes nothing else for them.
-    fn messages(&mut self, mut dice: Dice) {
-        std::mem::swap(&mut self.dice, &mut dice);
-        if self.dice.chance(40) {
-            for _ in 0..self.dice.between(1, 4) {
-                let at = self.moment();
-                let client = self.dice.below(self.setup.clients);
-                let pool = usize::from(self.dice.chance(20));
-                self.add(at, Action::Operator(Order::Tell { client, pool }));
-            }
-        }
-        std::mem::swap(&mut self.dice, &mut dice);
     }
 
     /// Each seed has some kinds of faults and not others: many of one kind find other things than
