@@ -5,7 +5,8 @@ use crate::{
     DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, MoveRequest,
     MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonQuery, ReasonRequest,
     RebalancePlan, RebalanceRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
-    SessionsEnded, SetServer, Status, StopRequest, Tokens, Users, WaitAnswer, WaitQuery,
+    SessionsEnded, SessionsTold, SetServer, Status, StopRequest, TellSessionsRequest, Tokens,
+    Users, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -254,6 +255,11 @@ impl Client {
     /// Ends every live session that fits.
     pub async fn end_sessions(&self, body: &EndSessionsRequest) -> Result<SessionsEnded> {
         self.post("/sessions/end", body).await
+    }
+
+    /// Leaves the users of every live session that fits a message.
+    pub async fn tell_sessions(&self, body: &TellSessionsRequest) -> Result<SessionsTold> {
+        self.post("/sessions/tell", body).await
     }
 
     /// A page of the audit log, the newest line first.

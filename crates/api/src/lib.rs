@@ -26,8 +26,8 @@ pub use replica::{Copy, Replicas, Resource};
 pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
     DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery, ReasonRequest,
-    RemoveQuery, Role, Session, SessionPage, SessionQuery, SessionsEnded, SetServer, Token, Tokens,
-    User, Users, WaitAnswer, WaitFor, WaitQuery,
+    RemoveQuery, Role, Session, SessionPage, SessionQuery, SessionsEnded, SessionsTold, SetServer,
+    TellSessionsRequest, Token, Tokens, Untold, User, Users, WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
     Agent, Forecast, Health, Intent, Listener, Machine, Name, Node, PoolIntent, PoolStatus,

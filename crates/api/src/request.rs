@@ -230,6 +230,40 @@ pub struct EndSessionsRequest {
     pub reason: Option<String>,
 }
 
+/// Body of `POST sessions/tell`: the live sessions that fit all that is said. Says it nothing but
+/// `idle`, it is refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TellSessionsRequest {
+    /// These, by their numbers; at most 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<String>,
+    /// Of this pool only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+    /// Of this server of that pool only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Of this user only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Those with this text in their number, their user's name or their address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Idle ones only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub idle: bool,
+    /// What their users are told: plain text of 1 to 1,000 characters, `\n` between its lines. It takes
+    /// the place of the message that was left for them before.
+    pub message: String,
+    /// How long it stands, if they do not dismiss it: a minute to a day; 15 minutes if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasting_ms: Option<u64>,
+    /// Why, for the audit log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// `GET sessions`: a page, by session number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionPage {
@@ -283,6 +317,32 @@ pub struct SessionsEnded {
     /// Those of the `ids` that were not ended: no such session is live, or it does not fit what else
     /// was said.
     pub unknown: Vec<String>,
+}
+
+/// The answer to `POST sessions/tell`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SessionsTold {
+    /// What was done, and when users see it.
+    #[serde(flatten)]
+    pub changed: Changed,
+    /// For how many sessions the message was left.
+    pub told: usize,
+    /// Sessions that fit, but whose users cannot be told anything.
+    pub untold: Vec<Untold>,
+    /// Those of the `ids` for which it was not left: no such session is live, or it does not fit what
+    /// else was said.
+    pub unknown: Vec<String>,
+}
+
+/// Sessions of a pool whose users cannot be told anything.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Untold {
+    /// The pool.
+    pub pool: String,
+    /// How many.
+    pub sessions: usize,
+    /// Why.
+    pub why: String,
 }
 
 /// Query of `GET audit`.

@@ -155,6 +155,15 @@ pub enum Command {
         /// Which ones, at most [`SESSIONS_ENDED_MAX`].
         ids: Vec<SessionId>,
     },
+    /// Leaves the users of sessions a message: of those of them that are live and can be told.
+    TellSessions {
+        /// Which ones, at most [`SESSIONS_ENDED_MAX`].
+        ids: Vec<SessionId>,
+        /// What they are told.
+        message: String,
+        /// How long it stands, if they do not dismiss it.
+        lasting: Millis,
+    },
     /// Adds a server beside those of the file.
     AddServer {
         /// The pool.
@@ -211,6 +220,7 @@ impl Command {
             | Self::CloseDoor { .. }
             | Self::Forget { .. }
             | Self::EndSessions { .. }
+            | Self::TellSessions { .. }
             | Self::AddServer { .. }
             | Self::Reload { .. }
             | Self::RotateTokenSecret { .. } => false,

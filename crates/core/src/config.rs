@@ -514,6 +514,20 @@ impl PoolConfig {
     /// [name](crate::is_name).
     pub const DOOR_MARK: char = '@';
 
+    /// Why nobody can say anything to the users of its sessions, if that is so.
+    pub fn why_untold(&self) -> Option<&'static str> {
+        match self.protocol {
+            Protocol::Http if self.http.redirect => {
+                Some("its users are led to their servers, and what they see does not pass here")
+            }
+            Protocol::Tcp if !self.tcp.telnet => Some(
+                "nothing is written into its connections; notice = \"telnet\" does, for Telnet",
+            ),
+            Protocol::Nbd => Some("a disk shows its users nothing"),
+            Protocol::Http | Protocol::Tcp => None,
+        }
+    }
+
     /// Whether sessions can go on elsewhere with what they have open, if other servers have the same.
     pub fn moves_sessions(&self) -> bool {
         match self.protocol {

@@ -76,7 +76,9 @@ pub use name::{
     ListenerName, PoolKey, ServerKey, ServerName, SessionId, is_name, is_plain, is_unseemly,
 };
 pub use network::Network;
-pub use notice::{COUNTDOWN, Notice, NoticeKind, script_with_notice_words};
+pub use notice::{
+    COUNTDOWN, MESSAGE_LASTING, Message, Notice, NoticeKind, script_with_notice_words,
+};
 pub use outlier::OutlierSettings;
 pub use places::Places;
 pub use rebalance::{Crowd, RebalancePlan};

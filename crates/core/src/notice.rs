@@ -1,4 +1,4 @@
-//! Notices: who is told what, and when.
+//! Notices: who is told what, and when; and messages, which operators leave for single users.
 //!
 //! A drain tells the sessions of its server, a pool's closing those of all its servers. Everything
 //! that reaches users (the banner, the stream, the fields of an answer, the close of a tunnel) is
@@ -6,7 +6,7 @@
 
 use crate::config::NoticeSettings;
 use crate::intent::{Closing, Drain};
-use crate::time::{Millis, Moment};
+use crate::time::{Millis, Moment, WallTime};
 
 /// From so long before the deadline on, users see the seconds run.
 pub const COUNTDOWN: Millis = Millis::from_secs(60);
@@ -93,6 +93,22 @@ impl Notice {
     fn reminder_at(&self, lead: Millis) -> Moment {
         Moment(self.deadline.0.saturating_sub_unsigned(lead.0))
     }
+}
+
+/// How long a message stands, if nobody says.
+pub const MESSAGE_LASTING: Millis = Millis::from_secs(15 * 60);
+
+/// What an operator says to the user of a session. It has no deadline: it stands until the user has
+/// dismissed it, another one takes its place, its time is over, or the session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// When it was left. It tells messages apart as well: a number would begin anew with the program,
+    /// while browsers remember which message they have dismissed.
+    pub at: WallTime,
+    /// Text, never markup; at most 1,000 characters, `\n` between its lines.
+    pub text: String,
+    /// When it is over, though nobody has dismissed it.
+    pub ends: Moment,
 }
 
 impl NoticeSettings {

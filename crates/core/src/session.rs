@@ -1,9 +1,10 @@
 //! One session: one user's stay on one server.
 
 use crate::name::{PoolKey, ServerKey, SessionId};
+use crate::notice::Message;
 use crate::snapshot::{Place, ServerLoad, ServerView};
 use crate::takeover::Attachment;
-use crate::time::{Millis, Moment};
+use crate::time::{Millis, Moment, WallTime};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,13 +87,14 @@ const USER_BYTES_MAX: usize = 128;
 /// The most of its cookies that are kept for a session's logout call, in bytes.
 const COOKIES_BYTES_MAX: usize = 4096;
 
-/// What is kept of some sessions only: of their users, where the pool says how to know, and of what
-/// they use.
+/// What is kept of some sessions only: of their users, where the pool says how to know, of what they
+/// use, and what an operator says to them.
 #[derive(Debug, Default)]
 struct Who {
     user: Option<Box<str>>,
     cookies: Option<Box<[u8]>>,
     attachment: Option<Arc<Attachment>>,
+    message: Option<Arc<Message>>,
 }
 
 /// One user's stay on one server. Shared by the worker that serves it and the control plane that
@@ -125,6 +127,8 @@ pub struct Session {
     ended: AtomicU8,
     is_buried: bool,
     is_awaited: AtomicBool,
+    /// A message may stand: nobody locks anything to find that there is none.
+    has_message: AtomicBool,
     who: Mutex<Option<Box<Who>>>,
 }
 
@@ -157,6 +161,7 @@ impl Session {
             ended: AtomicU8::new(0),
             is_buried: false,
             is_awaited: AtomicBool::new(false),
+            has_message: AtomicBool::new(false),
             who: Mutex::default(),
         }
     }
@@ -222,6 +227,7 @@ impl Session {
         self.bytes.fetch_add(old.bytes(), Relaxed);
         self.requests.fetch_add(old.requests(), Relaxed);
         *self.who() = old.who().take();
+        self.has_message.store(old.has_message(), Relaxed);
     }
 
     /// It uses this from now on. If others can stand in for that, whoever serves it moves it when its
@@ -305,6 +311,54 @@ impl Session {
     /// The cookies that were kept last; they are given out once.
     pub(crate) fn take_cookies(&self) -> Option<Box<[u8]>> {
         self.who().as_mut()?.cookies.take()
+    }
+
+    /// Leaves its user a message, in place of the one before.
+    pub(crate) fn leave_message(&self, message: &Arc<Message>) {
+        // The flag is changed with the lock held, as the message is: the two never part.
+        let mut who = self.who();
+        who.get_or_insert_default().message = Some(Arc::clone(message));
+        self.has_message.store(true, Relaxed);
+    }
+
+    /// Whether a message may stand for its user. One that has just ended may still be counted.
+    pub fn has_message(&self) -> bool {
+        self.has_message.load(Relaxed)
+    }
+
+    /// The message that stands for its user.
+    pub fn message(&self, now: Moment) -> Option<Arc<Message>> {
+        if !self.has_message() || self.ended().is_some() {
+            return None;
+        }
+        let who = self.who();
+        let message = who.as_ref()?.message.as_ref()?;
+        (now < message.ends).then(|| Arc::clone(message))
+    }
+
+    /// Its user has read the message that was left `at`; another one stays.
+    pub fn dismiss_message(&self, at: WallTime) {
+        self.drop_message_if(|message| message.at == at);
+    }
+
+    /// Drops a message that nobody can read any more.
+    pub(crate) fn drop_old_message(&self, now: Moment) {
+        let has_ended = self.ended().is_some();
+        self.drop_message_if(|message| has_ended || message.ends <= now);
+    }
+
+    fn drop_message_if(&self, is_over: impl Fn(&Message) -> bool) {
+        if !self.has_message() {
+            return;
+        }
+        let mut who = self.who();
+        let kept = who.as_mut().map(|who| &mut who.message);
+        if let Some(kept) = kept
+            && kept.as_ref().is_some_and(|message| is_over(message))
+        {
+            *kept = None;
+            self.has_message.store(false, Relaxed);
+        }
     }
 
     fn who(&self) -> MutexGuard<'_, Option<Box<Who>>> {

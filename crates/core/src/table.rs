@@ -5,6 +5,7 @@
 //! An ended session stays as a tombstone until its token has expired too.
 
 use crate::name::{PoolKey, ServerKey, SessionId};
+use crate::notice::Message;
 use crate::session::{Crossing, EndReason, Session, SessionState};
 use crate::snapshot::{Place, ServerView, Snapshot};
 use crate::source::{self, Sources};
@@ -260,6 +261,18 @@ impl SessionTable {
         let session = Arc::clone(shard.sessions.get(&id)?);
         self.changed();
         shard.end(&session, reason, now).then_some(session)
+    }
+
+    /// Leaves the user of the session `id` a message, if it is live; whether it is.
+    pub fn leave_message(&self, id: SessionId, message: &Arc<Message>) -> bool {
+        // A session that moves does so with its shard locked, and takes its message along.
+        let shard = self.shard(id);
+        let session = shard.sessions.get(&id);
+        let live = session.filter(|session| session.ended().is_none());
+        if let Some(session) = live {
+            session.leave_message(message);
+        }
+        live.is_some()
     }
 
     /// Ends a session as forgotten, if it is on this server and idle with nothing open: asked again at
@@ -563,6 +576,7 @@ impl Shard {
             let reuse = sticky.map_or(REUSE_UNKNOWN, |sticky| sticky.reuse);
             let idle_end = sticky.and_then(|sticky| sticky.idle_end);
             let quiet = now.moment.since(session.last_activity());
+            session.drop_old_message(now.moment);
             if let Some(reason) = session.ended() {
                 // A token outlives its session by its renewal at most: see `Snapshot::token_life`.
                 let kept = match reason {

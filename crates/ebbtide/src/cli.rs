@@ -190,14 +190,15 @@ the file says (`rise` of its health check, if it says nothing). `ebbtide status`
         #[arg(long, value_name = "TIME", value_parser = span)]
         timeout: Option<Millis>,
     },
-    /// List sessions, or end some
+    /// List sessions, end some, or say something to their users
     #[command(args_conflicts_with_subcommands = true)]
     #[command(after_help = "\
 Examples:
   ebbtide sessions app/web2 --active
   ebbtide sessions --user bob
   ebbtide sessions end 00c0ffee00c0ffee
-  ebbtide sessions end --of app/web2 --idle")]
+  ebbtide sessions end --of app/web2 --idle
+  ebbtide sessions tell 00c0ffee00c0ffee --message 'Please call 4455'")]
     Sessions {
         #[command(subcommand)]
         command: Option<SessionsCommand>,
@@ -584,24 +585,55 @@ Examples:
 Exits with 1 if none of them is live. If only some of those that are named by their numbers are, it \
 ends these, names the others, and exits with 1, too.")]
     End {
-        /// Their numbers, sixteen hexadecimal digits, as `ebbtide sessions` shows them
-        #[arg(value_name = "SESSION", value_parser = session_id)]
-        ids: Vec<SessionId>,
-        /// All of this pool or server, such as app or app/web2
-        #[arg(long, value_name = "POOL[/SERVER]", value_parser = pool_or_server)]
-        of: Option<(String, Option<String>)>,
-        /// All of this user
-        #[arg(long, value_name = "NAME")]
-        user: Option<String>,
-        /// All with this text in their number, their user's name or their address
-        #[arg(long, value_name = "TEXT")]
-        search: Option<String>,
-        /// Of those, the idle ones only
-        #[arg(long)]
-        idle: bool,
+        #[command(flatten)]
+        which: Which,
         #[command(flatten)]
         why: Why,
     },
+    /// Say something to the users of sessions, chosen as for `end`, and to nobody else
+    #[command(after_help = "\
+Examples:
+  ebbtide sessions tell 00c0ffee00c0ffee --message 'Please call 4455'
+  ebbtide sessions tell --user bob --message \"$(cat notice.txt)\" --for 2h
+  ebbtide sessions tell --of app/web2 --idle --message 'Are you still there?'
+
+Users of HTTP pools see it at once in pages that have the notice's script, others on their next page; in \
+Telnet it is written after the next line. Users of other TCP pools and of NBD pools cannot be told \
+anything. It is there until they dismiss it, for a time, or until their session ends; the next message \
+takes its place. A restart of Ebbtide forgets it. Exits with 1 if it was not left for all sessions that \
+are named by their numbers.")]
+    Tell {
+        #[command(flatten)]
+        which: Which,
+        /// What they are told: plain text, up to 1,000 characters, several lines if you like
+        #[arg(long)]
+        message: String,
+        /// How long it is there if they do not dismiss it, 1m to 24h; 15m, unless said otherwise
+        #[arg(long = "for", value_name = "TIME", value_parser = span)]
+        lasting: Option<Millis>,
+        #[command(flatten)]
+        why: Why,
+    },
+}
+
+/// Which sessions something is done with: those that fit all that is said.
+#[derive(Debug, Args)]
+pub struct Which {
+    /// Their numbers, sixteen hexadecimal digits, as `ebbtide sessions` shows them
+    #[arg(value_name = "SESSION", value_parser = session_id)]
+    pub ids: Vec<SessionId>,
+    /// All of this pool or server, such as app or app/web2
+    #[arg(long, value_name = "POOL[/SERVER]", value_parser = pool_or_server)]
+    pub of: Option<(String, Option<String>)>,
+    /// All of this user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// All with this text in their number, their user's name or their address
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Of those, the idle ones only
+    #[arg(long)]
+    pub idle: bool,
 }
 
 /// Bearer tokens.

@@ -70,7 +70,7 @@ pub async fn operate(command: Command, global: &Global) -> Done {
             timeout,
         } => wait(&client, &server.server, what, timeout, json).await,
         Command::Sessions { command, list } => match command {
-            Some(command) => sessions::end(&client, command, json).await,
+            Some(command) => sessions::act(&client, command, json).await,
             None => sessions::list(&client, list, json).await,
         },
         Command::Rebalance(asked) => rebalance::rebalance(&client, asked, json).await,

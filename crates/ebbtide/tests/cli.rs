@@ -165,6 +165,8 @@ fn wrong_usage_exits_2() {
         (&["hold", "web1"], "POOL/SERVER"),
         (&["wait", "app/web1", "--for", "godot"], "godot"),
         (&["sessions", "end", "12"], "sixteen"),
+        (&["sessions", "tell", "--user", "bob"], "--message"),
+        (&["sessions", "tell", "12", "--message", "x"], "sixteen"),
         (&["close", "app", "--at", "18:30"], "YYYY-MM-DDThh:mm"),
         (&["close", "app", "--within", "-5m"], "is not a duration"),
         (&["server", "set", "app/web1", "colour=red"], "weight"),
@@ -195,6 +197,8 @@ fn values_that_the_node_refuses_are_wrong_usage_too() {
         &["server", "add", "app/web3", "127.0.0.1"],
         &["close", "app", "--at", "2999-12-24T18:30+01:00"],
         &["sessions", "end", "--idle"],
+        &["sessions", "tell", "--idle", "--message", "Hello"],
+        &["sessions", "tell", "--message", "Hello"],
         &["close", "app", "--within", "1m", "--message", "a\tb"],
     ] {
         let ran = node.cli(arguments).exits(2);

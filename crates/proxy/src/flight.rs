@@ -2,8 +2,8 @@
 
 use crate::timer::duration;
 use ebbtide_core::{
-    Door, EndReason, Moment, MoveOrder, Notice, PoolIntent, PoolView, Protocol, Reason, ServerKey,
-    Session, Snapshot,
+    Door, EndReason, Message, Moment, MoveOrder, Notice, PoolIntent, PoolView, Protocol, Reason,
+    ServerKey, Session, Snapshot, WallTime,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -35,6 +35,8 @@ pub(crate) struct Flight {
     session: RefCell<Option<Arc<Session>>>,
     /// What the users of a tunnel were told last.
     notice: RefCell<Option<Arc<Notice>>>,
+    /// The operator's message to them that was seen last, by its time.
+    heard: Cell<Option<WallTime>>,
     /// The door that its request has come through.
     door: RefCell<Option<Arc<Door>>>,
     cut: Cell<bool>,
@@ -97,6 +99,21 @@ impl Flight {
     /// What the users of a tunnel are told.
     pub fn notice(&self) -> Option<Arc<Notice>> {
         self.notice.borrow().clone()
+    }
+
+    /// What an operator says to the user of the session.
+    pub fn said(&self, now: Moment) -> Option<Arc<Message>> {
+        self.session.borrow().as_ref()?.message(now)
+    }
+
+    /// Wakes what can tell its user if an operator's message to them is another one now, or none.
+    fn hear(&self, now: Moment) {
+        if matches!(self.phase.get(), Phase::Events | Phase::Tunnel) {
+            let heard = self.said(now).map(|message| message.at);
+            if self.heard.replace(heard) != heard {
+                self.wake();
+            }
+        }
     }
 
     /// The operator's words in what the users of a tunnel were told last.
@@ -290,6 +307,7 @@ impl Flights {
             phase: Cell::new(Phase::Between),
             session: RefCell::default(),
             notice: RefCell::default(),
+            heard: Cell::new(None),
             door: RefCell::default(),
             cut: Cell::new(false),
             stranded: Cell::new(false),
@@ -331,6 +349,14 @@ impl Flights {
             .borrow()
             .values()
             .for_each(|flight| flight.tell_end());
+    }
+
+    /// Wakes those whose users are told something else by an operator now.
+    pub fn hear(&self, now: Moment) {
+        self.all
+            .borrow()
+            .values()
+            .for_each(|flight| flight.hear(now));
     }
 
     /// Cuts what has come through doors that are over.

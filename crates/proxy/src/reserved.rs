@@ -70,6 +70,13 @@ pub(crate) fn answer(
             let bytes = pages::write_answer(out, 200, json, &text, envelope);
             return Some((200, bytes).into());
         }
+        b"/dismiss" if head.method.of(buf) == b"POST" => {
+            let text = status::dismiss(asking, buf, head);
+            let json = ("application/json", "");
+            let bytes = pages::write_answer(out, 200, json, &text, envelope);
+            return Some((200, bytes).into());
+        }
+        b"/dismiss" => Page::MethodNotAllowed("POST"),
         b"/events" if is_get => match stream::begin(asking, (buf, head), envelope, out) {
             Ok(stream) => {
                 return Some(Reserved::Answered(Answered {

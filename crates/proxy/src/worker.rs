@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
-/// How often a worker looks for sessions that were ended, and for idle connections to close.
+/// How often a worker looks for sessions that were ended, for messages to users, and for idle connections to close.
 const TICK: Duration = Duration::from_millis(200);
 /// How long what was cut may take to say so to its client.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -142,8 +142,10 @@ impl Worker {
     }
 
     fn tick(&self) {
+        let now = self.now().moment;
         self.flights.cut_ended();
-        self.flights.cut_behind_doors(self.now().moment);
+        self.flights.cut_behind_doors(now);
+        self.flights.hear(now);
         self.lanes.borrow().sweep();
     }
 

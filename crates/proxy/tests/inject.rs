@@ -74,6 +74,30 @@ fn is_untouched(fields: &'static str, body: &[u8], counter: fn(&PoolSlot) -> &Co
 }
 
 #[test]
+fn a_page_gets_the_script_while_a_message_stands_for_its_user() {
+    let server = serving(HTML, without_mark(PAGE));
+    let house = House::new(&[server.address]);
+    let cookies = [0, 1].map(|_| house.client().get("/", "").cookie());
+    let mut client = house.client();
+    let mut page =
+        |cookie: &str| navigate(&mut client, "/", &format!("Cookie: {cookie}\r\n")).text();
+    assert_eq!(page(&cookies[0]), without_mark(PAGE));
+    common::tell_all(&house, 7, "Please call 4455");
+    assert_eq!(page(&cookies[0]), with_tag(PAGE));
+    assert_eq!(page(&cookies[1]), with_tag(PAGE));
+    // Whoever comes anew is told nothing.
+    assert_eq!(page("a=b"), without_mark(PAGE));
+    let mut dismissing = house.client();
+    dismissing.send(format!(
+        "POST /.ebbtide/dismiss?message=7 HTTP/1.1\r\nHost: a\r\nCookie: {}\r\nContent-Length: 0\r\n\r\n",
+        cookies[0]
+    ));
+    assert_eq!(dismissing.answer().status(), 200);
+    assert_eq!(page(&cookies[0]), without_mark(PAGE));
+    assert_eq!(page(&cookies[1]), with_tag(PAGE));
+}
+
+#[test]
 fn a_page_gets_the_script_while_a_notice_stands_and_no_longer() {
     let fields = "Content-Type: text/html\r\nETag: \"a\"\r\nLast-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\nAccept-Ranges: bytes\r\nContent-MD5: x\r\nRepr-Digest: x\r\nCache-Control: max-age=60\r\nCache-Control: public\r\nExpires: 0\r\nX-Own: y\r\n";
     let server = serving(fields, without_mark(PAGE));

@@ -418,3 +418,93 @@ fn the_script_is_cached_for_a_short_time() {
         assert_eq!(client.answer().status(), 405);
     }
 }
+
+/// Says that the message was read, with these fields after the target.
+fn dismiss(house: &House, message: &str, cookie: &str) -> Message {
+    let mut client = house.client();
+    client.send(format!(
+        "POST /.ebbtide/dismiss{message} HTTP/1.1\r\nHost: a\r\nCookie: {cookie}\r\nContent-Length: 0\r\n\r\n"
+    ));
+    client.answer()
+}
+
+#[test]
+fn a_message_is_told_to_its_user_alone_until_they_dismiss_it() {
+    let (house, [cookie, other]) = two();
+    let (mut here, mut there) = (Events::of(&house, &cookie), Events::of(&house, &other));
+    here.expect("state", &[r#""notice":null"#, r#""message":null}"#]);
+    there.expect("state", &[r#""message":null}"#]);
+    for session in house.live() {
+        let is_mine = session.server == house.snapshot.pools[0].servers[0].key;
+        let text = if is_mine {
+            "<b>\"you\"\nthere"
+        } else {
+            "not you"
+        };
+        let message = Arc::new(ebbtide_core::Message {
+            at: WallTime(1_795_367_481_042),
+            text: text.into(),
+            ends: in_seconds(600),
+        });
+        house.sessions.leave_message(session.id, &message);
+    }
+    let mine = r#""message":{"id":1795367481042,"text":"<b>\"you\"\u000athere","at":"2026-11-22T17:11:21.042Z"}}"#;
+    here.expect("state", &[mine, r#""notice":null"#]);
+    there.expect("state", &[r#""text":"not you""#]);
+    assert!(ask(&house, &cookie).text().contains(mine));
+    assert!(ask(&house, "").text().contains(r#""message":null"#));
+    // What is no message of theirs, or not asked for so, changes nothing.
+    for wrong in [
+        "",
+        "?",
+        "?message=",
+        "?message=x",
+        "?message=1",
+        "?message=-1795367481042",
+    ] {
+        let answer = dismiss(&house, wrong, &cookie);
+        assert!(answer.text().contains(mine), "{wrong}");
+    }
+    assert_eq!(dismiss(&house, "?message=1795367481042", "").status(), 200);
+    let got = house
+        .client()
+        .get("/.ebbtide/dismiss?message=1795367481042", &cookie);
+    assert_eq!((got.status(), got.field("allow")), (405, Some("POST")));
+    assert!(ask(&house, &cookie).text().contains(mine));
+    let answer = dismiss(&house, "?message=1795367481042", &cookie);
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.field("cache-control"), Some("no-store"));
+    assert!(
+        answer.text().contains(r#""message":null"#),
+        "{}",
+        answer.text()
+    );
+    // Their other windows are told; other users keep theirs.
+    here.expect("state", &[r#""message":null"#]);
+    assert!(ask(&house, &other).text().contains("not you"));
+}
+
+#[test]
+fn a_message_ends_by_time_and_with_its_session() {
+    let (house, [cookie, _]) = two();
+    let mut events = Events::of(&house, &cookie);
+    events.expect("state", &[r#""message":null"#]);
+    let message = Arc::new(ebbtide_core::Message {
+        at: WallTime(1),
+        text: "Soon over".into(),
+        ends: in_seconds(4),
+    });
+    for session in house.live() {
+        house.sessions.leave_message(session.id, &message);
+    }
+    events.expect("state", &[r#""text":"Soon over""#]);
+    events.expect("state", &[r#""message":null"#]);
+    common::tell_all(&house, 2, "Not for long");
+    events.expect("state", &[r#""text":"Not for long""#]);
+    for session in house.live() {
+        let (reason, now) = (EndReason::EndedByOperator, common::clock());
+        assert!(house.sessions.end(&session, reason, now));
+    }
+    events.expect("ended", &[r#""message":null"#]);
+    assert!(ask(&house, &cookie).text().contains(r#""message":null"#));
+}

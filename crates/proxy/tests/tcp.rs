@@ -625,6 +625,16 @@ fn a_telnet_user_is_told_between_two_lines() {
     said(&mut client, "*** Save!\r\n");
     house.publish(|_, pool| pool.servers[0].notice = None);
     said(&mut client, "*** Called off");
+    // A message of an operator's, and the next: neither is written twice.
+    common::tell_all(&house, 1, "Please call\n4455");
+    let told = said(&mut client, "\r\n*** 4455\r\n");
+    assert!(
+        told.ends_with("*** Message from the operators:\r\n*** Please call\r\n*** 4455\r\n"),
+        "{told}"
+    );
+    common::tell_all(&house, 2, "Thanks");
+    let told = said(&mut client, "*** Thanks\r\n");
+    assert!(!told.contains("4455"), "{told}");
     house.stand(0, MAINTENANCE);
     said(&mut client, "*** Your session has ended.\r\n");
     assert_eq!(end(&mut client).unwrap(), b"");

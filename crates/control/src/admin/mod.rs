@@ -17,6 +17,7 @@ mod routes;
 mod serve;
 mod sessions;
 mod stream;
+mod tell;
 mod tokens;
 mod users;
 

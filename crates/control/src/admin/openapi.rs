@@ -1,6 +1,8 @@
 //! The description of the API.
 
-use super::{changes, doors, moves, reads, rebalance, replicas, sessions, stream, tokens, users};
+use super::{
+    changes, doors, moves, reads, rebalance, replicas, sessions, stream, tell, tokens, users,
+};
 use axum::Json;
 use ebbtide_api::PREFIX;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -25,7 +27,7 @@ use utoipa::{Modify, OpenApi};
         changes::forget, changes::close, changes::open, changes::add_server, changes::set_server, changes::remove_server,
         rebalance::plan, rebalance::begin, rebalance::stop,
         moves::move_session, moves::stop, moves::drill,
-        doors::open, doors::list, doors::close, sessions::end_one, sessions::end, changes::reload, changes::rotate_token_secret, tokens::list,
+        doors::open, doors::list, doors::close, sessions::end_one, sessions::end, tell::tell, changes::reload, changes::rotate_token_secret, tokens::list,
         tokens::create, tokens::remove, users::list, document
     ),
     security(("token" = [])),

@@ -7,7 +7,7 @@ use super::answer::ApiError;
 use super::app::App;
 use super::{
     changes, console, doors, metrics, moves, openapi, reads, rebalance, replicas, sessions, stream,
-    tokens, users,
+    tell, tokens, users,
 };
 use crate::signin;
 use axum::Router;
@@ -90,6 +90,7 @@ fn operator() -> Router<App> {
         .route("/servers/{pool}/{server}/doors", post(doors::open))
         .route("/doors/{id}", delete(doors::close))
         .route("/sessions/end", post(sessions::end))
+        .route("/sessions/tell", post(tell::tell))
         .route("/sessions/{id}", delete(sessions::end_one))
         .route_layer(from_fn(limit_time))
         // These have limits of their own.

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use ebbtide_api::{
     Changed, EndSessionsRequest, ErrorBody, ReasonQuery, SessionPage, SessionQuery, SessionsEnded,
+    TellSessionsRequest,
 };
 use ebbtide_core::{
     Command, Now, PoolKey, SESSIONS_ENDED_MAX, ServerKey, Session, SessionId, SessionState,
@@ -83,27 +84,120 @@ pub(super) async fn end(
     Body(body): Body<EndSessionsRequest>,
 ) -> Result<Json<SessionsEnded>, ApiError> {
     let reason = body.reason.clone();
-    check_says_which(&body)?;
-    let ids: BTreeSet<SessionId> = body
-        .ids
-        .iter()
-        .map(|id| number(id))
-        .collect::<Result<_, _>>()?;
-    let snapshot = app.snapshot();
-    let wanted = Arc::new(Wanted {
-        place: Place::find(body.pool.as_deref(), body.server.as_deref(), &snapshot)?,
-        user: body.user,
-        search: body.search.map(|text| text.to_lowercase()),
-        state: body.idle.then_some(SessionState::Idle),
-        ids: (!ids.is_empty()).then_some(ids.clone()),
-    });
-    let mut unknown = ids;
-    let mut after = None;
+    let mut chosen = Chosen::read(Choice::from(body), &app)?;
     let mut ended = 0;
     let mut last: Option<Changed> = None;
-    loop {
-        let (table, wanted) = (Arc::clone(&app.sessions), Arc::clone(&wanted));
-        let snapshot = app.snapshot();
+    while let Some(page) = chosen.next(&app).await? {
+        ended += page.len();
+        let ids = page.iter().map(|session| session.id).collect();
+        let command = Command::EndSessions { ids };
+        last = Some(carry_out(&app, &caller, reason.clone(), command).await?.0);
+    }
+    let mut changed = last.ok_or_else(none_fits)?;
+    if ended > SESSIONS_ENDED_MAX {
+        changed.text = format!("{ended} sessions were ended");
+    }
+    Ok(Json(SessionsEnded {
+        changed,
+        unknown: chosen.unknown(),
+    }))
+}
+
+/// There is no live session of those that a request is about.
+pub(super) fn none_fits() -> ApiError {
+    ApiError::not_found("no live session fits; `ebbtide sessions` lists those there are".into())
+}
+
+/// What a request says of the sessions that it is about: they fit all of it.
+#[derive(Default, PartialEq)]
+pub(super) struct Choice {
+    ids: Vec<String>,
+    pool: Option<String>,
+    server: Option<String>,
+    user: Option<String>,
+    search: Option<String>,
+    idle: bool,
+}
+
+impl From<EndSessionsRequest> for Choice {
+    fn from(body: EndSessionsRequest) -> Self {
+        Self {
+            ids: body.ids,
+            pool: body.pool,
+            server: body.server,
+            user: body.user,
+            search: body.search,
+            idle: body.idle,
+        }
+    }
+}
+
+impl From<TellSessionsRequest> for Choice {
+    fn from(body: TellSessionsRequest) -> Self {
+        Self {
+            ids: body.ids,
+            pool: body.pool,
+            server: body.server,
+            user: body.user,
+            search: body.search,
+            idle: body.idle,
+        }
+    }
+}
+
+/// The live sessions that a request is about, a page at a time.
+pub(super) struct Chosen {
+    wanted: Arc<Wanted>,
+    /// Those that were named and have not been found yet.
+    unknown: BTreeSet<SessionId>,
+    after: Option<SessionId>,
+}
+
+impl Chosen {
+    /// Refuses what would mean too many sessions, or names what there is not.
+    pub fn read(choice: Choice, app: &App) -> Result<Self, ApiError> {
+        // `idle` only narrows down what else is said: by itself it would mean the idle ones everywhere.
+        let says_nothing = Choice {
+            idle: choice.idle,
+            ..Choice::default()
+        };
+        if choice == says_nothing {
+            return Err(ApiError::invalid(
+                "say which sessions: by their numbers, of which pool or server (--of), or by user or \
+                 search; nothing was done"
+                    .into(),
+            ));
+        }
+        if choice.ids.len() > SESSIONS_ENDED_MAX {
+            return Err(ApiError::invalid(format!(
+                "ids: at most {SESSIONS_ENDED_MAX} at a time"
+            )));
+        }
+        let numbers = choice.ids.iter().map(|id| number(id));
+        let ids: BTreeSet<SessionId> = numbers.collect::<Result<_, _>>()?;
+        let place = Place::find(
+            choice.pool.as_deref(),
+            choice.server.as_deref(),
+            &app.snapshot(),
+        )?;
+        let wanted = Wanted {
+            place,
+            user: choice.user,
+            search: choice.search.map(|text| text.to_lowercase()),
+            state: choice.idle.then_some(SessionState::Idle),
+            ids: (!ids.is_empty()).then_some(ids.clone()),
+        };
+        Ok(Self {
+            wanted: Arc::new(wanted),
+            unknown: ids,
+            after: None,
+        })
+    }
+
+    /// The next of them, at most as many as one command takes; `None` if there are no more.
+    pub async fn next(&mut self, app: &App) -> Result<Option<Vec<Arc<Session>>>, ApiError> {
+        let (table, wanted) = (Arc::clone(&app.sessions), Arc::clone(&self.wanted));
+        let (snapshot, after) = (app.snapshot(), self.after);
         let page = tokio::task::spawn_blocking(move || {
             let now = clock();
             table.list(&snapshot, after, SESSIONS_ENDED_MAX, |session| {
@@ -112,48 +206,19 @@ pub(super) async fn end(
         });
         let page = page.await.map_err(|_| ApiError::stopping())?;
         let Some(newest) = page.last() else {
-            break;
+            return Ok(None);
         };
-        after = Some(newest.id);
-        ended += page.len();
-        let ids: Vec<SessionId> = page.iter().map(|session| session.id).collect();
-        unknown.retain(|id| !ids.contains(id));
-        let command = Command::EndSessions { ids };
-        last = Some(carry_out(&app, &caller, reason.clone(), command).await?.0);
+        self.after = Some(newest.id);
+        for session in &page {
+            self.unknown.remove(&session.id);
+        }
+        Ok(Some(page))
     }
-    let mut changed = last.ok_or_else(|| {
-        ApiError::not_found("no live session fits; `ebbtide sessions` lists those there are".into())
-    })?;
-    if ended > SESSIONS_ENDED_MAX {
-        changed.text = format!("{ended} sessions were ended");
-    }
-    Ok(Json(SessionsEnded {
-        changed,
-        unknown: unknown.iter().map(ToString::to_string).collect(),
-    }))
-}
 
-/// Refuses what would end too many sessions.
-fn check_says_which(body: &EndSessionsRequest) -> Result<(), ApiError> {
-    // `idle` only narrows down what else is said: by itself it would end the idle ones everywhere.
-    if (EndSessionsRequest {
-        reason: None,
-        idle: false,
-        ..body.clone()
-    }) == EndSessionsRequest::default()
-    {
-        return Err(ApiError::invalid(
-            "say which sessions: by their numbers, of which pool or server (--of), or by user or \
-             search; nothing was ended"
-                .into(),
-        ));
+    /// Those that were named and are none of them.
+    pub fn unknown(&self) -> Vec<String> {
+        self.unknown.iter().map(ToString::to_string).collect()
     }
-    if body.ids.len() > SESSIONS_ENDED_MAX {
-        return Err(ApiError::invalid(format!(
-            "ids: at most {SESSIONS_ENDED_MAX} at a time"
-        )));
-    }
-    Ok(())
 }
 
 /// The session that a path names.

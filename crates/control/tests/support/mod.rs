@@ -192,8 +192,13 @@ impl Node {
 
     /// Begins a session, as a worker would.
     pub fn begin_session(&self, id: u64, server: &str) {
+        self.begin_session_of(id, "app", server);
+    }
+
+    /// The same of any pool.
+    pub fn begin_session_of(&self, id: u64, pool: &str, server: &str) {
         let snapshot = self.snapshot();
-        let pool = snapshot.pool_named("app").unwrap();
+        let pool = snapshot.pool_named(pool).unwrap();
         let view = pool.servers.iter().find(|view| *view.name == *server);
         let client = "192.0.2.7".parse().unwrap();
         let (id, view) = (SessionId(id), view.unwrap());

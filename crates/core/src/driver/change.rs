@@ -12,10 +12,11 @@ use crate::event::{Event, EventKind};
 use crate::health::Health;
 use crate::intent::{Intent, PoolIntent};
 use crate::name::{ServerName, SessionId};
+use crate::notice::Message;
 use crate::record::{IntentRecord, PoolIntentRecord, ServerOverride, Write};
 use crate::session::EndReason;
 use crate::snapshot::TokenSecrets;
-use crate::time::Now;
+use crate::time::{Millis, Now};
 use std::sync::Arc;
 
 /// What a command will change.
@@ -81,6 +82,8 @@ pub(super) enum ServerEdit {
 /// What becomes different of the node.
 pub(super) enum NodeEdit {
     EndSessions(Vec<SessionId>),
+    /// These are told this, for so long.
+    TellSessions(Vec<SessionId>, String, Millis),
     TokenSecrets(TokenSecrets),
     OpenDoor(Arc<Door>),
     CloseDoor(DoorId),
@@ -162,6 +165,16 @@ impl State {
             NodeEdit::EndSessions(ids) => {
                 for id in ids {
                     self.sessions.end_by_id(id, EndReason::EndedByOperator, now);
+                }
+            }
+            NodeEdit::TellSessions(ids, text, lasting) => {
+                let message = Arc::new(Message {
+                    at: now.wall,
+                    text,
+                    ends: now.moment.plus(lasting),
+                });
+                for id in ids {
+                    self.sessions.leave_message(id, &message);
                 }
             }
             NodeEdit::TokenSecrets(secrets) => self.token_secrets = secrets,

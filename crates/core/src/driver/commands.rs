@@ -68,6 +68,11 @@ impl State {
             Command::CloseDoor { id } => planner.close_door(id),
             Command::Forget { server } => planner.forget(server),
             Command::EndSessions { ids } => planner.end_sessions(ids),
+            Command::TellSessions {
+                ids,
+                message,
+                lasting,
+            } => planner.tell_sessions(ids, message, lasting),
             Command::AddServer { pool, server } => planner.add_server(pool, server),
             Command::RemoveServer { server, force } => planner.remove_server(server, force),
             Command::SetServer { server, change } => planner.set_server(server, change),

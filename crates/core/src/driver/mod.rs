@@ -26,6 +26,7 @@ mod returning;
 mod settle;
 mod show;
 mod state;
+mod telling;
 mod upgrade;
 mod verify;
 

@@ -4,7 +4,7 @@ function noticeWords(languages) {
 	// {t}: a span or a time; the operator's message is shown apart.
 	const TEXTS = {
 		en: {
-			title: 'Service notice', changed: 'New time', off: 'Called off', ended: 'Your session has ended', open: 'The service is open again',
+			title: 'Service notice', said: 'Message from the operators', changed: 'New time', off: 'Called off', ended: 'Your session has ended', open: 'The service is open again',
 			ok: 'OK', details: 'Details', hide: 'Hide', show: 'Show', reload: 'Reload the page',
 			session: 'Your session ends in {t}', service: 'This service closes in {t}',
 			ends: 'Ends at {t}.', back: 'Expected to open again: {t}.',
@@ -16,7 +16,7 @@ function noticeWords(languages) {
 			closed: 'The service is closed. You will be told here when it opens again.',
 		},
 		de: {
-			title: 'Hinweis zum Dienst', changed: 'Neue Zeit', off: 'Abgesagt', ended: 'Ihre Sitzung ist beendet', open: 'Der Dienst ist wieder geöffnet',
+			title: 'Hinweis zum Dienst', said: 'Nachricht der Betreiber', changed: 'Neue Zeit', off: 'Abgesagt', ended: 'Ihre Sitzung ist beendet', open: 'Der Dienst ist wieder geöffnet',
 			ok: 'OK', details: 'Einzelheiten', hide: 'Ausblenden', show: 'Anzeigen', reload: 'Seite neu laden',
 			session: 'Ihre Sitzung endet in {t}', service: 'Dieser Dienst schließt in {t}',
 			ends: 'Ende: {t}.', back: 'Voraussichtlich wieder geöffnet: {t}.',
@@ -28,7 +28,7 @@ function noticeWords(languages) {
 			closed: 'Der Dienst ist geschlossen. Sobald er wieder öffnet, erfahren Sie es hier.',
 		},
 		fr: {
-			title: 'Avis de service', changed: 'Nouvelle heure', off: 'Annulé', ended: 'Votre session est terminée', open: 'Le service est de nouveau ouvert',
+			title: 'Avis de service', said: 'Message de l’exploitant', changed: 'Nouvelle heure', off: 'Annulé', ended: 'Votre session est terminée', open: 'Le service est de nouveau ouvert',
 			ok: 'OK', details: 'Détails', hide: 'Masquer', show: 'Afficher', reload: 'Recharger la page',
 			session: 'Votre session se termine dans {t}', service: 'Ce service ferme dans {t}',
 			ends: 'Fin : {t}.', back: 'Réouverture prévue : {t}.',
@@ -40,7 +40,7 @@ function noticeWords(languages) {
 			closed: 'Le service est fermé. Sa réouverture vous sera annoncée ici.',
 		},
 		es: {
-			title: 'Aviso del servicio', changed: 'Nueva hora', off: 'Cancelado', ended: 'Su sesión ha terminado', open: 'El servicio vuelve a estar abierto',
+			title: 'Aviso del servicio', said: 'Mensaje del operador', changed: 'Nueva hora', off: 'Cancelado', ended: 'Su sesión ha terminado', open: 'El servicio vuelve a estar abierto',
 			ok: 'Aceptar', details: 'Detalles', hide: 'Ocultar', show: 'Mostrar', reload: 'Recargar la página',
 			session: 'Su sesión termina en {t}', service: 'Este servicio cierra en {t}',
 			ends: 'Fin: {t}.', back: 'Reapertura prevista: {t}.',
@@ -52,7 +52,7 @@ function noticeWords(languages) {
 			closed: 'El servicio está cerrado. Aquí se le avisará cuando vuelva a abrir.',
 		},
 		ja: {
-			title: 'サービスからのお知らせ', changed: '時刻の変更', off: '取り消し', ended: 'セッションは終了しました', open: 'サービスが再開しました',
+			title: 'サービスからのお知らせ', said: '運営者からのメッセージ', changed: '時刻の変更', off: '取り消し', ended: 'セッションは終了しました', open: 'サービスが再開しました',
 			ok: 'OK', details: '詳細', hide: '隠す', show: '表示', reload: 'ページを再読み込み',
 			session: 'あと{t}でセッションが終了します', service: 'あと{t}でこのサービスは停止します',
 			ends: '終了時刻: {t}', back: '再開予定: {t}',
@@ -64,7 +64,7 @@ function noticeWords(languages) {
 			closed: 'サービスは停止中です。再開したらここでお知らせします。',
 		},
 		zh: {
-			title: '服务通知', changed: '时间已更改', off: '已取消', ended: '您的会话已结束', open: '服务已重新开放',
+			title: '服务通知', said: '来自运营人员的消息', changed: '时间已更改', off: '已取消', ended: '您的会话已结束', open: '服务已重新开放',
 			ok: '确定', details: '详情', hide: '隐藏', show: '显示', reload: '重新加载页面',
 			session: '您的会话将在{t}后结束', service: '本服务将在{t}后关闭',
 			ends: '结束时间：{t}', back: '预计重新开放：{t}',

@@ -5,6 +5,7 @@
 
 mod agent;
 mod load;
+mod messages;
 mod names;
 mod traffic;
 mod words;
@@ -143,6 +144,8 @@ impl World {
             ["copy", server, resource, digest] => self.copy(server, resource, digest),
             ["use", id] => vec![self.use_session(id)],
             ["logout", id] => self.logout(id),
+            ["read", id] => vec![self.read(id)],
+            ["dismiss", id] => self.dismiss(id),
             ["wait", span] => self.wait(millis(span)),
             ["wall", step] => self.step_wall(step),
             ["status"] => self.status(),
@@ -387,6 +390,11 @@ impl World {
             },
             ["end", ids @ ..] => Command::EndSessions {
                 ids: ids.iter().map(|id| session(id)).collect(),
+            },
+            ["tell", lasting, message, ids @ ..] => Command::TellSessions {
+                ids: ids.iter().map(|id| session(id)).collect(),
+                message: words::unescaped(message),
+                lasting: millis(lasting),
             },
             ["add", name, port] => {
                 let name = server(name);

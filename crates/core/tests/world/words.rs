@@ -32,6 +32,10 @@ pub(super) fn describe(write: &Write) -> String {
         Write::Override(name, set) => format!("{name} set {:?} {:?}", set.weight, set.max_sessions),
         Write::EndedSession { id, .. } => format!("ended {id}"),
         Write::TokenSecrets(_) => "secrets".into(),
+        // What was said is to be found there as it was said.
+        Write::Audit(entry) if entry.action == "sessions tell" => {
+            format!("audit {} {}", entry.actor.who, entry.outcome)
+        }
         Write::Audit(entry) => format!(
             "audit {} {} {}{}",
             entry.actor.who,

@@ -1,7 +1,7 @@
-//! `ebbtide sessions`: who is where, and ending them.
+//! `ebbtide sessions`: who is where, ending them, and saying something to their users.
 
 use super::{Done, print_changed, print_table};
-use crate::cli::{SessionsCommand, SessionsList};
+use crate::cli::{SessionsCommand, SessionsList, Which, Why};
 use crate::exit::Exit;
 use crate::output;
 use crate::status_page::{clock_time, span};
@@ -18,9 +18,7 @@ const UNKNOWN: &str = "-";
 
 /// Lists sessions, over as many pages as it takes.
 pub(super) async fn list(client: &Client, list: SessionsList, json: bool) -> Done {
-    let (pool, server) = list
-        .of
-        .map_or((None, None), |(pool, server)| (Some(pool), server));
+    let (pool, server) = place(list.of);
     let mut query = api::SessionQuery {
         pool,
         server,
@@ -112,43 +110,78 @@ fn shortened(name: &str) -> String {
     kept + "…"
 }
 
-/// Ends sessions.
-pub(super) async fn end(client: &Client, command: SessionsCommand, json: bool) -> Done {
-    let SessionsCommand::End {
-        ids,
-        of,
-        user,
-        search,
-        idle,
-        why,
-    } = command;
-    let (pool, server) = of.map_or((None, None), |(pool, server)| (Some(pool), server));
+/// Does something with sessions.
+pub(super) async fn act(client: &Client, command: SessionsCommand, json: bool) -> Done {
+    match command {
+        SessionsCommand::End { which, why } => end(client, which, why, json).await,
+        SessionsCommand::Tell {
+            which,
+            message,
+            lasting,
+            why,
+        } => {
+            let (pool, server) = place(which.of);
+            let body = api::TellSessionsRequest {
+                ids: which.ids.iter().map(ToString::to_string).collect(),
+                pool,
+                server,
+                user: which.user,
+                search: which.search,
+                idle: which.idle,
+                message,
+                lasting_ms: lasting.map(|lasting| lasting.0),
+                reason: why.reason,
+            };
+            let told = client.tell_sessions(&body).await?;
+            match json {
+                true => output::json(&told),
+                false => print_changed(&told.changed),
+            }
+            let is_named = !body.ids.is_empty();
+            match is_named && !told.untold.is_empty() {
+                true => Ok(Exit::Failed),
+                false => Ok(unknown("told", &told.unknown, json)),
+            }
+        }
+    }
+}
+
+async fn end(client: &Client, which: Which, why: Why, json: bool) -> Done {
+    let (pool, server) = place(which.of);
     let body = api::EndSessionsRequest {
-        ids: ids.iter().map(ToString::to_string).collect(),
+        ids: which.ids.iter().map(ToString::to_string).collect(),
         pool,
         server,
-        user,
-        search,
-        idle,
+        user: which.user,
+        search: which.search,
+        idle: which.idle,
         reason: why.reason,
     };
     let ended = client.end_sessions(&body).await?;
-    if json {
-        output::json(&ended);
-    } else {
-        print_changed(&ended.changed);
+    match json {
+        true => output::json(&ended),
+        false => print_changed(&ended.changed),
     }
-    if ended.unknown.is_empty() {
-        return Ok(Exit::Done);
+    Ok(unknown("ended", &ended.unknown, json))
+}
+
+fn place(of: Option<(String, Option<String>)>) -> (Option<String>, Option<String>) {
+    of.map_or((None, None), |(pool, server)| (Some(pool), server))
+}
+
+/// Names the sessions that nothing was `done` with though they were named.
+fn unknown(done: &str, unknown: &[String], json: bool) -> Exit {
+    if unknown.is_empty() {
+        return Exit::Done;
     }
     if !json {
         eprintln!(
-            "ebbtide: not ended, as no such session is live here: {}; `ebbtide sessions` lists those \
+            "ebbtide: not {done}, as no such session is live here: {}; `ebbtide sessions` lists those \
              there are",
-            ended.unknown.join(", ")
+            unknown.join(", ")
         );
     }
-    Ok(Exit::Failed)
+    Exit::Failed
 }
 
 #[cfg(test)]

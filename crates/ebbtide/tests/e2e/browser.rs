@@ -15,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Keys, as WebDriver names them.
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
 
 const PLAIN: &str = "<!doctype html><title>Orders</title><meta name=viewport content='width=device-width'>\
     <h1>Orders</h1><p><input autofocus> Customer<p>4711 Miller &amp; Sons";
@@ -22,6 +23,8 @@ const PLAIN: &str = "<!doctype html><title>Orders</title><meta name=viewport con
 const APPLICATION: &str = "<!doctype html><title>Terminal</title><h1>Terminal</h1><p id=own>-<p id=line>-\
     <script>window.told = []; addEventListener('ebbtide:notice', (event) => { event.preventDefault(); \
     told.push(event.detail.why); own.textContent = event.detail.why; });\
+    addEventListener('ebbtide:message', (event) => { event.preventDefault(); window.message = event.detail.id;\
+    own.textContent = 'message ' + event.detail.text; });\
     const socket = new WebSocket('ws://' + location.host + '/socket');\
     socket.onopen = () => line.textContent = 'connected';\
     socket.onclose = (event) => line.textContent = 'closed ' + event.code + ' ' + event.reason;</script>";
@@ -155,7 +158,7 @@ fn count(told: &str, what: &str) -> usize {
 
 /// Waits until the pop-up has gone.
 fn dismiss(browser: &Browser) {
-    browser.press("\u{e00c}");
+    browser.press(ESCAPE);
     browser.wait_without("alertdialog:");
 }
 
@@ -437,4 +440,117 @@ fn who_gets_no_stream_asks_instead() {
     browser.open(&url(&ebbtide, "/plain"));
     close(&ebbtide, "20m", "Bientôt.");
     browser.wait_for(&["alertdialog: Avis de service", "Bientôt."]);
+}
+
+/// What the page's user is told by an operator, as its own script would ask.
+fn message(browser: &Browser) -> serde_json::Value {
+    browser.run(
+        "const asked = new XMLHttpRequest(); asked.open('GET', '/.ebbtide/session', false); asked.send();\
+         return JSON.parse(asked.responseText).message?.text ?? null",
+    )
+}
+
+/// Leaves all users of the pool a message.
+fn tell(ebbtide: &Ebbtide, text: &str) {
+    let tell = ["sessions", "tell", "--of", "app", "--message", text];
+    let ran = ebbtide.cli(&tell).exits(0);
+    assert!(ran.out.contains("the message was left for"), "{ran:?}");
+}
+
+#[test]
+fn an_operators_message_is_shown_and_once_dismissed_it_stays_so() {
+    let ebbtide = start_with("inject = true", &["web1"], "");
+    let browser = Browser::start("en");
+    browser.open(&url(&ebbtide, "/plain"));
+    tell(&ebbtide, "<b>Please</b> call\n4455");
+    let told = browser.wait_for(&[
+        "alertdialog: Message from the operators",
+        "<b>Please</b> call",
+        "4455",
+        "button: OK",
+    ]);
+    assert!(!told.contains("region: Service notice"), "{told}");
+    picture(&browser, "message.png");
+    // The next message takes its place.
+    tell(&ebbtide, "Never mind.");
+    let told = browser.wait_for(&["alertdialog: Message from the operators", "Never mind."]);
+    assert_eq!(count(&told, "alertdialog:"), 1, "{told}");
+    assert!(!told.contains("4455"), "{told}");
+    // By keyboard; and they are where they were.
+    browser.press(TAB);
+    browser.press(TAB);
+    browser.press(ENTER);
+    browser.wait_without("alertdialog:");
+    let focus = browser.run("return document.activeElement.tagName");
+    assert_eq!(focus, "INPUT");
+    until("it has been dismissed", LIMIT, || {
+        message(&browser).is_null().then_some(())
+    });
+    let has_script = "return document.querySelectorAll('script[src*=notice]').length";
+    browser.open(&url(&ebbtide, "/without"));
+    assert_eq!(browser.run(has_script), 0, "the next page is as it comes");
+
+    // It comes with the next page where none with the script was open.
+    tell(&ebbtide, "Are you there?");
+    browser.open(&url(&ebbtide, "/without"));
+    assert_eq!(browser.run(has_script), 1);
+    browser.wait_for(&["alertdialog: Message from the operators", "Are you there?"]);
+    dismiss(&browser);
+    until("it has been dismissed", LIMIT, || {
+        message(&browser).is_null().then_some(())
+    });
+
+    // Beside a notice there is one pop-up at a time, and none is dismissed unread.
+    browser.open(&url(&ebbtide, "/strict"));
+    close(&ebbtide, "20m", "Upgrade.");
+    browser.wait_for(&["alertdialog: Service notice", "Upgrade."]);
+    tell(&ebbtide, "Only you.");
+    browser.press(ESCAPE);
+    browser.wait_for(&["alertdialog: Message from the operators", "Only you."]);
+    close(&ebbtide, "2h", "Later.");
+    let told = browser.wait_for(&["alertdialog: New time", "Later."]);
+    assert_eq!(count(&told, "alertdialog:"), 1, "{told}");
+    browser.press(ESCAPE);
+    browser.wait_for(&["alertdialog: Message from the operators", "Only you."]);
+    assert_eq!(message(&browser), "Only you.");
+    dismiss(&browser);
+    browser.wait_for(&["region: Service notice", "This service closes in "]);
+    until("it has been dismissed", LIMIT, || {
+        message(&browser).is_null().then_some(())
+    });
+}
+
+#[test]
+fn a_message_that_its_user_dismissed_stays_so_although_nobody_learns_of_it() {
+    let ebbtide = start("");
+    let browser = Browser::start("de");
+    browser.open(&url(&ebbtide, "/plain"));
+    browser.run("window.fetch = () => Promise.reject(new Error('offline'))");
+    tell(&ebbtide, "Bitte 4455 anrufen.");
+    browser.wait_for(&[
+        "alertdialog: Nachricht der Betreiber",
+        "Bitte 4455 anrufen.",
+    ]);
+    dismiss(&browser);
+    assert_eq!(message(&browser), "Bitte 4455 anrufen.");
+    browser.open(&url(&ebbtide, "/recording"));
+    close(&ebbtide, "20m", "Später.");
+    let told = browser.wait_for(&["alertdialog: Hinweis zum Dienst", "Später."]);
+    assert!(!told.contains("Nachricht"), "{told}");
+}
+
+#[test]
+fn an_application_shows_a_message_itself() {
+    let ebbtide = start("");
+    let browser = Browser::start("en");
+    browser.open(&url(&ebbtide, "/application"));
+    browser.wait_for(&["connected"]);
+    tell(&ebbtide, "Please call 4455.");
+    let told = browser.wait_for(&["StaticText: message Please call 4455."]);
+    assert!(!told.contains("alertdialog"), "{told}");
+    assert_eq!(message(&browser), "Please call 4455.");
+    browser.run("fetch('/.ebbtide/dismiss?message=' + window.message, { method: 'POST' })");
+    until("it has been dismissed", LIMIT, || {
+        message(&browser).is_null().then_some(())
+    });
 }

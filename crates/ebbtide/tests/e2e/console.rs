@@ -12,6 +12,7 @@ mod pictures;
 mod plain;
 mod public;
 mod spread;
+mod tell;
 mod text;
 mod told;
 

@@ -1,4 +1,5 @@
-//! A page on its way to its user while a notice stands: it is given the banner's script.
+//! A page on its way to its user while a notice or a message stands: it is given the script that shows
+//! them.
 
 use super::{Attempts, Exchange};
 use crate::forward::{Failure, UploadState};
@@ -14,7 +15,7 @@ type Fields = &'static [(&'static str, &'static [u8])];
 /// Whether and how this exchange's answer is changed.
 #[derive(Default)]
 pub(super) struct Rewriting {
-    /// A notice stands, and the request was for a page.
+    /// A notice or a message stands, and the request was for a page.
     pub asked: bool,
     /// The answer is a page that is changed so.
     edit: PageEdit,
@@ -56,11 +57,10 @@ impl Exchange<'_> {
     pub(super) fn ask_for_page(&mut self) -> Fields {
         let pool = &self.routes.pool;
         // Who comes through a door has no session that could end.
-        let Some(index) = self.placed.as_ref().map(|placed| placed.index) else {
-            self.page.asked = false;
-            return &[];
-        };
-        if pool.servers[index].notice.is_none() || !pool.config.notice.inject {
+        let is_told = self.placed.as_ref().is_some_and(|placed| {
+            pool.servers[placed.index].notice.is_some() || placed.session.has_message()
+        });
+        if !is_told || !pool.config.notice.inject {
             self.page.asked = false;
             return &[];
         }

@@ -4,7 +4,9 @@
 //
 // A page shows its own instead by calling preventDefault() on the event `ebbtide:notice` of window,
 // whose detail is the JSON of `session` and `why`: notice, reminder, changed, cancelled, ended, or
-// reopened when a service that had closed is open again.
+// reopened when a service that had closed is open again. What an operator says to this user alone is the
+// event `ebbtide:message`, whose detail is the `message` of that JSON; what a page does not show itself
+// is a pop-up, which is not shown again once it is dismissed.
 (() => {
 	const GUARD = Symbol.for('ebbtide.notice');
 	const POLL_MS = 15000;
@@ -38,7 +40,7 @@ dialog:focus{outline:none}
 dialog::backdrop{background:rgb(0 0 0 / 50%)}
 h2{margin:0 0 8px;font-size:20px;font-weight:700}
 p{margin:0 0 10px}
-.message{max-height:30vh;overflow:auto;padding:8px 12px;border-left:4px solid var(--e-edge);background:var(--e-back);color:var(--e-ink);white-space:pre-line;overflow-wrap:anywhere}
+.message,.said{max-height:30vh;overflow:auto;padding:8px 12px;border-left:4px solid var(--e-edge);background:var(--e-back);color:var(--e-ink);white-space:pre-line;overflow-wrap:anywhere}
 p:empty,.end:empty{display:none}
 dialog button{background:var(--e-button);color:var(--e-on);border-color:var(--e-button)}
 dialog button:focus-visible{outline-color:var(--e-text)}
@@ -55,6 +57,8 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 	let state = null; // What was told last, with `deadline` on the clock of performance.now().
 	let ended = false;
 	let message = ''; // What the operator said, when it has ended.
+	let said = null; // What an operator says to this user,
+	let unread = false; // and whether our pop-up with it waits to be dismissed.
 	let shown = null; // The end and the stage of the last pop-up.
 	let own = true; // Whether it is for us to show it.
 	let small = false; // The banner is out of the way.
@@ -135,6 +139,7 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 
 	const take = guarded((news, since = performance.now()) => {
 		if (ended) return;
+		listen(news.message);
 		const before = state;
 		const notice = news.notice;
 		state = news;
@@ -166,6 +171,41 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 			else clear();
 		}
 	});
+
+	// A message to this user alone: it stands until it is dismissed, be it in another window.
+	const listen = guarded((news) => {
+		if ((news && news.id) === (said && said.id)) return;
+		said = news;
+		unread = Boolean(said) && !isRead() &&
+			window.dispatchEvent(new CustomEvent('ebbtide:message', { detail: { ...said }, cancelable: true }));
+		if (!unread) return ui && ui.note.close();
+		build();
+		put(ui.said, said.text);
+		showSaid();
+	});
+
+	// One pop-up at a time: a browser may close all that are open by one press of Escape, unread.
+	function showSaid() {
+		if (!unread || ui.dialog.open) return;
+		build();
+		if (!ui.note.open) ui.note.showModal();
+		ui.note.focus(); // Not the button, as below.
+	}
+
+	function isRead() {
+		try {
+			return sessionStorage.getItem('ebbtide:message') === String(said.id);
+		} catch {
+			return false;
+		}
+	}
+
+	function dismiss() {
+		if (ui.note.open || ui.dialog.open || !unread) return;
+		unread = false;
+		fetch(base + 'dismiss?message=' + said.id, { method: 'POST', credentials: 'same-origin', keepalive: true }).catch(() => {});
+		sessionStorage.setItem('ebbtide:message', said.id);
+	}
 
 	function end(notice) {
 		ended = true;
@@ -275,6 +315,7 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 		root.adoptedStyleSheets = [sheet];
 		const banner = make('section', root, 'banner');
 		banner.setAttribute('aria-label', texts.title);
+		banner.hidden = true;
 		const left = make('span', banner, 'left');
 		const end = make('span', banner, 'end');
 		const details = make('button', banner, 'details');
@@ -289,19 +330,41 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 		});
 		const live = make('div', root, 'live');
 		live.setAttribute('role', 'status');
-		const dialog = make('dialog', root);
-		dialog.setAttribute('role', 'alertdialog');
-		dialog.setAttribute('aria-labelledby', 'title');
-		dialog.setAttribute('aria-describedby', 'message what');
-		dialog.tabIndex = -1;
-		const card = { title: make('h2', dialog, 'title'), when: make('p', dialog), message: make('p', dialog, 'message'),
+		const box = (title, text) => {
+			const dialog = make('dialog', root);
+			dialog.setAttribute('role', 'alertdialog');
+			dialog.setAttribute('aria-labelledby', title);
+			dialog.setAttribute('aria-describedby', text);
+			dialog.tabIndex = -1;
+			return dialog;
+		};
+		const words = (dialog, id) => {
+			const text = make('p', dialog, id);
+			text.dir = 'auto';
+			text.tabIndex = 0;
+			return text;
+		};
+		const dialog = box('title', 'message what');
+		const card = { title: make('h2', dialog, 'title'), when: make('p', dialog), message: words(dialog, 'message'),
 			what: make('p', dialog, 'what'), more: make('p', dialog), button: make('button', dialog) };
-		card.message.dir = 'auto';
-		card.message.tabIndex = 0;
+		const note = box('from', 'said');
+		make('h2', note, 'from').textContent = texts.said;
+		const saying = words(note, 'said');
+		const read = make('button', note);
+		read.textContent = texts.ok;
+		read.onclick = guarded(() => note.close());
+		dialog.onclose = guarded(showSaid);
+		note.onclose = guarded(() => {
+			try {
+				dismiss();
+			} finally {
+				leave();
+			}
+		});
 		// What is typed into our pop-up is none of the page's business.
 		for (const type of ['keydown', 'keyup', 'keypress']) host.addEventListener(type, (event) => event.stopPropagation());
 		document.documentElement.append(host);
-		ui = { host, banner, left, end, details, hide, live, dialog, card };
+		ui = { host, banner, left, end, details, hide, live, dialog, card, note, said: saying };
 	}
 
 	const put = (element, text) => {
@@ -362,6 +425,7 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 	}
 
 	function open() {
+		ui.note.close(); // It comes again after this.
 		if (!ui.dialog.open) ui.dialog.showModal();
 		ui.dialog.focus(); // Not the button: who is typing just now must not close it by that.
 	}
@@ -381,7 +445,13 @@ dialog button:focus-visible{outline-color:var(--e-text)}
 		announced = null;
 		if (!ui) return;
 		if (ui.dialog.open) ui.dialog.close();
-		ui.host.remove();
+		ui.banner.hidden = true;
+		leave();
+	}
+
+	// Goes when there is nothing to show.
+	function leave() {
+		if (ui.banner.hidden && !ui.note.open) ui.host.remove();
 	}
 
 	const again = guarded(connect);

@@ -8,8 +8,8 @@ use crate::routing::{Asking, DRIVER_LAG};
 use crate::view::Routes;
 use crate::wall::rfc3339;
 use ebbtide_core::{
-    EndReason, Found, Millis, Moment, Notice, Now, ServerKey, ServerView, Session, SessionId,
-    SessionState, SessionTable, Snapshot, WallTime,
+    EndReason, Found, Message, Millis, Moment, Notice, Now, ServerKey, ServerView, Session,
+    SessionId, SessionState, SessionTable, Snapshot, WallTime,
 };
 use ebbtide_protocol::http1::{RequestHead, cookie};
 use ebbtide_protocol::token::Token;
@@ -47,6 +47,8 @@ pub(crate) struct Told {
     /// The reminder that came last.
     reminder: Option<Millis>,
     blocked: bool,
+    /// What an operator says to this user.
+    message: Option<Arc<Message>>,
 }
 
 impl Bearer {
@@ -131,6 +133,10 @@ impl Told {
                 .and_then(|notice| notice.reminder(now.moment)),
             notice,
             blocked: server.is_some_and(|server| !server.standing.admits_new),
+            message: match life {
+                Life::Live(Some(session)) => session.message(now.moment),
+                Life::Live(None) | Life::None | Life::Over(_) => None,
+            },
         }
     }
 
@@ -174,7 +180,7 @@ impl Told {
             rfc3339(started)
         });
         format!(
-            "{{\"server\":{},\"since\":{},\"state\":\"{state}\",\"reason\":{},\"pool_state\":\"{}\",\"notice\":{},\"expected_end\":{}}}",
+            "{{\"server\":{},\"since\":{},\"state\":\"{state}\",\"reason\":{},\"pool_state\":\"{}\",\"notice\":{},\"expected_end\":{},\"message\":{}}}",
             quoted(name),
             quoted(since),
             quoted(self.over.map(|reason| reason.label().to_owned())),
@@ -183,6 +189,9 @@ impl Told {
                 .as_ref()
                 .map_or_else(|| "null".to_owned(), |notice| self.notice_json(notice, now)),
             quoted(self.expected_end.map(rfc3339)),
+            self.message
+                .as_deref()
+                .map_or_else(|| "null".to_owned(), message_json),
         )
     }
 
@@ -204,6 +213,38 @@ impl Told {
             self.blocked,
         )
     }
+}
+
+fn message_json(message: &Message) -> String {
+    format!(
+        "{{\"id\":{},\"text\":{},\"at\":\"{}\"}}",
+        message.at.0,
+        json_string(&message.text),
+        rfc3339(message.at)
+    )
+}
+
+/// The answer to `POST PREFIX/dismiss?message=ID`: the user has read that message, and how their session
+/// stands then. A message that is another one by now stays. No other site's page can say so, as a browser
+/// sends no token along then.
+pub(crate) fn dismiss(asking: &Asking<'_>, buf: &[u8], head: &RequestHead) -> String {
+    let query = head.target.of(buf).split(|byte| *byte == b'?').nth(1);
+    let mut fields = query.unwrap_or_default().split(|byte| *byte == b'&');
+    let read = fields.find_map(|field| {
+        let number = field.strip_prefix(b"message=")?;
+        std::str::from_utf8(number).ok()?.parse().ok().map(WallTime)
+    });
+    let bearer = Bearer::of(asking, buf, head);
+    let life = life_of(
+        bearer.as_ref(),
+        asking.routes,
+        &asking.worker.sessions,
+        asking.now,
+    );
+    if let (Life::Live(Some(session)), Some(read)) = (life, read) {
+        session.dismiss_message(read);
+    }
+    session(asking, buf, head)
 }
 
 /// The answer to `GET PREFIX/session`.

@@ -230,7 +230,9 @@ impl Both {
     ) -> FlowEnd {
         poll_fn(|context| {
             if let Some(telnet) = &mut self.down.telnet {
-                telnet.look(context, watch.flight.notice(), worker.now());
+                let now = worker.now();
+                telnet.look(context, watch.flight.notice(), now);
+                telnet.hear(watch.flight.said(now.moment));
             }
             let up = self.up.poll(context, client, server, worker);
             let down = self.down.poll(context, server, client, worker);

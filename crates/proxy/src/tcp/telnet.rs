@@ -1,8 +1,8 @@
 //! Notices in a Telnet user's own terminal: a line of their own between two of the server's, once for
-//! each reminder.
+//! each reminder. An operator's message is written in the same way, once.
 
 use crate::wall::http_date;
-use ebbtide_core::{Millis, Notice, NoticeKind, Now};
+use ebbtide_core::{Message, Millis, Notice, NoticeKind, Now, WallTime};
 use ebbtide_protocol::telnet::{Place, Stream, write_notice};
 use std::future::Future;
 use std::pin::Pin;
@@ -23,6 +23,10 @@ pub(super) struct Telnet {
     before: Option<(Arc<Notice>, Option<Millis>)>,
     /// Something is to be said, and was last looked at then.
     unsaid: Option<Now>,
+    /// What an operator says, and has not been written yet.
+    message: Option<Arc<Message>>,
+    /// The message that was taken up last, by its time.
+    heard: Option<WallTime>,
     /// Rings when the next reminder is due.
     alarm: Pin<Box<Sleep>>,
 }
@@ -35,7 +39,18 @@ impl Telnet {
             told: None,
             before: None,
             unsaid: None,
+            message: None,
+            heard: None,
             alarm: Box::pin(tokio::time::sleep(duration(Millis(0)))),
+        }
+    }
+
+    /// Takes up what an operator says to the user; what nobody says any more is not written.
+    pub fn hear(&mut self, message: Option<Arc<Message>>) {
+        let at = message.as_ref().map(|message| message.at);
+        if at != self.heard {
+            self.heard = at;
+            self.message = message;
         }
     }
 
@@ -66,11 +81,17 @@ impl Telnet {
 
     /// Appends what is due to `out`, if a line starts here.
     pub fn speak(&mut self, out: &mut Vec<u8>) {
-        if self.has_begun
-            && self.stream.place() == Place::LineStart
-            && let Some(now) = self.unsaid.take()
-        {
+        if !self.has_begun || self.stream.place() != Place::LineStart {
+            return;
+        }
+        if let Some(now) = self.unsaid.take() {
             write_notice(out, &words(self.before.as_ref(), self.told.as_ref(), now));
+        }
+        if let Some(message) = self.message.take() {
+            write_notice(
+                out,
+                &starred("*** Message from the operators:", &message.text),
+            );
         }
     }
 
@@ -81,9 +102,9 @@ impl Telnet {
         self.has_begun |= !first.is_empty();
         out.extend_from_slice(first);
         self.stream.pass(first);
-        let start = match self.unsaid {
-            Some(_) => self.stream.to_line_start(sent),
-            None => None,
+        let start = match self.unsaid.is_some() || self.message.is_some() {
+            true => self.stream.to_line_start(sent),
+            false => None,
         };
         let (before, after) = sent.split_at(start.unwrap_or(sent.len()));
         out.extend_from_slice(before);
@@ -120,12 +141,14 @@ fn words(
     let changed = if is_new_time { "New time: " } else { "" };
     let left = span(notice.deadline.since(now.moment));
     let at = http_date(now.wall_at(notice.deadline));
-    let mut words = format!("*** {changed}{what} in {left}, at {at}. Save your work.");
-    for line in notice.message.iter().flat_map(|message| message.lines()) {
-        words.push_str("\n*** ");
-        words.push_str(line);
-    }
-    words
+    let words = format!("*** {changed}{what} in {left}, at {at}. Save your work.");
+    starred(&words, notice.message.as_deref().unwrap_or_default())
+}
+
+/// Words of ours, and an operator's below them.
+fn starred(ours: &str, theirs: &str) -> String {
+    let lines = theirs.lines().map(|line| format!("\n*** {line}"));
+    lines.fold(ours.to_owned(), |said, line| said + &line)
 }
 
 /// A span in words, in whole seconds: nobody is told of more time than there is.
@@ -205,6 +228,33 @@ mod tests {
             end, b"\r\n*** Your session has ended.\r\n",
             "after a prompt, too"
         );
+    }
+
+    #[tokio::test]
+    async fn a_message_is_written_once_and_not_after_it_is_over() {
+        let message = |at, text: &str| {
+            Some(Arc::new(Message {
+                at: WallTime(at),
+                text: text.into(),
+                ends: Moment(60_000),
+            }))
+        };
+        let mut telnet = Telnet::new();
+        telnet.hear(message(1, "Call 4455\n<b>now</b>"));
+        assert_eq!(say(&mut telnet, None, 0, &["login: "]), "login: ");
+        assert_eq!(
+            say(&mut telnet, None, 0, &["me\r\nWelcome"]),
+            "me\r\n\r\n*** Message from the operators:\r\n*** Call 4455\r\n*** <b>now</b>\r\nWelcome"
+        );
+        telnet.hear(message(1, "Call 4455\n<b>now</b>"));
+        assert_eq!(say(&mut telnet, None, 0, &["\r\n"]), "\r\n");
+        telnet.hear(message(2, "Thanks"));
+        let said = say(&mut telnet, None, 0, &[]);
+        assert!(said.ends_with("*** Thanks\r\n"), "{said}");
+        assert_eq!(say(&mut telnet, None, 0, &["$ "]), "$ ");
+        telnet.hear(message(3, "Too late"));
+        telnet.hear(None);
+        assert_eq!(say(&mut telnet, None, 0, &["\r\n"]), "\r\n");
     }
 
     #[tokio::test]

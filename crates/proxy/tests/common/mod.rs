@@ -546,6 +546,18 @@ pub fn drain_notice(deadline: ebbtide_core::Moment) -> Option<Arc<ebbtide_core::
 }
 
 /// The keys of the door with this number.
+/// Leaves the user of every session of the house a message, told apart by `at`.
+pub fn tell_all(house: &House, at: u64, text: &str) {
+    let message = Arc::new(ebbtide_core::Message {
+        at: WallTime(at),
+        text: text.into(),
+        ends: clock().moment.plus(Millis::from_secs(600)),
+    });
+    for session in house.live() {
+        assert!(house.sessions.leave_message(session.id, &message));
+    }
+}
+
 pub fn door_keys(number: u64) -> DoorKeys {
     DoorKeys {
         id: DoorId(number),

@@ -11,7 +11,6 @@ impl World {
         format!("words {}", self.last_request + 1)
     }
 
-    // tidy: allow(long-function): one arm for each order
     pub(super) fn command(&mut self, order: Order) -> Option<Command> {
         Some(match order {
             Order::Ready(server, force) => Command::Ready {

@@ -6,7 +6,7 @@ use super::desk::Desk;
 use super::fields::Fields;
 use super::offer::{self, Target};
 use super::panel::{Done, Panel};
-use super::{Drawn, frame, node_offer, pool_offer, session_offer, words};
+use super::{Drawn, frame, node_offer, pool_offer, session_offer, tell_offer, words};
 use crate::signin;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -44,6 +44,7 @@ pub(super) enum Act {
     Rebalance,
     StopRebalance,
     End,
+    Tell,
     Move,
     CloseDoor,
     Reload,
@@ -53,7 +54,7 @@ pub(super) enum Act {
 }
 
 impl Act {
-    const ALL: [(Self, &'static str); 23] = [
+    const ALL: [(Self, &'static str); 24] = [
         (Self::Ready, "ready"),
         (Self::Hold, "hold"),
         (Self::Drain, "drain"),
@@ -71,6 +72,7 @@ impl Act {
         (Self::Rebalance, "rebalance"),
         (Self::StopRebalance, "stop-rebalance"),
         (Self::End, "end"),
+        (Self::Tell, "tell"),
         (Self::Move, "move"),
         (Self::CloseDoor, "close-door"),
         (Self::Reload, "reload"),
@@ -108,6 +110,7 @@ impl Act {
             Self::Rebalance => pool_offer::rebalance(desk, asked).await,
             Self::StopRebalance => pool_offer::stop_rebalance(desk, asked).await,
             Self::End => session_offer::end(desk, asked).await,
+            Self::Tell => tell_offer::panel(desk, asked),
             Self::Move => session_offer::move_session(desk, asked).await,
             Self::CloseDoor => Ok(node_offer::close_door(asked)),
             Self::Reload => Ok(node_offer::reload()),
@@ -257,6 +260,7 @@ impl Act {
             Self::Close | Self::Open => of_pool(self, desk, asked).await,
             Self::Rebalance | Self::StopRebalance => spread(self, desk, asked).await,
             Self::End | Self::Move => of_session(self, desk, asked).await,
+            Self::Tell => tell_offer::done(desk, asked, span(asked, "lasting")?).await,
             Self::Door => door(desk, asked).await,
             Self::CloseDoor | Self::Reload | Self::Rotate => of_node(self, desk, asked).await,
             Self::AddToken | Self::RemoveToken => of_token(self, desk, asked).await,

@@ -29,6 +29,7 @@ mod replicas;
 mod server;
 mod session_offer;
 mod sessions;
+mod tell_offer;
 mod words;
 
 use super::access::{limit_time, no_changes_while_stopping};

@@ -17,6 +17,7 @@ const SAVE: &str = "Save your work: when the time is up, your session ends.";
 const BLOCKED: &str =
     "If you leave before that, you cannot come back until the service opens again.";
 const ANEW: &str = "You can then begin again on another server.";
+const SAID: &str = "Message from the operators";
 const CLOSED_TITLE: &str = "Down for maintenance";
 const REFRESHES: &str =
     "You can leave this page open: it takes you on by itself as soon as that is possible.";
@@ -131,6 +132,21 @@ fn span(ms: u64) -> String {
     }
 }
 
+#[derive(Template)]
+#[template(path = "preview_message.html")]
+struct Message<'a> {
+    title: &'static str,
+    message: Option<&'a str>,
+}
+
+impl Preview {
+    /// What the user of a session will see of a message.
+    pub fn of_message(message: Option<&str>) -> Result<Self, ApiError> {
+        let title = SAID;
+        frame::written(&Message { title, message }).map(Self)
+    }
+}
+
 fn rows(said: &Said) -> Vec<(&'static str, String)> {
     let end = said.expected_end.map(time);
     let contact = said.contact.as_deref().map(words::escape);
@@ -161,7 +177,7 @@ mod tests {
     fn the_words_are_those_that_users_see() {
         let notice = ebbtide_core::script_with_notice_words("");
         let page = file("gate/words.rs");
-        for words in [CLOSING, DRAIN, SAVE, BLOCKED, ANEW] {
+        for words in [CLOSING, DRAIN, SAVE, BLOCKED, ANEW, SAID] {
             assert!(notice.contains(words), "{words}");
         }
         for words in [

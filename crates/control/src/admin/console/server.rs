@@ -40,6 +40,7 @@ struct Page {
     actions: Vec<Action>,
     quick: Vec<Action>,
     all: String,
+    tell_all: Option<String>,
     is_leaving: bool,
 }
 
@@ -101,6 +102,10 @@ pub(super) async fn draw(desk: &Desk, pool: &str, name: &str) -> Result<Drawn, A
             false => Vec::new(),
         },
         all: format!("/sessions?pool={pool}&server={name}"),
+        tell_all: (may_change
+            && listing.count > 0
+            && config.is_some_and(|config| config.why_untold().is_none()))
+        .then(|| format!("/do/tell?pool={pool}&server={name}")),
         listing,
         may_change,
         is_leaving,

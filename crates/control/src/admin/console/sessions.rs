@@ -78,6 +78,7 @@ pub(super) struct Row {
     pub client: String,
     pub moves: u32,
     pub can_move: bool,
+    pub can_be_told: bool,
 }
 
 /// By what sessions are ordered; the number makes each key another one.
@@ -270,6 +271,7 @@ fn row(session: &Arc<Session>, snapshot: &Snapshot, now: Now) -> Option<Row> {
         client: shown.client.unwrap_or_default(),
         moves: shown.moves,
         can_move: pool.config.moves_sessions(),
+        can_be_told: pool.config.why_untold().is_none(),
         id: shown.id,
     })
 }
@@ -291,6 +293,7 @@ struct Page<'a> {
     first: Option<String>,
     may_change: bool,
     end_all: Option<String>,
+    tell_all: Option<String>,
 }
 
 /// The head of a column.
@@ -371,6 +374,9 @@ pub(super) async fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError>
             .has("after")
             .then(|| format!("/sessions?{}", asked.with("after", None))),
         may_change: desk.may_change() && !ended,
+        tell_all: end_all
+            .as_ref()
+            .map(|href| href.replacen("/do/end", "/do/tell", 1)),
         end_all,
         listing,
     };

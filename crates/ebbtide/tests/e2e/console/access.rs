@@ -30,6 +30,7 @@ const PANELS: &[&str] = &[
     "maintenance",
     "set",
     "forget",
+    "tell",
     "door",
     "ready",
     "all-at-once",

@@ -152,6 +152,7 @@ impl Judge {
             | Command::Reload { .. }
             | Command::Stop { .. }
             | Command::Drill { .. }
+            | Command::TellSessions { .. }
             | Command::MoveSession { .. } => (None, Asks::Other, true),
         };
         let (mut server, mut asks) = (server.map(ServerNumber::of), asks);
