@@ -17,7 +17,6 @@ const server = createServer().listen(0, '127.0.0.1', () => {
       client_id: 'ebbtide',
       client_secret: 'a secret of sixteen or more',
       redirect_uris: [redirect],
-      application_type: 'native',
     }],
     claims: { openid: ['sub'], profile: ['preferred_username'], groups: ['groups'] },
     scopes: ['openid', 'groups'],

@@ -467,7 +467,7 @@ async fn a_provider_that_is_away_or_another_is_told_of_and_passwords_go_on() {
         ),
         (
             json!({ "jwks_uri": "file:///etc/passwd" }),
-            "a jwks_uri that does not begin with",
+            "a jwks_uri that is not an address",
         ),
         (json!({ "authorization_endpoint": 7 }), "is not understood"),
         (json!({ "padding": "x".repeat(300_000) }), "longer than"),
