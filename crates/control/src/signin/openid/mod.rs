@@ -13,9 +13,9 @@ mod provider;
 mod tests;
 mod token;
 
+use super::SignIn;
 use super::browser::cookies;
 use super::sessions::{Holder, SessionKey};
-use super::{NotIn, SignIn};
 use crate::clock::clock;
 use crate::outside::Outside;
 use axum::http::HeaderMap;
@@ -244,8 +244,8 @@ impl OpenId {
         // Without a word of the provider on it there is no knowing how long ago that was.
         let now = clock();
         let proven = claims.auth_time.map(|at| {
-            let wall = WallTime((at.max(0.0) * 1000.0) as u64);
-            now.moment_at(wall).min(now.moment)
+            let at = (at * 1000.0).clamp(0.0, now.wall.0 as f64);
+            now.moment_at(WallTime(at as u64)).min(now.moment)
         });
         let is_late = |at: f64| at + SKEW < flow.began as f64;
         if flow.is_again && claims.auth_time.is_none_or(is_late) {
@@ -340,10 +340,8 @@ impl SignIn {
             vouched.subject
         );
         let cookie = self.begin(holder, proven, key, &by);
-        cookie.map(Some).map_err(|why| match why {
-            NotIn::Wait(span) => too_soon(span),
-            _ => NotVouched::new(503, "This machine is out of random bytes."),
-        })
+        let failed = |_| NotVouched::new(503, "This machine is out of random bytes.");
+        cookie.map(Some).map_err(failed)
     }
 
     /// Writes down that somebody came back in vain, and lets go of what was no failure of his.

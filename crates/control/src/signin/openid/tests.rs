@@ -5,6 +5,8 @@ use super::*;
 use crate::outside::{HttpUrl, Secret};
 use crate::signin::tests::{House, SECRET, field};
 use axum::extract::Request;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -203,6 +205,9 @@ impl House {
             for (name, value) in changes.as_object().unwrap() {
                 script.claims[name] = value.clone();
             }
+            // `null`: without.
+            let claims = script.claims.as_object_mut().unwrap();
+            claims.retain(|_, value| !value.is_null());
         });
         let query = format!("code=c1&state={}", away.told("state"));
         self.come_in(&away.cookie, &query).await
@@ -217,6 +222,32 @@ impl House {
         let session = session.map_or("", |cookie| cookie.split(';').next().unwrap());
         (status, session.to_owned(), body)
     }
+}
+
+/// Ebbtide has shown the provider who it is, and that it is the one that asked (RFC 7636).
+fn check_exchange(provider: &Provider, away: &Away) {
+    let (_, authorization, form) = provider.script(|script| {
+        script
+            .asked
+            .iter()
+            .find(|(path, ..)| path == "/token")
+            .unwrap()
+            .clone()
+    });
+    // ebb+tide:0123456789%3Aabcdef
+    assert_eq!(
+        authorization,
+        "Basic ZWJiK3RpZGU6MDEyMzQ1Njc4OSUzQWFiY2RlZg=="
+    );
+    let form = super::super::csrf::fields(form.as_bytes());
+    let verifier = &form
+        .iter()
+        .find(|(name, _)| name == "code_verifier")
+        .unwrap()
+        .1;
+    let hash = ring::digest::digest(&ring::digest::SHA256, verifier.as_bytes());
+    let hash = URL_SAFE_NO_PAD.encode(hash);
+    assert_eq!(hash, away.told("code_challenge"));
 }
 
 #[tokio::test]
@@ -258,29 +289,7 @@ async fn whoever_the_provider_vouches_for_is_in_with_the_role_of_his_groups() {
     assert_eq!(status, 303, "{body}");
     let (_, page) = house.get(&session).await;
     assert!(page.starts_with("openid:otto operator "), "{page}");
-    let (_, authorization, form) = provider.script(|script| {
-        script
-            .asked
-            .iter()
-            .find(|(path, ..)| path == "/token")
-            .unwrap()
-            .clone()
-    });
-    // ebb+tide:0123456789%3Aabcdef
-    assert_eq!(
-        authorization,
-        "Basic ZWJiK3RpZGU6MDEyMzQ1Njc4OSUzQWFiY2RlZg=="
-    );
-    let form = super::super::csrf::fields(form.as_bytes());
-    let verifier = &form
-        .iter()
-        .find(|(name, _)| name == "code_verifier")
-        .unwrap()
-        .1;
-    let hash = ring::digest::digest(&ring::digest::SHA256, verifier.as_bytes());
-    use base64::Engine;
-    let hash = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash);
-    assert_eq!(hash, away.told("code_challenge"));
+    check_exchange(&provider, &away);
 
     // He comes back once.
     let query = format!("code=c1&state={}", away.told("state"));
@@ -350,18 +359,12 @@ async fn nobody_comes_back_by_a_way_that_he_was_not_sent_on() {
     assert_eq!((status, cookie.as_str()), (400, ""));
     assert!(page.contains("https://console.example."), "{page}");
     // Nowhere else can be gone on to.
-    let away = house
-        .send_out("/sign-in/openid", "", "next=https://evil.example/")
-        .await;
-    let request = format!("/sign-in/openid/in?code=c1&state={}", away.told("state"));
-    house
-        .bring_back(&provider, &away, json!({ "groups": [] }))
-        .await;
-    let away = house
-        .send_out("/sign-in/openid", "", "next=//evil.example/")
-        .await;
-    let (status, _, _) = house.bring_back(&provider, &away, json!({})).await;
-    assert_eq!((status, house.location.as_str()), (303, "/"), "{request}");
+    for evil in ["https://evil.example/", "//evil.example/", "/sign-out"] {
+        let form = format!("next={evil}");
+        let away = house.send_out("/sign-in/openid", "", &form).await;
+        let (status, ..) = house.bring_back(&provider, &away, json!({})).await;
+        assert_eq!((status, house.location.as_str()), (303, "/"), "{evil}");
+    }
 }
 
 #[tokio::test]
@@ -378,18 +381,10 @@ async fn whoever_has_no_role_or_no_name_or_a_bad_token_is_told_so_and_written_do
         (json!({ "iss": "https://evil.example" }), "(iss)"),
         (json!({ "aud": "other" }), "(aud)"),
     ] {
-        let gone = changes.get("groups") == Some(&Value::Null);
         let away = house
             .send_out("/sign-in/openid", "", "next=/form&replay=a%3D1")
             .await;
-        let (status, session, page) = match gone {
-            true => {
-                let mut claims = changes.clone();
-                claims.as_object_mut().unwrap().remove("groups");
-                house.bring_back_without_groups(&provider, &away).await
-            }
-            false => house.bring_back(&provider, &away, changes).await,
-        };
+        let (status, session, page) = house.bring_back(&provider, &away, changes).await;
         assert!(status == 403 || status == 503, "{status}: {page}");
         assert_eq!(session, "");
         assert!(page.contains(says), "{page}");
@@ -401,7 +396,9 @@ async fn whoever_has_no_role_or_no_name_or_a_bad_token_is_told_so_and_written_do
         script.user = json!({ "sub": "7", "groups": ["leads"], "preferred_username": "eve" })
     });
     let away = house.send_out("/sign-in/openid", "", "next=/form").await;
-    let (status, session, page) = house.bring_back_without_groups(&provider, &away).await;
+    let (status, session, page) = house
+        .bring_back(&provider, &away, json!({ "groups": null }))
+        .await;
     assert_eq!(status, 303, "{page}");
     assert!(
         house
@@ -410,25 +407,6 @@ async fn whoever_has_no_role_or_no_name_or_a_bad_token_is_told_so_and_written_do
             .1
             .starts_with("openid:otto admin ")
     );
-}
-
-impl House {
-    async fn bring_back_without_groups(
-        &mut self,
-        provider: &Provider,
-        away: &Away,
-    ) -> (u16, String, String) {
-        provider.script(|script| script.claims = json!({}));
-        let now = seconds();
-        provider.script(|script| {
-            script.claims = json!({
-                "iss": provider.issuer, "sub": "7", "aud": "ebb tide", "nonce": away.told("nonce"),
-                "exp": now + 60, "iat": now, "preferred_username": "otto",
-            });
-        });
-        let query = format!("code=c1&state={}", away.told("state"));
-        self.come_in(&away.cookie, &query).await
-    }
 }
 
 #[tokio::test]
@@ -525,20 +503,42 @@ async fn newer_keys_are_looked_for_once_in_a_while() {
     assert_eq!(provider.asked("/keys"), 1);
 }
 
+impl House {
+    /// Signs otto in: the cookie of his session, and what his forms carry.
+    async fn vouched(&mut self, provider: &Provider, changes: Value) -> (String, String) {
+        let away = self.send_out("/sign-in/openid", "", "next=/form").await;
+        let (status, session, page) = self.bring_back(provider, &away, changes).await;
+        assert_eq!(status, 303, "{page}");
+        let csrf = self.csrf(&session).await;
+        (session, csrf)
+    }
+
+    async fn csrf(&mut self, session: &str) -> String {
+        let (_, page) = self.get(session).await;
+        page.split(' ').next_back().unwrap().to_owned()
+    }
+
+    /// Sends somebody out who is signed in, and brings him back.
+    async fn ask_again(
+        &mut self,
+        provider: &Provider,
+        session: &str,
+        changes: Value,
+    ) -> (u16, String, String) {
+        let csrf = self.csrf(session).await;
+        let form = format!("csrf={csrf}&next=/form&replay=force%3D1");
+        let mut away = self.send_out("/sign-in/openid/again", session, &form).await;
+        assert_eq!((away.told("prompt"), away.told("max_age")), ("login", "0"));
+        away.cookie = format!("{}; {session}", away.cookie);
+        self.bring_back(provider, &away, changes).await
+    }
+}
+
 #[tokio::test]
 async fn a_forced_change_asks_the_provider_again() {
     let provider = Provider::start();
     let mut house = House::with("again", Millis::from_secs(300), Some(provider.options()));
-    let away = house.send_out("/sign-in/openid", "", "next=/form").await;
-    let (_, session, _) = house.bring_back(&provider, &away, json!({})).await;
-    let csrf = house
-        .get(&session)
-        .await
-        .1
-        .split(' ')
-        .next_back()
-        .unwrap()
-        .to_owned();
+    let (session, csrf) = house.vouched(&provider, json!({})).await;
     // The provider did not say when it asked him, so that may be long ago.
     let forced = format!("force=1&csrf={csrf}");
     let (status, _, page) = house.post("/form", &session, &forced).await;
@@ -547,18 +547,9 @@ async fn a_forced_change_asks_the_provider_again() {
         page.contains("Show again who you are") && !page.contains("type=\"password\""),
         "{page}"
     );
-    let form = format!(
-        "csrf={csrf}&next=/form&replay={}",
-        field(&page, "replay").replace('=', "%3D")
-    );
-    assert_eq!(
-        house
-            .post("/sign-in/openid/again", &session, "next=/form")
-            .await
-            .0,
-        403,
-        "CSRF"
-    );
+    assert_eq!(field(&page, "replay"), "force=1");
+    let unsigned = house.post("/sign-in/openid/again", &session, "next=/form");
+    assert_eq!(unsigned.await.0, 403, "CSRF");
 
     let now = seconds();
     for (changes, says) in [
@@ -570,26 +561,14 @@ async fn a_forced_change_asks_the_provider_again() {
         ),
         (json!({ "auth_time": now, "sub": "8" }), "Nothing was done"),
     ] {
-        let away = house
-            .send_out("/sign-in/openid/again", &session, &form)
-            .await;
-        assert_eq!((away.told("prompt"), away.told("max_age")), ("login", "0"));
-        let cookie = format!("{}; {session}", away.cookie);
-        let away = Away { cookie, ..away };
-        let (status, _, page) = house.bring_back(&provider, &away, changes).await;
+        let (status, _, page) = house.ask_again(&provider, &session, changes).await;
         assert_eq!(status, 403);
         assert!(page.contains(says), "{page}");
         assert_eq!(field(&page, "replay"), "force=1");
         assert_eq!(house.post("/form", &session, &forced).await.0, 403);
     }
-    let away = house
-        .send_out("/sign-in/openid/again", &session, &form)
-        .await;
-    let cookie = format!("{}; {session}", away.cookie);
-    let away = Away { cookie, ..away };
-    let (status, other, page) = house
-        .bring_back(&provider, &away, json!({ "auth_time": now }))
-        .await;
+    let changes = json!({ "auth_time": now });
+    let (status, other, page) = house.ask_again(&provider, &session, changes).await;
     assert_eq!((status, other.as_str()), (200, ""), "the session goes on");
     assert!(
         page.contains("Nothing of it has been done so far"),
@@ -600,47 +579,27 @@ async fn a_forced_change_asks_the_provider_again() {
         ("1".into(), csrf)
     );
     assert_eq!(house.post("/form", &session, &forced).await.0, 200);
+}
 
+#[tokio::test]
+async fn what_a_sign_in_by_a_provider_is_worth() {
+    let provider = Provider::start();
+    let mut house = House::with("worth", Millis::from_secs(300), Some(provider.options()));
+    let (session, _) = house.vouched(&provider, json!({})).await;
     // With another role it is another session.
-    let away = house
-        .send_out("/sign-in/openid/again", &session, &form)
-        .await;
-    let cookie = format!("{}; {session}", away.cookie);
-    let away = Away { cookie, ..away };
     let changes = json!({ "auth_time": seconds(), "groups": ["leads"] });
-    let (_, other, _) = house.bring_back(&provider, &away, changes).await;
-    assert!(house.get(&other).await.1.starts_with("openid:otto admin"));
+    let (_, other, _) = house.ask_again(&provider, &session, changes).await;
+    let (_, page) = house.get(&other).await;
+    assert!(page.starts_with("openid:otto admin"), "{page}");
     assert_eq!(house.get(&session).await.0, 303);
     // There is no password to guess.
-    let csrf = house
-        .get(&other)
-        .await
-        .1
-        .split(' ')
-        .next_back()
-        .unwrap()
-        .to_owned();
+    let csrf = house.csrf(&other).await;
     let typed = format!("csrf={csrf}&password={SECRET}");
     let (status, ..) = house.post("/sign-in/again", &other, &typed).await;
     assert_eq!((status, house.location.as_str()), (303, "/sign-in/again"));
-    // Who is signed in afresh at the provider need not show it twice.
-    let away = house.send_out("/sign-in/openid", "", "next=/form").await;
-    let (_, session, _) = house
-        .bring_back(&provider, &away, json!({ "auth_time": seconds() }))
-        .await;
-    let csrf = house
-        .get(&session)
-        .await
-        .1
-        .split(' ')
-        .next_back()
-        .unwrap()
-        .to_owned();
-    assert_eq!(
-        house
-            .post("/form", &session, &format!("force=1&csrf={csrf}"))
-            .await
-            .0,
-        200
-    );
+    // Who has just shown the provider who he is need not do so twice.
+    let changes = json!({ "auth_time": seconds() });
+    let (session, csrf) = house.vouched(&provider, changes).await;
+    let forced = format!("force=1&csrf={csrf}");
+    assert_eq!(house.post("/form", &session, &forced).await.0, 200);
 }
