@@ -3,10 +3,10 @@
 //! Nothing in the workspace may depend on this package, and it depends on none of the others: it builds and runs
 //! them as a developer would.
 
-mod axe;
 mod bench;
 mod docs;
 mod fuzz;
+mod npm;
 mod pgo;
 mod run_tests;
 mod shell;

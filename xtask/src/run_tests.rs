@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::axe;
+use crate::npm;
 use crate::shell;
 use crate::system_packages::{self, FOR_TESTS};
 
@@ -10,7 +10,7 @@ use crate::system_packages::{self, FOR_TESTS};
 /// what a reader looks for at the end.
 pub fn run(arguments: &[String]) -> Result<ExitCode, String> {
     system_packages::require(FOR_TESTS)?;
-    axe::require()?;
+    npm::require()?;
     let nextest = has_nextest()?;
     // nextest leaves doctests out. Arguments select particular tests, which doctests are then not among.
     if nextest && arguments.is_empty() {

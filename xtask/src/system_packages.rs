@@ -49,7 +49,12 @@ pub const FOR_TESTS: &[SystemPackage] = &[
     SystemPackage {
         program: "npm",
         debian: "npm",
-        reason: "gets axe-core, which judges whether everybody can use a page",
+        reason: "gets axe-core, which judges whether everybody can use a page, and a provider to sign in by",
+    },
+    SystemPackage {
+        program: "node",
+        debian: "nodejs",
+        reason: "runs that provider",
     },
     SystemPackage {
         program: "nbdkit",

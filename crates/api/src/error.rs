@@ -70,8 +70,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// 403: the role is not enough, or the request came from a foreign web page.
     Forbidden,
-    /// 403: a forced change, and the browser's user signed in some time ago: he has to type his password
-    /// again.
+    /// 403: a forced change, and the browser's user signed in some time ago: he has to show
+    /// again who he is.
     SignInOld,
     /// 503: the node is being stopped. Nothing has changed.
     Stopping,

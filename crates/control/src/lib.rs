@@ -26,8 +26,11 @@ pub use inbox::{Inbox, InboxReceiver, inbox};
 pub use itself::own_listener;
 pub use manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestFile, ManifestSource};
 pub use outside::{
-    Resolver, Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, WebhookUrl, system_resolver,
+    HttpUrl, Resolver, Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, system_resolver,
 };
 pub use page_files::read_page;
-pub use signin::{ListedUser, SignInOptions, SignInSpans, USERS_FILE, UsersError, UsersFile};
+pub use signin::{
+    ListedUser, OPENID_BACK, OpenIdOptions, OpenIdRoles, SignInOptions, SignInSpans, USERS_FILE,
+    UsersError, UsersFile,
+};
 pub use store::{StorageBackend, Store, StoreError, StoreErrorKind};

@@ -181,7 +181,11 @@ fn needs_restart(running: &NodeConfig, file: &NodeConfig) -> Vec<&'static str> {
         ("state_dir", running.state_dir != file.state_dir),
         ("admin.listen", running.admin != file.admin),
         ("admin.users", running.signin.users != file.signin.users),
-        ("admin.sign_in", running.signin.spans != file.signin.spans),
+        (
+            "admin.sign_in",
+            (running.signin.spans, &running.signin.openid)
+                != (file.signin.spans, &file.signin.openid),
+        ),
         ("workers", running.workers != file.workers),
         ("stop_grace", running.stop_grace != file.stop_grace),
         ("access_log", running.access_log != file.access_log),

@@ -96,7 +96,7 @@ impl Caller {
         }
     }
 
-    /// Whether a forced change has to ask for the password first.
+    /// Whether a forced change has to ask first who it is.
     pub fn is_stale(&self) -> bool {
         matches!(&self.via, Via::Browser(browser) if !browser.is_fresh())
     }
@@ -106,7 +106,7 @@ impl Caller {
         if !command.is_forced() || !self.is_stale() {
             return Ok(());
         }
-        let text = "a forced change takes a fresh sign-in: type your password again at /sign-in/again. \
+        let text = "a forced change takes a fresh sign-in: show again who you are at /sign-in/again. \
                     Nothing has changed";
         Err(ApiError::new(403, ErrorKind::SignInOld, text))
     }

@@ -1,10 +1,12 @@
 //! Everything that the control plane asks of others besides health: calls that log users out,
 //! webhooks, version pages, manifests, copies that are read, exporters,
-//! agents, and names. All of it on a thread of its
+//! agents, names, and who signs in by a provider. All of it on a thread of its
 //! own: whoever is asked may be slow or hang, and neither a deadline nor a probe waits for that.
 
 mod agents;
+mod connect;
 mod exporters;
+mod fetch;
 mod logout;
 mod manifests;
 mod names;
@@ -12,10 +14,14 @@ mod readings;
 mod rounds;
 mod tally;
 mod upgrade;
+mod url;
 mod webhook;
 
 use crate::inbox::Inbox;
+use connect::Connector;
 use ebbtide_core::{SessionChange, Snapshot};
+use fetch::Orders;
+pub(crate) use fetch::{Fetch, Fetched};
 use logout::{Call, Waiting};
 pub use names::{Resolver, system_resolver};
 use std::io;
@@ -24,8 +30,9 @@ use std::thread::JoinHandle;
 pub(crate) use tally::{BytesRead, Tally};
 use tokio::sync::{mpsc, watch};
 pub use upgrade::UPGRADE_EVERY;
+pub use url::HttpUrl;
 pub(crate) use webhook::Hooks;
-pub use webhook::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
+pub use webhook::{Secret, Template, WEBHOOK_EVENTS, Webhook};
 
 /// The way to the thread. Never blocks.
 pub(crate) struct Outside {
@@ -37,6 +44,7 @@ pub(crate) struct Outside {
     pub bytes_read: Arc<BytesRead>,
     /// Who is told of events.
     pub webhooks: Hooks,
+    orders: Orders,
 }
 
 /// Starts the thread; it ends when the sender of `snapshots` is dropped.
@@ -58,12 +66,14 @@ pub(crate) fn start(
     let (hooks, new_hooks) = Hooks::new();
     let sender = webhook::Sender::new(Arc::clone(&hooks.tally), webhook::PAUSE_FIRST);
     hooks.replace(webhooks);
+    let (orders, ordered) = Orders::new();
     let outside = Outside {
         calls,
         waiting: Arc::clone(&waiting),
         logout_calls: Arc::clone(&logout_calls),
         bytes_read: Arc::clone(&bytes_read),
         webhooks: hooks,
+        orders,
     };
     let thread = std::thread::Builder::new()
         .name("ebbtide-outside".into())
@@ -72,6 +82,7 @@ pub(crate) fn start(
                 tokio::select! {
                     () = logout::run(receiver, &waiting, &logout_calls) => {}
                     () = webhook::run(new_hooks, sender) => {}
+                    () = fetch::run(ordered, Connector::new()) => {}
                     () = manifests::run(snapshots.clone(), inbox.clone()) => {}
                     () = exporters::run(snapshots.clone(), inbox.clone()) => {}
                     () = agents::run(snapshots.clone(), inbox.clone()) => {}
@@ -87,6 +98,12 @@ pub(crate) fn start(
 }
 
 impl Outside {
+    /// Fetches a document, which takes some seconds at most. An error says why there is none, and goes on
+    /// after the name of the document.
+    pub async fn fetch(&self, fetch: Fetch) -> Result<Fetched, String> {
+        self.orders.fetch(fetch).await
+    }
+
     /// Has the servers told of the sessions among these that were ended and whose users' cookies
     /// are known. Takes the cookies away.
     pub fn log_out(&self, changes: &mut [SessionChange], snapshot: &Snapshot) {

@@ -10,7 +10,7 @@ mod tests;
 use super::Tally;
 pub(super) use deliver::Sender;
 use ebbtide_api::Event;
-pub use settings::{Secret, Template, WEBHOOK_EVENTS, Webhook, WebhookUrl};
+pub use settings::{Secret, Template, WEBHOOK_EVENTS, Webhook};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -16,6 +16,7 @@ pub(crate) struct Browser {
     key: SessionKey,
     csrf: String,
     is_fresh: bool,
+    is_vouched: bool,
     over: watch::Receiver<()>,
 }
 
@@ -24,12 +25,14 @@ impl Browser {
         key: SessionKey,
         secret: &str,
         is_fresh: bool,
+        is_vouched: bool,
         over: watch::Receiver<()>,
     ) -> Self {
         Self {
             key,
             csrf: csrf_token(secret),
             is_fresh,
+            is_vouched,
             over,
         }
     }
@@ -43,9 +46,14 @@ impl Browser {
         &self.csrf
     }
 
-    /// Whether its user has typed the password so lately that a forced change may go on.
+    /// Whether its user has shown so lately who he is that a forced change may go on.
     pub fn is_fresh(&self) -> bool {
         self.is_fresh
+    }
+
+    /// Whether a provider vouched for its user, who then has no password here.
+    pub(super) fn is_vouched(&self) -> bool {
+        self.is_vouched
     }
 
     /// Fails once the session is over.
@@ -68,36 +76,46 @@ pub(super) fn key(secret: &str) -> SessionKey {
     *blake3::hash(secret.as_bytes()).as_bytes()
 }
 
-/// What the browser's cookies of this name hold.
+/// What the browser's cookies of sessions hold.
 pub(super) fn secrets(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let held = cookies(headers, CONSOLE_COOKIE);
+    held.filter(|value| value.len() == 64).take(COOKIES_MAX)
+}
+
+/// What the browser's cookies of this name hold.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let fields = headers.get_all(COOKIE).into_iter();
     let pairs = fields
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'));
     pairs
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, value)| *name == CONSOLE_COOKIE && value.len() == 64)
+        .filter(move |(held, _)| *held == name)
         .map(|(_, value)| value)
-        .take(COOKIES_MAX)
 }
 
-/// The field that sets the cookie, for as long as the browser runs. On a page that the browser got by
-/// https the cookie never goes over http again; whether it did is what the browser itself says.
-pub(super) fn set_cookie(secret: &str, headers: &HeaderMap) -> HeaderValue {
-    cookie(&format!("{CONSOLE_COOKIE}={secret}"), headers)
-}
-
-/// The field that takes the cookie away.
-pub(super) fn clear_cookie(headers: &HeaderMap) -> HeaderValue {
-    cookie(&format!("{CONSOLE_COOKIE}=; Max-Age=0"), headers)
-}
-
-fn cookie(text: &str, headers: &HeaderMap) -> HeaderValue {
+/// Whether the browser says that it sends this form from a page that it got by https.
+pub(super) fn is_https(headers: &HeaderMap) -> bool {
     let origin = headers.get(ORIGIN).map(HeaderValue::as_bytes);
-    let is_https = origin.is_some_and(|origin| origin.starts_with(b"https://"));
+    origin.is_some_and(|origin| origin.starts_with(b"https://"))
+}
+
+/// The field that sets the cookie of a session, for as long as the browser runs. On a page that the
+/// browser got by https the cookie never goes over http again.
+pub(super) fn set_cookie(secret: &str, is_https: bool) -> HeaderValue {
+    cookie(&format!("{CONSOLE_COOKIE}={secret}"), "/", is_https)
+}
+
+/// The field that takes the cookie of a session away.
+pub(super) fn clear_cookie(is_https: bool) -> HeaderValue {
+    cookie(&format!("{CONSOLE_COOKIE}=; Max-Age=0"), "/", is_https)
+}
+
+/// The field that sets a cookie of this node's own pages.
+pub(super) fn cookie(text: &str, path: &str, is_https: bool) -> HeaderValue {
     let secure = if is_https { "; Secure" } else { "" };
-    let text = format!("{text}; HttpOnly; SameSite=Strict; Path=/{secure}");
-    HeaderValue::from_str(&text).expect("a cookie of ours is letters, digits and `=;/_- `")
+    let text = format!("{text}; HttpOnly; SameSite=Strict; Path={path}{secure}");
+    HeaderValue::from_str(&text).expect("a cookie of ours is letters, digits and `=;/_-. `")
 }
 
 #[cfg(test)]
@@ -122,7 +140,7 @@ mod tests {
     fn cookies_are_kept_from_scripts_and_from_other_sites() {
         let mut headers = HeaderMap::new();
         let set = |headers: &HeaderMap| {
-            let value = set_cookie("abc", headers);
+            let value = set_cookie("abc", is_https(headers));
             value.to_str().unwrap().to_owned()
         };
         headers.insert(ORIGIN, "http://a.example".parse().unwrap());

@@ -1,13 +1,14 @@
-//! Signing in to the console: users in a file, browsers that are signed in by a cookie, and what keeps
-//! others from guessing, forging and replaying.
+//! Signing in to the console: users in a file, or for whom a provider vouches by OpenID Connect, browsers
+//! that are signed in by a cookie, and what keeps others from guessing, forging and replaying.
 //!
 //! For pages: [`guard`] goes around a router of pages and lets nobody in who is not signed in,
-//! [`require`] around those that take a role, and [`ask_again`] asks for the password before a forced
+//! [`require`] around those that take a role, and [`ask_again`] asks again who it is before a forced
 //! change. A page gets its caller as `Extension<Caller>`.
 
 mod browser;
 mod csrf;
 mod guard;
+mod openid;
 mod pages;
 mod password;
 mod rate;
@@ -22,8 +23,10 @@ use axum::http::HeaderMap;
 pub(crate) use browser::Browser;
 pub(crate) use csrf::CSRF_FIELD;
 use ebbtide_api::{User, Users};
-use ebbtide_core::{Actor, AuditEntry, Millis, Now, count};
+use ebbtide_core::{Actor, AuditEntry, Millis, Moment, Now, count};
 pub(crate) use guard::{admit, guard, headers, is_sign_of_life, require};
+use openid::OpenId;
+pub use openid::{OPENID_BACK, OpenIdOptions, OpenIdRoles};
 pub(crate) use pages::{ask_again, routes};
 use password::{Comparing, PASSWORD_BYTES_MAX};
 use rate::{Allowance, Attempts};
@@ -54,12 +57,15 @@ pub struct SignInOptions {
     pub users: PathBuf,
     /// When a sign-in is over.
     pub spans: SignInSpans,
+    /// The provider by which people sign in, too.
+    pub openid: Option<OpenIdOptions>,
 }
 
 /// Signing in, as the admin API's handlers reach it.
 pub(crate) struct SignIn {
     store: StoreThread,
     comparing: Comparing,
+    openid: Option<OpenId>,
     state: Mutex<State>,
 }
 
@@ -99,6 +105,7 @@ impl SignIn {
         let signin = Self {
             store,
             comparing: Comparing::new(),
+            openid: options.openid.map(OpenId::new),
             state: Mutex::new(State {
                 users: Watched::new(std::path::absolute(&options.users).unwrap_or(options.users)),
                 sessions,
@@ -148,9 +155,13 @@ impl SignIn {
     /// Ends the sessions whose time is up, or whose users are others now; stores that, and `lines`.
     fn sweep(&self, state: &mut State, lines: Vec<AuditEntry>) {
         let users = &state.users;
-        let is_as_before = |name: &str, stamp: &str| {
-            let user = users.find(name);
-            user.is_some_and(|user| user.stamp() == stamp)
+        let is_as_before = |holder: &Holder| match (&holder.subject, &self.openid) {
+            (Some(_), Some(openid)) => openid.stamp() == holder.stamp,
+            (Some(_), None) => false,
+            (None, _) => {
+                let user = users.find(&holder.user);
+                user.is_some_and(|user| user.stamp() == holder.stamp)
+            }
         };
         let ended = state.sessions.sweep(clock().moment, is_as_before);
         if !lines.is_empty() || !ended.is_empty() {
@@ -174,7 +185,9 @@ impl SignIn {
                 if store.is_some() {
                     self.store.write_console(vec![(key, store)], Vec::new());
                 }
-                Some((Browser::new(key, secret, is_fresh, over), holder))
+                let is_vouched = holder.subject.is_some();
+                let browser = Browser::new(key, secret, is_fresh, is_vouched, over);
+                Some((browser, holder))
             })
         })
     }
@@ -188,22 +201,35 @@ impl SignIn {
         before: Option<SessionKey>,
     ) -> Result<String, NotIn> {
         let (role, stamp) = self.compare(name, secret, from).await?;
+        let holder = Holder {
+            user: name.to_owned(),
+            role,
+            stamp,
+            subject: None,
+            from,
+        };
+        self.begin(holder, clock().moment, before, "")
+    }
+
+    /// Begins a session; the secret for its cookie. `by` goes on after who is signed in.
+    fn begin(
+        &self,
+        holder: Holder,
+        proven: Moment,
+        before: Option<SessionKey>,
+        by: &str,
+    ) -> Result<String, NotIn> {
         let cookie = browser::new_secret().map_err(|()| NotIn::Busy)?;
         let key = browser::key(&cookie);
         let now = clock();
         self.with(|state| {
-            let holder = Holder {
-                user: name.to_owned(),
-                role,
-                stamp: Some(stamp),
-                from,
-            };
-            let (row, mut ended) = state.sessions.begin(key, holder, now);
+            let (name, from) = (holder.user.clone(), holder.from);
+            let outcome = format!("{name} is signed in, with the role {}{by}", holder.role);
+            let (row, mut ended) = state.sessions.begin(key, holder, proven, now);
             ended.extend(before.filter(|before| state.sessions.end(before)));
             let mut changes = gone(ended);
             changes.push((key, Some(row)));
-            let outcome = format!("{name} is signed in, with the role {role}");
-            let line = line(now, actor(name, from), "sign-in", name, outcome);
+            let line = line(now, actor(&name, from), "sign-in", &name, outcome);
             self.store.write_console(changes, vec![line]);
         });
         Ok(cookie)
@@ -218,12 +244,16 @@ impl SignIn {
         from: IpAddr,
     ) -> Result<(), NotIn> {
         self.compare(name, secret, from).await?;
+        self.is_proven(key, clock().moment).ok_or(NotIn::Wrong)
+    }
+
+    /// The user of a session has shown again who he is; `None` if the session is over.
+    fn is_proven(&self, key: &SessionKey, proven: Moment) -> Option<()> {
         self.with(|state| {
-            let row = state.sessions.prove(key, clock());
-            let row = row.ok_or(NotIn::Wrong)?;
+            let row = state.sessions.prove(key, proven, clock())?;
             self.store
                 .write_console(vec![(*key, Some(row))], Vec::new());
-            Ok(())
+            Some(())
         })
     }
 
@@ -261,19 +291,20 @@ impl SignIn {
     }
 
     fn tell_of_failure(&self, state: &mut State, name: &str, is_known: bool, from: IpAddr) {
+        // What is typed for a name and is none may be a password.
+        let (who, why) = match is_known {
+            true => (name, "the password is wrong"),
+            false => ("somebody", "there is no user of that name"),
+        };
+        self.write_failure(state, who, why, from);
+    }
+
+    fn write_failure(&self, state: &mut State, who: &str, why: &str, from: IpAddr) {
         let now = clock();
         let Some(passed_over) = state.failed_lines.take(now.moment) else {
             return;
         };
-        let more = others(passed_over);
-        // What is typed for a name and is none may be a password.
-        let (who, outcome) = match is_known {
-            true => (name, format!("refused: the password is wrong{more}")),
-            false => (
-                "somebody",
-                format!("refused: there is no user of that name{more}"),
-            ),
-        };
+        let outcome = format!("refused: {why}{}", others(passed_over));
         let line = line(now, actor(who, from), "sign-in", "-", outcome);
         self.store.write_console(Vec::new(), vec![line]);
     }
@@ -289,10 +320,10 @@ impl SignIn {
         });
     }
 
-    /// Ends every session of a user.
-    fn sign_out_everywhere(&self, name: &str, from: IpAddr) {
+    /// Ends every session of a user, of whom this is one.
+    fn sign_out_everywhere(&self, key: &SessionKey, name: &str, from: IpAddr) {
         self.with(|state| {
-            let ended = state.sessions.end_of(name);
+            let ended = state.sessions.end_all_like(key);
             let browsers = count(ended.len(), "browser");
             let outcome = format!("{name} is signed out everywhere, of {browsers}");
             let line = line(clock(), actor(name, from), "sign-out", name, outcome);
@@ -332,6 +363,11 @@ impl SignIn {
         })
     }
 
+    /// The provider by which people sign in, in a word.
+    fn provider(&self) -> Option<&str> {
+        self.openid.as_ref().map(OpenId::name)
+    }
+
     /// What the page for signing in has to say before anybody has tried.
     fn trouble(&self) -> Option<String> {
         self.with(|state| {
@@ -339,7 +375,8 @@ impl SignIn {
                 let text = "The file of users is mistaken or cannot be read; the node's log says where.";
                 return Some(text.to_owned());
             }
-            state.users.is_empty().then(|| {
+            let nobody = state.users.is_empty() && self.openid.is_none();
+            nobody.then(|| {
                 "There are no users yet. On the node's own machine, `ebbtide user add NAME --role admin` \
                  makes one."
                     .to_owned()

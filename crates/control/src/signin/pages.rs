@@ -3,10 +3,10 @@
 //! Somebody whose sign-in ended in the middle of a form does not lose what he typed: the form travels
 //! through the sign-in as `replay`, and he sends it himself afterwards, with a look at what it says.
 
-use super::browser::{clear_cookie, key, secrets, set_cookie};
+use super::browser::{clear_cookie, is_https, key, secrets, set_cookie};
 use super::csrf::{CSRF_FIELD, FORM_BYTES_MAX, csrf_token, fields, is_form};
 use super::guard::{address, guard, headers};
-use super::{NotIn, SessionKey};
+use super::{NotIn, SessionKey, openid};
 use crate::admin::{App, Caller, Via};
 use askama::Template;
 use axum::Extension;
@@ -27,35 +27,80 @@ const REPLAY_BYTES_MAX: usize = 16 * 1024;
 const NEXT_BYTES_MAX: usize = 2000;
 const FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const HOME: &str = "/";
-const SIGN_IN: &str = "/sign-in";
+pub(super) const HOME: &str = "/";
+pub(super) const SIGN_IN: &str = "/sign-in";
 const AGAIN: &str = "/sign-in/again";
 
 /// The pages for signing in and out.
 pub(crate) fn routes(app: &App) -> Router<App> {
     let open = Router::new()
         .route(SIGN_IN, get(ask).post(enter))
-        .route("/sign-in/style.css", get(style));
+        .route("/sign-in/style.css", get(style))
+        .merge(openid::open_routes());
     let own = Router::new()
         .route(AGAIN, get(ask_again_plainly).post(again))
         .route("/sign-out", post(sign_out))
-        .route("/sign-out/everywhere", post(sign_out_everywhere));
+        .route("/sign-out/everywhere", post(sign_out_everywhere))
+        .merge(openid::own_routes());
     open.layer(from_fn(headers)).merge(guard(app, own))
 }
 
 #[derive(Template, Default)]
 #[template(path = "signin/sign_in.html")]
-struct SignInPage<'a> {
+pub(super) struct SignInPage<'a> {
     heading: &'a str,
+    /// Where the password goes; empty: there is none.
     action: &'a str,
-    /// He is signed in, and types his password again.
+    /// Where the way to the provider begins, and the provider; empty: there is none.
+    way: &'a str,
+    provider: &'a str,
+    /// He is signed in, and shows again who he is.
     is_again: bool,
     name: &'a str,
     next: &'a str,
     replay: &'a str,
     csrf: &'a str,
-    problem: String,
+    pub problem: String,
     hint: &'a str,
+}
+
+impl<'a> SignInPage<'a> {
+    /// The page for whoever is not signed in.
+    pub(super) fn new(app: &'a App, next: &'a str, replay: &'a str, hint: &'a str) -> Self {
+        let provider = app.signin.provider();
+        Self {
+            heading: "Sign in",
+            action: SIGN_IN,
+            way: provider.map_or("", |_| openid::WAY),
+            provider: provider.unwrap_or_default(),
+            next,
+            replay,
+            hint,
+            ..Self::default()
+        }
+    }
+
+    /// The page for whoever is.
+    pub(super) fn again(app: &'a App, caller: &'a Caller, next: &'a str, replay: &'a str) -> Self {
+        let is_vouched = matches!(caller.via(), Via::Browser(browser) if browser.is_vouched());
+        let (heading, action, way) = match is_vouched {
+            true => ("Show again who you are, please", "", openid::WAY_AGAIN),
+            false => ("Your password again, please", AGAIN, ""),
+        };
+        Self {
+            heading,
+            action,
+            way,
+            provider: app.signin.provider().unwrap_or_default(),
+            is_again: true,
+            name: caller.name(),
+            next,
+            replay,
+            csrf: caller.csrf(),
+            hint: "A forced change goes past a guard, and you signed in some time ago.",
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Template)]
@@ -75,11 +120,11 @@ struct RefusedPage<'a> {
 
 #[derive(Template)]
 #[template(path = "signin/on.html")]
-struct OnPage<'a> {
-    next: &'a str,
+pub(super) struct OnPage<'a> {
+    pub next: &'a str,
 }
 
-fn page(status: u16, template: &impl Template) -> Response {
+pub(super) fn page(status: u16, template: &impl Template) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match template.render() {
         Ok(text) => (status, Html(text)).into_response(),
@@ -109,7 +154,7 @@ async fn style() -> impl IntoResponse {
 }
 
 /// An address of this node's own, to go on to; [`HOME`] for whatever else is asked.
-fn local(next: &str) -> &str {
+pub(super) fn local(next: &str) -> &str {
     let is_plain = next
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
@@ -124,15 +169,15 @@ fn local(next: &str) -> &str {
 
 /// What the forms of these pages carry.
 #[derive(Default)]
-struct Form {
+pub(super) struct Form {
     name: String,
     password: String,
-    next: String,
-    replay: String,
+    pub next: String,
+    pub replay: String,
 }
 
 impl Form {
-    async fn read(request: Request) -> Option<Self> {
+    pub async fn read(request: Request) -> Option<Self> {
         if !is_form(request.headers()) {
             return None;
         }
@@ -151,7 +196,7 @@ impl Form {
     }
 }
 
-fn no_form() -> Response {
+pub(super) fn no_form() -> Response {
     refused(
         400,
         "Not understood",
@@ -168,16 +213,7 @@ async fn ask(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
         return redirect(next);
     }
     let hint = app.signin.trouble().unwrap_or_default();
-    page(
-        200,
-        &SignInPage {
-            heading: "Sign in",
-            action: SIGN_IN,
-            next,
-            hint: &hint,
-            ..SignInPage::default()
-        },
-    )
+    page(200, &SignInPage::new(&app, next, "", &hint))
 }
 
 /// `POST /sign-in`
@@ -192,7 +228,7 @@ async fn enter(State(app): State<App>, request: Request) -> Response {
         Ok(secret) => {
             let csrf = csrf_token(&secret);
             let mut response = go_on(&form.next, &form.replay, &csrf);
-            let cookie = set_cookie(&secret, &headers);
+            let cookie = set_cookie(&secret, is_https(&headers));
             response.headers_mut().insert(SET_COOKIE, cookie);
             response
         }
@@ -201,13 +237,8 @@ async fn enter(State(app): State<App>, request: Request) -> Response {
             not_in(
                 why,
                 SignInPage {
-                    heading: "Sign in",
-                    action: SIGN_IN,
                     name: &form.name,
-                    next: &form.next,
-                    replay: &form.replay,
-                    hint: &hint,
-                    ..SignInPage::default()
+                    ..SignInPage::new(&app, &form.next, &form.replay, &hint)
                 },
             )
         }
@@ -215,7 +246,7 @@ async fn enter(State(app): State<App>, request: Request) -> Response {
 }
 
 /// Back to where he was; with a form that was not sent, to a page that shows it.
-fn go_on(next: &str, replay: &str, csrf: &str) -> Response {
+pub(super) fn go_on(next: &str, replay: &str, csrf: &str) -> Response {
     let next = local(next);
     if replay.is_empty() {
         return redirect(next);
@@ -253,35 +284,26 @@ fn not_in(why: NotIn, mut asked: SignInPage<'_>) -> Response {
     response
 }
 
-/// Instead of a forced change whose caller's sign-in is not fresh: asks for the password, and then for
-/// the form again. `form` is its body.
-pub(crate) fn ask_again(caller: &Caller, uri: &Uri, form: &[u8]) -> Response {
-    again_page(caller, local(uri.path()), &replayed(form), 403)
-}
-
-fn again_page(caller: &Caller, next: &str, replay: &str, status: u16) -> Response {
-    page(status, &again_asked(caller, next, replay))
-}
-
-fn again_asked<'a>(caller: &'a Caller, next: &'a str, replay: &'a str) -> SignInPage<'a> {
-    SignInPage {
-        heading: "Your password again, please",
-        action: AGAIN,
-        is_again: true,
-        name: caller.name(),
-        next,
-        replay,
-        csrf: caller.csrf(),
-        hint: "A forced change goes past a guard, and you signed in some time ago.",
-        ..SignInPage::default()
-    }
+/// Instead of a forced change whose caller's sign-in is not fresh: asks again who it is, and then for the
+/// form again. `form` is its body.
+pub(crate) fn ask_again(app: &App, caller: &Caller, uri: &Uri, form: &[u8]) -> Response {
+    let replay = replayed(form);
+    page(
+        403,
+        &SignInPage::again(app, caller, local(uri.path()), &replay),
+    )
 }
 
 /// `GET /sign-in/again`
-async fn ask_again_plainly(Extension(caller): Extension<Caller>, uri: Uri) -> Response {
+async fn ask_again_plainly(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Response {
     let query = fields(uri.query().unwrap_or_default().as_bytes());
     let next = query.iter().find(|(name, _)| name == "next");
-    again_page(&caller, next.map_or(HOME, |(_, next)| local(next)), "", 200)
+    let next = next.map_or(HOME, |(_, next)| local(next));
+    page(200, &SignInPage::again(&app, &caller, next, ""))
 }
 
 /// `POST /sign-in/again`
@@ -294,6 +316,10 @@ async fn again(
     let Via::Browser(browser) = caller.via() else {
         return redirect(HOME);
     };
+    // Who has no password here has none to guess either.
+    if browser.is_vouched() {
+        return redirect(AGAIN);
+    }
     let Some(form) = Form::read(request).await else {
         return no_form();
     };
@@ -303,7 +329,10 @@ async fn again(
         .prove(browser.key(), caller.name(), form.password, from);
     match proven.await {
         Ok(()) => go_on(&form.next, &form.replay, browser.csrf()),
-        Err(why) => not_in(why, again_asked(&caller, &form.next, &form.replay)),
+        Err(why) => not_in(
+            why,
+            SignInPage::again(&app, &caller, &form.next, &form.replay),
+        ),
     }
 }
 
@@ -326,9 +355,9 @@ async fn sign_out_everywhere(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Response {
-    if let Via::Browser(_) = caller.via() {
-        app.signin
-            .sign_out_everywhere(caller.name(), address(&request));
+    if let Via::Browser(browser) = caller.via() {
+        let (key, from) = (browser.key(), address(&request));
+        app.signin.sign_out_everywhere(key, caller.name(), from);
     }
     out(request.headers())
 }
@@ -337,7 +366,7 @@ fn out(headers: &HeaderMap) -> Response {
     let mut response = redirect(SIGN_IN);
     response
         .headers_mut()
-        .insert(SET_COOKIE, clear_cookie(headers));
+        .insert(SET_COOKIE, clear_cookie(is_https(headers)));
     response
 }
 
@@ -393,11 +422,7 @@ pub(super) async fn not_signed_in(app: &App, request: Request) -> Response {
         401,
         &SignInPage {
             heading: "Sign in again",
-            action: SIGN_IN,
-            next: &target,
-            replay: &replay,
-            hint: &hint,
-            ..SignInPage::default()
+            ..SignInPage::new(app, &target, &replay, &hint)
         },
     )
 }
@@ -468,6 +493,9 @@ mod tests {
             problem: evil.to_owned(),
             hint: evil,
             heading: evil,
+            action: evil,
+            way: evil,
+            provider: evil,
             ..SignInPage::default()
         };
         let fields = [(evil.to_owned(), evil.to_owned())];

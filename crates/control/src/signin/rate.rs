@@ -122,6 +122,8 @@ fn name_hash(name: &str) -> NameHash {
 pub(super) struct Attempts {
     names: Table<NameHash>,
     places: Table<Place>,
+    /// Of those who come back from a provider.
+    returns: Table<Place>,
     /// Of users at places that they are known at.
     own: Table<(NameHash, Place)>,
     /// From where users have signed in, the latest last.
@@ -133,6 +135,7 @@ impl Attempts {
         Self {
             names: Table::new(FREE_OF_NAME),
             places: Table::new(FREE_OF_ADDRESS),
+            returns: Table::new(FREE_OF_ADDRESS),
             own: Table::new(FREE_OF_NAME),
             known: HashMap::new(),
         }
@@ -179,6 +182,21 @@ impl Attempts {
             self.names.refund(&name);
             self.places.refund(&place);
         }
+    }
+
+    /// The same of somebody who comes back from a provider: who he is, only the provider can say.
+    pub fn begin_return(&mut self, now: Moment, address: IpAddr) -> Result<(), Millis> {
+        let place = place(address);
+        if let Some(wait) = self.returns.wait(&place, now) {
+            return Err(wait);
+        }
+        self.returns.charge(place, now);
+        Ok(())
+    }
+
+    /// It was no failure of his.
+    pub fn returned(&mut self, address: IpAddr) {
+        self.returns.refund(&place(address));
     }
 
     /// A user has signed in from there before, as a session of his tells.
@@ -312,6 +330,19 @@ mod tests {
             tried(&mut attempts, &format!("guest{number}"), "::ffff:192.0.2.9").unwrap();
         }
         assert!(tried(&mut attempts, "another2", "192.0.2.9").is_err());
+    }
+
+    #[test]
+    fn who_comes_back_from_a_provider_in_vain_waits_and_keeps_nobody_from_typing_passwords() {
+        let mut attempts = Attempts::new();
+        for _ in 0..FREE_OF_ADDRESS {
+            assert_eq!(attempts.begin_return(at(0), address(1)), Ok(()));
+        }
+        assert!(attempts.begin_return(at(0), address(1)).is_err());
+        assert_eq!(attempts.begin_return(at(0), address(2)), Ok(()));
+        assert_eq!(attempts.begin(at(0), "anna", address(1)), Ok(()));
+        attempts.returned(address(1));
+        assert_eq!(attempts.begin_return(at(0), address(1)), Ok(()));
     }
 
     #[test]

@@ -35,9 +35,19 @@ pub struct SignInSpans {
 pub(crate) struct Holder {
     pub user: String,
     pub role: Role,
-    /// What the file of users said of him then; `None` if a provider vouched for him.
-    pub stamp: Option<String>,
+    /// What the file of users said of him then; of those for whom a provider vouched, what the
+    /// configuration said of the provider.
+    pub stamp: String,
+    /// What the provider knows him by, if one vouched for him.
+    pub subject: Option<String>,
     pub from: IpAddr,
+}
+
+impl Holder {
+    /// Whether both are the same person. Only the file keeps names from being given to others.
+    pub fn is_who(&self, other: &Self) -> bool {
+        self.user == other.user && self.subject == other.subject
+    }
 }
 
 struct Session {
@@ -47,7 +57,7 @@ struct Session {
     seen: Moment,
     /// As it is stored.
     stored: Moment,
-    /// When the password was typed last.
+    /// When he showed last who he is, by typing his password or at the provider.
     proven: Moment,
     /// Gone with the session: whoever listens knows then.
     over: watch::Sender<()>,
@@ -84,6 +94,7 @@ impl Sessions {
                     user: row.user,
                     role: row.role,
                     stamp: row.stamp,
+                    subject: row.subject,
                     from: row.from,
                 },
             };
@@ -95,21 +106,24 @@ impl Sessions {
         }
     }
 
-    /// Where users are signed in from.
+    /// Where users with passwords are signed in from.
     pub fn places(&self) -> impl Iterator<Item = (&str, IpAddr)> {
-        let sessions = self.sessions.values();
-        sessions.map(|session| (&*session.holder.user, session.holder.from))
+        let holders = self.sessions.values().map(|session| &session.holder);
+        let holders = holders.filter(|holder| holder.subject.is_none());
+        holders.map(|holder| (&*holder.user, holder.from))
     }
 
-    /// Begins a session; what to store of it, and the keys of those that give way to it.
+    /// Begins a session of somebody who showed at `proven` who he is; what to store of it, and the keys
+    /// of those that give way to it.
     pub fn begin(
         &mut self,
         key: SessionKey,
         holder: Holder,
+        proven: Moment,
         now: Now,
     ) -> (ConsoleSession, Vec<SessionKey>) {
         let mut ended = Vec::new();
-        let of_user = |session: &Session| session.holder.user == holder.user;
+        let of_user = |session: &Session| session.holder.is_who(&holder);
         if self.sessions.values().filter(|held| of_user(held)).count() >= SESSIONS_OF_USER_MAX {
             ended.extend(self.silent_the_longest(of_user));
         }
@@ -124,7 +138,7 @@ impl Sessions {
             began: now.moment,
             seen: now.moment,
             stored: now.moment,
-            proven: now.moment,
+            proven,
             over: watch::Sender::new(()),
         };
         let row = row(&session, now);
@@ -162,10 +176,10 @@ impl Sessions {
         })
     }
 
-    /// Its user has typed his password again; what to store.
-    pub fn prove(&mut self, key: &SessionKey, now: Now) -> Option<ConsoleSession> {
+    /// Its user has shown again, at `proven`, who he is; what to store.
+    pub fn prove(&mut self, key: &SessionKey, proven: Moment, now: Now) -> Option<ConsoleSession> {
         let session = self.sessions.get_mut(key)?;
-        session.proven = now.moment;
+        session.proven = proven;
         session.seen = now.moment;
         session.stored = now.moment;
         Some(row(session, now))
@@ -176,25 +190,23 @@ impl Sessions {
         self.sessions.remove(key).is_some()
     }
 
-    /// Ends every session of a user; their keys.
-    pub fn end_of(&mut self, user: &str) -> Vec<SessionKey> {
-        self.end_where(|session| session.holder.user == user)
+    /// Ends every session of the user of this one; their keys.
+    pub fn end_all_like(&mut self, key: &SessionKey) -> Vec<SessionKey> {
+        match self.sessions.get(key).map(|session| session.holder.clone()) {
+            Some(holder) => self.end_where(|session| session.holder.is_who(&holder)),
+            None => Vec::new(),
+        }
     }
 
     /// Ends every session whose time is up, or whose user is another now than he was, as
-    /// `is_as_before` judges by name and stamp; their keys.
+    /// `is_as_before` judges; their keys.
     pub fn sweep(
         &mut self,
         now: Moment,
-        is_as_before: impl Fn(&str, &str) -> bool,
+        is_as_before: impl Fn(&Holder) -> bool,
     ) -> Vec<SessionKey> {
         let spans = self.spans;
-        self.end_where(|session| {
-            let holder = &session.holder;
-            let stamp = holder.stamp.as_deref();
-            is_over(session, spans, now)
-                || stamp.is_some_and(|stamp| !is_as_before(&holder.user, stamp))
-        })
+        self.end_where(|session| is_over(session, spans, now) || !is_as_before(&session.holder))
     }
 
     /// How many there are of a user.
@@ -223,6 +235,7 @@ fn row(session: &Session, now: Now) -> ConsoleSession {
         user: session.holder.user.clone(),
         role: session.holder.role,
         stamp: session.holder.stamp.clone(),
+        subject: session.holder.subject.clone(),
         from: session.holder.from,
         began: at(session.began),
         seen: at(session.seen),
@@ -252,7 +265,8 @@ mod tests {
         Holder {
             user: user.into(),
             role: Role::Operator,
-            stamp: Some("7".into()),
+            stamp: "7".into(),
+            subject: None,
             from: "192.0.2.1".parse().unwrap(),
         }
     }
@@ -268,40 +282,40 @@ mod tests {
     #[test]
     fn a_session_ends_when_its_user_is_silent_or_its_time_is_up() {
         let mut sessions = empty();
-        sessions.begin(key(1), holder("anna"), at(0));
+        sessions.begin(key(1), holder("anna"), at(0).moment, at(0));
         assert!(sessions.find(&key(1), true, at(1799)).is_some());
         // A stream that stands open is no sign of life.
         assert!(sessions.find(&key(1), false, at(3598)).is_some());
         assert!(sessions.find(&key(1), true, at(3599)).is_none());
         assert!(sessions.find(&key(2), true, at(0)).is_none());
 
-        sessions.begin(key(3), holder("anna"), at(0));
+        sessions.begin(key(3), holder("anna"), at(0).moment, at(0));
         for minute in 0..12 * 60 {
             assert!(sessions.find(&key(3), true, at(minute * 60)).is_some());
         }
         assert!(sessions.find(&key(3), true, at(12 * 3600)).is_none());
-        assert_eq!(sessions.sweep(at(12 * 3600).moment, |_, _| true).len(), 2);
+        assert_eq!(sessions.sweep(at(12 * 3600).moment, |_| true).len(), 2);
         assert_eq!(sessions.count_of("anna"), 0);
     }
 
     #[test]
     fn a_password_that_was_typed_is_fresh_for_a_while() {
         let mut sessions = empty();
-        sessions.begin(key(1), holder("anna"), at(0));
+        sessions.begin(key(1), holder("anna"), at(0).moment, at(0));
         let fresh = |sessions: &mut Sessions, now| {
             let found = sessions.find(&key(1), true, now);
             found.unwrap().is_fresh
         };
         assert!(fresh(&mut sessions, at(299)));
         assert!(!fresh(&mut sessions, at(300)));
-        sessions.prove(&key(1), at(400)).unwrap();
+        sessions.prove(&key(1), at(400).moment, at(400)).unwrap();
         assert!(fresh(&mut sessions, at(401)));
     }
 
     #[test]
     fn over_a_restart_ages_go_on() {
         let mut sessions = empty();
-        sessions.begin(key(1), holder("anna"), at(0));
+        sessions.begin(key(1), holder("anna"), at(0).moment, at(0));
         let stored = sessions.find(&key(1), true, at(100)).unwrap().store;
         assert!(
             sessions
@@ -340,28 +354,44 @@ mod tests {
     fn whoever_is_changed_or_signs_out_everywhere_is_out_at_once() {
         let mut sessions = empty();
         for number in 0..3 {
-            sessions.begin(key(number), holder("anna"), at(0));
+            sessions.begin(key(number), holder("anna"), at(0).moment, at(0));
         }
-        sessions.begin(key(9), holder("boris"), at(0));
+        // Somebody else of that name, whom a provider knows.
+        let subject = Some("123".to_owned());
+        let other = Holder {
+            subject,
+            ..holder("anna")
+        };
+        sessions.begin(key(8), other, at(0).moment, at(0));
+        sessions.begin(key(9), holder("boris"), at(0).moment, at(0));
         let over = sessions.find(&key(1), true, at(1)).unwrap().over;
         assert!(over.has_changed().is_ok());
-        assert_eq!(sessions.end_of("anna").len(), 3);
+        assert_eq!(sessions.end_all_like(&key(1)).len(), 3);
         assert!(over.has_changed().is_err(), "streams know of it");
-        let is_as_before = |user: &str, stamp: &str| user == "boris" && stamp == "8";
-        assert_eq!(sessions.sweep(at(1).moment, is_as_before), [key(9)]);
+        let is_as_before = |holder: &Holder| holder.user == "boris" && holder.stamp == "8";
+        let mut swept = sessions.sweep(at(1).moment, is_as_before);
+        swept.sort_unstable();
+        let mut expected = [key(8), key(9)];
+        expected.sort_unstable();
+        assert_eq!(swept, expected);
     }
 
     #[test]
     fn there_are_never_too_many() {
         let mut sessions = empty();
         for number in 0..SESSIONS_OF_USER_MAX as u64 {
-            sessions.begin(key(number), holder("anna"), at(number));
+            sessions.begin(key(number), holder("anna"), at(number).moment, at(number));
         }
         sessions.find(&key(0), true, at(100));
-        let (_, ended) = sessions.begin(key(100), holder("anna"), at(101));
+        let (_, ended) = sessions.begin(key(100), holder("anna"), at(101).moment, at(101));
         assert_eq!(ended, [key(1)]);
         for number in 1000..2000 {
-            sessions.begin(key(number), holder(&format!("u{number}")), at(200));
+            sessions.begin(
+                key(number),
+                holder(&format!("u{number}")),
+                at(200).moment,
+                at(200),
+            );
         }
         assert_eq!(sessions.sessions.len(), SESSIONS_MAX);
     }

@@ -1,7 +1,9 @@
 //! What stands around the console's pages, around a small page of its own.
 
 use super::users::USERS_FILE;
-use super::{SignIn, SignInOptions, SignInSpans, UsersFile, ask_again, guard, require, routes};
+use super::{
+    OpenIdOptions, SignIn, SignInOptions, SignInSpans, UsersFile, ask_again, guard, require, routes,
+};
 use crate::admin::{App, AppParts, Caller, Peer};
 use crate::clock::clock;
 use crate::event_log::EventLog;
@@ -9,8 +11,8 @@ use crate::inbox::inbox;
 use crate::outside;
 use crate::store::{Store, StoreThread};
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::Request;
-use axum::http::Uri;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Uri};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -24,16 +26,25 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tower_service::Service;
 
-const SECRET: &str = "correct horse battery";
+pub(super) const SECRET: &str = "correct horse battery";
 
 /// A node's pages without a node; `fresh` is for how long a password is.
-struct House {
+pub(super) struct House {
     directory: PathBuf,
     router: Router,
+    /// What is asked of others is asked as long as this is there.
+    _snapshots: watch::Sender<Arc<Snapshot>>,
+    /// Where the last answer leads to.
+    pub location: String,
 }
 
 impl House {
-    fn new(name: &str, fresh: Millis) -> Self {
+    pub fn new(name: &str, fresh: Millis) -> Self {
+        Self::with(name, fresh, None)
+    }
+
+    /// The same where people sign in by a provider, too.
+    pub fn with(name: &str, fresh: Millis, openid: Option<OpenIdOptions>) -> Self {
         let name = format!("ebbtide-guard-{}-{name}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         drop(fs::remove_dir_all(&directory));
@@ -47,48 +58,69 @@ impl House {
             longest: Millis::from_secs(3600),
             fresh,
         };
-        let app = app(store, SignInOptions { users, spans });
+        let options = SignInOptions {
+            users,
+            spans,
+            openid,
+        };
+        let (snapshots, app) = app(store, options);
         let form = Router::new()
             .route("/form", get(show).post(take))
             .route_layer(from_fn_with_state((app.clone(), Role::Operator), require));
         let router = routes(&app).merge(guard(&app, form)).with_state(app);
-        Self { directory, router }
+        Self {
+            directory,
+            router,
+            _snapshots: snapshots,
+            location: String::new(),
+        }
     }
 
     /// The status, the cookie that is set, and the body.
-    async fn ask(
+    pub async fn ask(
         &mut self,
         request: axum::http::request::Builder,
         body: &str,
     ) -> (u16, String, String) {
+        let (status, cookies, body) = self.ask_for_all(request, body).await;
+        let cookie = cookies.first().map_or("", |cookie| cookie.as_str());
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        (status, cookie, body)
+    }
+
+    /// The status, the cookies that are set, whole, and the body.
+    pub async fn ask_for_all(
+        &mut self,
+        request: axum::http::request::Builder,
+        body: &str,
+    ) -> (u16, Vec<String>, String) {
         let mut request = request.body(Body::from(body.to_owned())).unwrap();
         let address = SocketAddr::from(([192, 0, 2, 1], 4711));
         request.extensions_mut().insert(Peer::Tcp(address));
         let response = self.router.call(request).await.unwrap();
         let status = response.status().as_u16();
-        let cookie = response.headers().get("set-cookie");
-        let cookie = cookie.map_or_else(String::new, |value| {
-            let value = value.to_str().unwrap();
-            value.split(';').next().unwrap().to_owned()
-        });
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let fields = response.headers();
+        let cookies = fields.get_all("set-cookie").iter().map(text).collect();
+        self.location = fields.get("location").map(text).unwrap_or_default();
         let body = to_bytes(response.into_body(), 100_000).await.unwrap();
-        (status, cookie, String::from_utf8(body.to_vec()).unwrap())
+        (status, cookies, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    async fn get(&mut self, cookie: &str) -> (u16, String) {
+    pub async fn get(&mut self, cookie: &str) -> (u16, String) {
         let request = Request::get("/form").header("cookie", cookie);
         let (status, _, body) = self.ask(request, "").await;
         (status, body)
     }
 
-    async fn post(&mut self, path: &str, cookie: &str, form: &str) -> (u16, String, String) {
+    pub async fn post(&mut self, path: &str, cookie: &str, form: &str) -> (u16, String, String) {
         let request = Request::post(path)
             .header("cookie", cookie)
             .header("content-type", "application/x-www-form-urlencoded");
         self.ask(request, form).await
     }
 
-    async fn sign_in(&mut self, name: &str) -> String {
+    pub async fn sign_in(&mut self, name: &str) -> String {
         let form = format!("name={name}&password={SECRET}");
         let (status, cookie, body) = self.post("/sign-in", "", &form).await;
         assert_eq!(status, 303, "{body}");
@@ -102,9 +134,9 @@ impl Drop for House {
     }
 }
 
-fn app(store: Store, options: SignInOptions) -> App {
+fn app(store: Store, options: SignInOptions) -> (watch::Sender<Arc<Snapshot>>, App) {
     let (inbox, _) = inbox();
-    let (_, snapshots) = watch::channel(Arc::<Snapshot>::default());
+    let (sender, snapshots) = watch::channel(Arc::<Snapshot>::default());
     let (outside, _) = outside::start(
         snapshots.clone(),
         inbox.clone(),
@@ -113,7 +145,7 @@ fn app(store: Store, options: SignInOptions) -> App {
     )
     .unwrap();
     let (store, _) = StoreThread::start(store).unwrap();
-    App::new(AppParts {
+    let app = App::new(AppParts {
         inbox,
         snapshots,
         sessions: Arc::<SessionTable>::default(),
@@ -127,7 +159,8 @@ fn app(store: Store, options: SignInOptions) -> App {
         started: clock(),
         operators: Mutex::default(),
         stopping: Arc::default(),
-    })
+    });
+    (sender, app)
 }
 
 async fn show(Extension(caller): Extension<Caller>) -> String {
@@ -135,15 +168,20 @@ async fn show(Extension(caller): Extension<Caller>) -> String {
 }
 
 /// Does what the form says, unless that is forced and the sign-in is old.
-async fn take(Extension(caller): Extension<Caller>, uri: Uri, form: Bytes) -> Response {
+async fn take(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+    form: Bytes,
+) -> Response {
     if form.starts_with(b"force") && caller.is_stale() {
-        return ask_again(&caller, &uri, &form);
+        return ask_again(&app, &caller, &uri, &form);
     }
     String::from_utf8_lossy(&form).into_owned().into_response()
 }
 
 /// The value of a hidden field.
-fn field(page: &str, name: &str) -> String {
+pub(super) fn field(page: &str, name: &str) -> String {
     let start = format!("name=\"{name}\" value=\"");
     let rest = page
         .split(&start)

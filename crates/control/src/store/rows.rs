@@ -492,13 +492,16 @@ pub(super) struct OperatorRow {
 pub(crate) struct ConsoleSession {
     pub user: String,
     pub role: Role,
-    /// What the file of users said of him; `None` if a provider vouched for him.
-    pub stamp: Option<String>,
+    /// What the file of users, or the configuration of the provider, said then.
+    pub stamp: String,
+    /// What the provider knows him by, if one vouched for him.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     pub from: IpAddr,
     pub began: Timestamp,
     /// The last sign of life.
     pub seen: Timestamp,
-    /// When the password was typed last.
+    /// When he showed last who he is.
     pub proven: Timestamp,
 }
 

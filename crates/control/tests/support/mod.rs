@@ -70,7 +70,11 @@ const SPANS: SignInSpans = SignInSpans {
 
 fn sign_in(state: &Path, spans: SignInSpans) -> SignInOptions {
     let users = state.join(USERS_FILE);
-    SignInOptions { users, spans }
+    SignInOptions {
+        users,
+        spans,
+        openid: None,
+    }
 }
 
 /// A node whose workers only acknowledge.

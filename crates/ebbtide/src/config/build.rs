@@ -5,6 +5,7 @@ use super::door::door;
 use super::gate::gate;
 use super::load::load;
 use super::names::{is_name, names};
+use super::openid::openid;
 use super::outliers::outliers;
 use super::outside::{upgrade, verify, webhooks};
 use super::placing::check_placing;
@@ -106,14 +107,15 @@ fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
 }
 
 fn signin(admin: &Section<'_, '_>, state_dir: &Path) -> SignInOptions {
-    let spans = admin.section("sign_in");
+    let sign_in = admin.section("sign_in");
     SignInOptions {
         users: maybe(admin.text("users")).map_or_else(|| state_dir.join(USERS_FILE), PathBuf::from),
         spans: SignInSpans {
-            idle: value(spans.duration("idle")),
-            longest: value(spans.duration("longest")),
-            fresh: value(spans.duration("fresh")),
+            idle: value(sign_in.duration("idle")),
+            longest: value(sign_in.duration("longest")),
+            fresh: value(sign_in.duration("fresh")),
         },
+        openid: openid(&sign_in),
     }
 }
 

@@ -6,6 +6,7 @@ mod door;
 mod gate;
 mod load;
 mod names;
+mod openid;
 mod outliers;
 mod outside;
 mod placing;

@@ -2,7 +2,7 @@
 
 use super::build::{maybe, number, value};
 use super::read::{Read, Section};
-use ebbtide_control::{Secret, Template, UPGRADE_EVERY, Webhook, WebhookUrl};
+use ebbtide_control::{HttpUrl, Secret, Template, UPGRADE_EVERY, Webhook};
 use ebbtide_core::{HealthSettings, Millis, UpgradeCheck, VerifyCheck, VerifyPage};
 use std::path::Path;
 
@@ -130,7 +130,7 @@ fn webhook(name: String, hook: &Section<'_, '_>) -> Option<Webhook> {
     })
 }
 
-fn url(hook: &Section<'_, '_>, read: &Read<String>) -> Option<WebhookUrl> {
+fn url(hook: &Section<'_, '_>, read: &Read<String>) -> Option<HttpUrl> {
     let report = |why| {
         hook.report(
             &read.span,
@@ -139,7 +139,7 @@ fn url(hook: &Section<'_, '_>, read: &Read<String>) -> Option<WebhookUrl> {
             Some("write one such as \"https://hooks.example.com/ebbtide\"".into()),
         );
     };
-    WebhookUrl::parse(&read.value).map_err(report).ok()
+    HttpUrl::parse(&read.value).map_err(report).ok()
 }
 
 fn secret(hook: &Section<'_, '_>) -> Option<Secret> {

@@ -77,6 +77,7 @@ fn value(kind: Kind) -> String {
         Kind::Text => "text".into(),
         Kind::FieldName => "name of a field".into(),
         Kind::Words(words) => format!("list of `\"{}\"`", words.join("\"`, `\"")),
+        Kind::Texts(count_max) => format!("list of at most {count_max} texts"),
         Kind::Url => "`http://` or `https://` address".into(),
         Kind::Regex => "regular expression".into(),
         Kind::UrlPath => "path of a URL".into(),

@@ -117,6 +117,11 @@ fn kind(kind: Kind) -> Json {
         Kind::Words(words) => json!({
             "type": "array", "items": { "enum": words }, "minItems": 1,
         }),
+        Kind::Texts(count_max) => json!({
+            "type": "array",
+            "items": { "type": "string", "minLength": 1 },
+            "maxItems": count_max,
+        }),
         Kind::Url => json!({ "type": "string", "pattern": "^https?://" }),
         Kind::Regex => json!({ "type": "string", "format": "regex" }),
         Kind::UrlPath => json!({ "type": "string", "pattern": "^/" }),

@@ -4,6 +4,7 @@
 mod agent;
 mod load;
 mod names;
+mod openid;
 mod outliers;
 mod replicas;
 mod returning;
@@ -50,6 +51,8 @@ pub enum Kind {
     FieldName,
     /// A list of some of these words.
     Words(&'static [&'static str]),
+    /// A list of texts: at most so many, each one line.
+    Texts(usize),
     /// A whole `http` or `https` address.
     Url,
     /// A regular expression.
@@ -182,8 +185,8 @@ pub const SETTINGS: &[Setting] = &[
         "admin.sign_in.fresh",
         seconds(10, DAY),
         Default::Value("\"5m\""),
-        "How long after the password was typed a forced change does not ask for it again. A change \
-         needs a restart.",
+        "How long after the password was typed, or shown to the provider, a forced change does not ask for \
+         it again. A change needs a restart.",
     ),
     setting(
         "access_log.format",
@@ -763,6 +766,7 @@ pub fn children(section: &str) -> impl Iterator<Item = &'static Setting> {
         .chain(replicas::SETTINGS)
         .chain(load::SETTINGS)
         .chain(agent::SETTINGS)
+        .chain(openid::SETTINGS)
         .chain(names::SETTINGS)
         .chain(returning::SETTINGS)
         .chain(outliers::SETTINGS)

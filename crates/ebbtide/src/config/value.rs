@@ -24,7 +24,7 @@ pub(super) enum Value {
     Text(String),
     /// Of [`Kind::OneOf`].
     Word(&'static str),
-    /// Of [`Kind::UrlPaths`] and [`Kind::Words`].
+    /// Of [`Kind::UrlPaths`], [`Kind::Words`] and [`Kind::Texts`].
     Texts(Vec<String>),
     /// Of [`Kind::Networks`].
     Networks(Vec<Network>),
@@ -86,6 +86,7 @@ pub(super) fn interpret(kind: Kind, value: &DeValue<'_>) -> Result<Value, Mistak
             Mistake::new(what, "write true or false, without quotes")
         }),
         Kind::Words(words) => listed_words(value, words).map(Value::Texts),
+        Kind::Texts(count_max) => texts(value, count_max).map(Value::Texts),
         Kind::Url => plain(text(value, "an address in quotes")?).map(Value::Text),
         Kind::Regex => regex(text(value, "a regular expression in quotes")?).map(Value::Text),
         Kind::UrlPaths => {
@@ -507,6 +508,24 @@ fn listed_words(
         read.push(word.to_owned());
     }
     Ok(read)
+}
+
+fn texts(value: &DeValue<'_>, count_max: usize) -> Result<Vec<String>, Mistake> {
+    let array = value.as_array().ok_or_else(|| {
+        Mistake::new(
+            format!("expected a list of texts, found {}", article(value)),
+            "write [\"one\", \"another\"]",
+        )
+    })?;
+    if array.len() > count_max {
+        return Err(Mistake::new(
+            format!("{} texts are too many", array.len()),
+            format!("expected at most {count_max}"),
+        ));
+    }
+    let items = array.iter().map(|item| item.get_ref());
+    let read = items.map(|item| plain(text(item, "text in quotes")?));
+    read.collect()
 }
 
 /// A regular expression that can be compiled within the crate's own bounds.

@@ -6,6 +6,7 @@ mod load;
 mod mistakes;
 mod names;
 mod nbd;
+mod openid;
 mod outliers;
 mod outside;
 mod replicas;

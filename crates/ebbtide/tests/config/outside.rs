@@ -1,7 +1,7 @@
 //! The configuration file: webhooks, and checks of an upgrade.
 
 use crate::helpers::{SMALL, errors, errors_in_pool, good, in_pool, shows};
-use ebbtide_control::{Template, Webhook, WebhookUrl};
+use ebbtide_control::{HttpUrl, Template, Webhook};
 use ebbtide_core::{Millis, UpgradeCheck};
 
 #[test]
@@ -32,7 +32,7 @@ fn webhooks_and_version_pages_are_read() {
     let [ops, chat] = &loaded.webhooks[..] else {
         panic!("two hooks");
     };
-    let url = WebhookUrl::parse("https://hooks.example.com/a?b=c").unwrap();
+    let url = HttpUrl::parse("https://hooks.example.com/a?b=c").unwrap();
     let defaults = Webhook {
         name: "ops".into(),
         url,

@@ -17,7 +17,7 @@ mod text;
 mod told;
 
 use crate::harness::{Ebbtide, LIMIT, Setup, models, text, timestamp};
-use desk::{Desk, audited};
+pub use desk::{Desk, audited};
 use ebbtide_api::Role;
 use ebbtide_testkit::{Scratch, until};
 use serde_json::Value;

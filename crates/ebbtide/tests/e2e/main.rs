@@ -23,6 +23,7 @@ mod logout;
 mod names;
 mod nbd;
 mod nbd_read;
+mod openid;
 mod real_servers;
 mod rebalance;
 mod reload;

@@ -212,11 +212,11 @@ pub(super) async fn carry_out(
     }
 }
 
-/// Asks for the password, with a page of its own: the page's script is told to send the form by itself.
+/// Asks again who it is, with a page of its own: the page's script is told to send the form by itself.
 fn asked_again(desk: &Desk, headers: &HeaderMap, uri: &Uri, body: &str) -> Response {
     match frame::wants_part(headers) {
         true => (StatusCode::FORBIDDEN, [(AGAIN, "1")]).into_response(),
-        false => signin::ask_again(&desk.caller, uri, body.as_bytes()),
+        false => signin::ask_again(&desk.app, &desk.caller, uri, body.as_bytes()),
     }
 }
 

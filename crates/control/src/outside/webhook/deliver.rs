@@ -2,10 +2,10 @@
 //! redirects are not followed, and its body is not read.
 
 use super::body::{body, signature};
-use super::settings::WebhookUrl;
 use super::{Complaint, DELIVERED, FAILED, Hook, REFUSED};
 use crate::clock::clock;
-use crate::outside::Tally;
+use crate::outside::connect::Connector;
+use crate::outside::{HttpUrl, Tally};
 use ebbtide_api::Event;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -18,13 +18,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+#[cfg(test)]
+use tokio_rustls::rustls::RootCertStore;
 
 /// As much of an answer's head is read, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -44,7 +40,7 @@ pub(in crate::outside) struct Sender {
     pause_first: Duration,
     /// Tells this run's deliveries from those of others.
     run: u64,
-    tls: OnceCell<Arc<ClientConfig>>,
+    connector: Connector,
 }
 
 impl Sender {
@@ -54,16 +50,15 @@ impl Sender {
             pause_first,
             // Without randomness the clock tells runs apart as well.
             run: getrandom::u64().unwrap_or_else(|_| clock().wall.0),
-            tls: OnceCell::new(),
+            connector: Connector::new(),
         }
     }
 
     /// The same, trusting these certificates and not those of the machine.
     #[cfg(test)]
     pub fn trusting(tally: Arc<Tally>, pause_first: Duration, roots: RootCertStore) -> Self {
-        let config = client_config(roots).expect("ring speaks the default versions");
         Self {
-            tls: OnceCell::new_with(Some(config)),
+            connector: Connector::trusting(roots),
             ..Self::new(tally, pause_first)
         }
     }
@@ -143,26 +138,17 @@ impl Sender {
     }
 
     async fn attempt(&self, hook: &Hook, event: &Event) -> Result<(), Trouble> {
-        let url = &hook.settings.url;
-        let passing = |error: io::Error| Trouble::Passing(error.to_string());
-        let stream = TcpStream::connect((url.host.as_str(), url.port))
-            .await
-            .map_err(passing)?;
-        let request = self.request(hook, event)?;
-        let status = if url.is_tls {
-            let server = ServerName::try_from(url.host.clone())
-                .map_err(|_| Trouble::Lasting("its host is no name for a certificate".into()))?;
-            let tls = self.tls().await.map_err(passing)?;
-            let stream = TlsConnector::from(tls).connect(server, stream);
-            exchange(stream.await.map_err(passing)?, request).await
-        } else {
-            exchange(stream, request).await
-        };
+        let connected = self.connector.connect(&hook.settings.url).await;
+        let stream = connected.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => Trouble::Lasting(error.to_string()),
+            _ => Trouble::Passing(error.to_string()),
+        })?;
+        let status = exchange(stream, self.request(hook, event)?).await;
         judge(status.map_err(Trouble::Passing)?)
     }
 
     fn request(&self, hook: &Hook, event: &Event) -> Result<Request<Full<Bytes>>, Trouble> {
-        let WebhookUrl {
+        let HttpUrl {
             authority, target, ..
         } = &hook.settings.url;
         let body = body(hook.settings.template, event);
@@ -183,36 +169,6 @@ impl Sender {
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Trouble::Lasting(error.to_string()))
     }
-
-    /// How TLS is spoken, by the certificates that this machine trusts; read when first needed.
-    async fn tls(&self) -> io::Result<Arc<ClientConfig>> {
-        let read = || async {
-            let roots = tokio::task::spawn_blocking(machine_roots).await;
-            client_config(roots.map_err(io::Error::other)??)
-        };
-        self.tls.get_or_try_init(read).await.cloned()
-    }
-}
-
-fn machine_roots() -> io::Result<RootCertStore> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(io::Error::other(
-            "this machine trusts no certificates: install its ca-certificates",
-        ));
-    }
-    Ok(roots)
-}
-
-fn client_config(roots: RootCertStore) -> io::Result<Arc<ClientConfig>> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 /// Sends the request; the status of the final answer.

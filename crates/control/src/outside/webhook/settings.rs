@@ -1,7 +1,7 @@
 //! What the configuration says of a webhook.
 
+use crate::outside::HttpUrl;
 use ebbtide_core::{EventKind, Millis};
-use hyper::Uri;
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub struct Webhook {
     /// Its name in the file.
     pub name: String,
     /// Where deliveries go.
-    pub url: WebhookUrl,
+    pub url: HttpUrl,
     /// The kinds of events that it is told, of [`WEBHOOK_EVENTS`].
     pub events: Vec<String>,
     /// What deliveries are signed with; `None`: they are not.
@@ -50,71 +50,16 @@ pub enum Template {
     Teams,
 }
 
-/// An address of a webhook. Its path is often all that protects it, so it is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct WebhookUrl {
-    pub(super) is_tls: bool,
-    /// Without the brackets of an IPv6 address.
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// Host and port as they are written.
-    pub(super) authority: String,
-    /// Path and query.
-    pub(super) target: String,
-}
-
-impl WebhookUrl {
-    /// Reads `http://…` or `https://…`; an error says what is wrong, without the address.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.contains('#') {
-            return Err("has a part after `#`, which is never sent");
-        }
-        let uri: Uri = text.parse().map_err(|_| "is not an address")?;
-        let is_tls = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("does not begin with http:// or https://"),
-        };
-        let authority = uri.authority().ok_or("names no host")?;
-        if authority.as_str().contains('@') {
-            return Err("names a user, which is not supported");
-        }
-        let host = authority.host().trim_matches(['[', ']']);
-        if host.is_empty() {
-            return Err("names no host");
-        }
-        // The crate passes over what is no number of a port.
-        let written = &authority.as_str()[authority.host().len()..];
-        let port = match written.strip_prefix(':').map(str::parse::<u16>) {
-            None => None,
-            Some(Ok(port)) if port > 0 => Some(port),
-            Some(_) => return Err("has a port that is none: it goes from 1 to 65535"),
-        };
-        Ok(Self {
-            is_tls,
-            host: host.to_owned(),
-            port: port.unwrap_or(if is_tls { 443 } else { 80 }),
-            authority: authority.as_str().to_owned(),
-            target: uri
-                .path_and_query()
-                .map_or("/", |target| target.as_str())
-                .to_owned(),
-        })
-    }
-}
-
-impl fmt::Debug for WebhookUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        write!(f, "{scheme}://{}/…", self.authority)
-    }
-}
-
-/// What deliveries are signed with; never shown.
+/// What deliveries are signed with, or Ebbtide shows itself with to a provider; never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub(super) Vec<u8>);
 
 impl Secret {
+    /// The secret itself.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Takes a secret without the line's end.
     pub fn new(text: &str) -> Result<Self, String> {
         let bytes = text.trim_end_matches(['\r', '\n']).as_bytes();

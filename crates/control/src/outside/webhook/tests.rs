@@ -3,6 +3,7 @@
 use super::body::{body, signature};
 use super::deliver::Sender;
 use super::*;
+use crate::outside::HttpUrl;
 use ebbtide_api::{EventKind, Timestamp};
 use ebbtide_core::Millis;
 use std::net::SocketAddr;
@@ -116,7 +117,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Delivery {
 fn hook(name: &str, address: SocketAddr) -> Webhook {
     Webhook {
         name: name.into(),
-        url: WebhookUrl::parse(&format!("http://{address}/hook?key=k")).unwrap(),
+        url: HttpUrl::parse(&format!("http://{address}/hook?key=k")).unwrap(),
         events: vec!["store".into(), "drained".into()],
         secret: Some(Secret::new("0123456789abcdef\n").unwrap()),
         template: Template::Json,
@@ -427,7 +428,7 @@ async fn over_tls(host: &str, is_trusted: bool, outcome: &'static str) -> bool {
     tokio::spawn(run(new, sender));
     let mut settings = hook("ops", address);
     let url = format!("https://{host}:{}/hook", address.port());
-    settings.url = WebhookUrl::parse(&url).unwrap();
+    settings.url = HttpUrl::parse(&url).unwrap();
     hooks.replace(vec![settings]);
     hooks.tell("store", &event(1));
     counted(&hooks, "ops", outcome, 1).await;
@@ -522,10 +523,10 @@ fn chat_services_get_text_and_no_markup() {
 
 #[test]
 fn addresses_are_judged_and_their_paths_never_shown() {
-    let url = WebhookUrl::parse("https://hooks.example.com/T0/secret").unwrap();
+    let url = HttpUrl::parse("https://hooks.example.com/T0/secret").unwrap();
     assert_eq!((url.port, url.is_tls), (443, true));
     assert!(!format!("{url:?}").contains("secret"));
-    let url = WebhookUrl::parse("http://[::1]:8080").unwrap();
+    let url = HttpUrl::parse("http://[::1]:8080").unwrap();
     assert_eq!((&*url.host, url.port, &*url.target), ("::1", 8080, "/"));
     for (text, why) in [
         ("ftp://example.com/", "http://"),
@@ -537,7 +538,7 @@ fn addresses_are_judged_and_their_paths_never_shown() {
         ("http://example.com/ x", "address"),
         ("http://example.com/#x", "#"),
     ] {
-        let said = WebhookUrl::parse(text).unwrap_err();
+        let said = HttpUrl::parse(text).unwrap_err();
         assert!(said.contains(why), "{text}: {said}");
     }
 }

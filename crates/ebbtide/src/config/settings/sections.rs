@@ -21,6 +21,18 @@ pub const SECTIONS: &[Section] = &[
         "How long people stay signed in to the console.",
     ),
     section(
+        "admin.sign_in.openid",
+        Short::None,
+        "A provider of OpenID Connect, by which people sign in without a password of Ebbtide's. \
+         See [console.md](console.md#signing-in-by-openid-connect).",
+    ),
+    section(
+        "admin.sign_in.openid.roles",
+        Short::None,
+        "Who may do what, by what the provider says of them. The greatest role counts; whoever has none is \
+         not let in.",
+    ),
+    section(
         "access_log",
         Short::None,
         "One line for each request. SIGHUP opens the file anew, as log rotation expects.",
