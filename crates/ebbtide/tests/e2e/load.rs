@@ -116,7 +116,7 @@ fn new_users_go_where_the_machine_is_less_busy_and_by_sessions_when_nobody_knows
     let mut setup = Setup::new(&servers)
         .with("balance = \"least-load\"")
         .with(&format!(
-            "load = {{ exporter = \"http://{}/metrics\", every = \"1s\", timeout = \"20s\" }}",
+            "load = {{ exporter = \"http://{}/metrics\", every = \"2s\", timeout = \"2s\" }}",
             exporter.address
         ));
     let second = setup.servers.pop().unwrap();
@@ -175,7 +175,7 @@ fn sessions_on_a_windows_machine_count_against_what_the_server_may_have() {
         exporter(|_| include_str!("../../../protocol/tests/pages/windows_exporter.txt").to_owned());
     let load = format!(
         "load = {{ exporter = \"http://{windows}/metrics\", by = \"sessions\", sessions_max = 8, \
-         every = \"1s\", timeout = \"20s\" }}"
+         every = \"2s\", timeout = \"2s\" }}"
     );
     let mut setup = Setup::new(&servers).with(&load).with("peak_load = 80");
     let second = setup.servers.pop().unwrap();
