@@ -322,6 +322,21 @@ pub struct SessionCounts {
     pub idle: u32,
 }
 
+impl PoolStatus {
+    /// Where clients reach it, for people: the addresses of its listeners.
+    pub fn reached_at(&self) -> String {
+        let listeners: Vec<&str> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.address.as_str())
+            .collect();
+        match listeners.as_slice() {
+            [] => "no listener".to_owned(),
+            some => some.join(", "),
+        }
+    }
+}
+
 impl SessionCounts {
     /// Both together.
     pub fn all(self) -> u32 {

@@ -102,6 +102,15 @@ fn views(weights: &[u32]) -> Vec<ServerView> {
         .collect()
 }
 
+/// Every policy that places users.
+const POLICIES: [Balance; 5] = [
+    Balance::RoundRobin,
+    Balance::LeastSessions,
+    Balance::LeastLoad,
+    Balance::MostAvailable,
+    Balance::SourceHash,
+];
+
 proptest! {
     #[test]
     fn round_robin_is_exact_over_each_round(weights in weights(), rounds in 1_u32..5) {
@@ -143,13 +152,7 @@ proptest! {
     #[test]
     fn nobody_is_placed_where_new_sessions_are_not_admitted(
         admits in prop::collection::vec(any::<bool>(), 1..8),
-        balance in prop::sample::select(vec![
-            Balance::RoundRobin,
-            Balance::LeastSessions,
-            Balance::LeastLoad,
-            Balance::MostAvailable,
-            Balance::SourceHash,
-        ]),
+        balance in prop::sample::select(POLICIES.to_vec()),
         dice in any::<u64>(),
     ) {
         let servers = (0..).zip(&admits).map(|(key, admits)| server(key, 1, *admits)).collect();
@@ -164,13 +167,7 @@ proptest! {
         weights in prop::collection::vec(1_u32..1000, 1..40),
         only in any::<prop::sample::Index>(),
         share in 1_u8..=100,
-        balance in prop::sample::select(vec![
-            Balance::RoundRobin,
-            Balance::LeastSessions,
-            Balance::LeastLoad,
-            Balance::MostAvailable,
-            Balance::SourceHash,
-        ]),
+        balance in prop::sample::select(POLICIES.to_vec()),
         dice in any::<u64>(),
     ) {
         let mut servers = views(&weights);
@@ -190,13 +187,7 @@ proptest! {
     fn a_server_that_comes_back_gets_its_share_of_what_it_would_get(
         share in 1_u8..100,
         sessions in 0_u32..40,
-        balance in prop::sample::select(vec![
-            Balance::RoundRobin,
-            Balance::LeastSessions,
-            Balance::LeastLoad,
-            Balance::MostAvailable,
-            Balance::SourceHash,
-        ]),
+        balance in prop::sample::select(POLICIES.to_vec()),
     ) {
         let given = |share: u8| {
             let mut servers = views(&[1, 2, 1, 3]);
@@ -395,13 +386,7 @@ fn turns_go_on_after_the_last_server_when_one_leaves_or_returns() {
 
 #[test]
 fn choosing_allocates_nothing() {
-    for balance in [
-        Balance::RoundRobin,
-        Balance::LeastSessions,
-        Balance::LeastLoad,
-        Balance::MostAvailable,
-        Balance::SourceHash,
-    ] {
+    for balance in POLICIES {
         let pool = pool(balance, views(&[1, 2, 3, 1, 1]));
         let mut rotation = Rotation::default();
         let counted = allocation_counter::measure(|| {

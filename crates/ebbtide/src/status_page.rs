@@ -59,15 +59,7 @@ fn node_line(status: &Status) -> Line {
 
 fn pool_line(pool: &PoolStatus) -> Line {
     let short = pool.admitting < pool.minimum;
-    let listeners: Vec<&str> = pool
-        .listeners
-        .iter()
-        .map(|listener| listener.address.as_str())
-        .collect();
-    let from = match listeners.as_slice() {
-        [] => "no listener".to_owned(),
-        some => some.join(", "),
-    };
+    let from = pool.reached_at();
     Line(vec![
         (Style::Bold, pool.name.clone()),
         (Style::Dim, format!("  {from}, {}, ", pool.balance)),

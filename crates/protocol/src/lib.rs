@@ -7,6 +7,7 @@ pub mod agent;
 pub mod exporter;
 pub mod exposition;
 pub mod health;
+pub mod html;
 pub mod http1;
 pub mod nbd;
 pub mod proxy_protocol;

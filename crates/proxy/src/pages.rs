@@ -1,5 +1,6 @@
 //! The pages that Ebbtide itself answers with: what happened, and whom to turn to.
 
+pub(crate) use ebbtide_protocol::html::escape;
 use ebbtide_protocol::http1::{Field, Reject};
 use std::io::Write;
 
@@ -241,22 +242,6 @@ fn html(
         optional(detail),
         optional(contact),
     )
-}
-
-/// Text as it may stand in HTML.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// Text as a JSON string, with its quotes.

@@ -121,15 +121,7 @@ fn band(desk: &Desk, pool: &PoolStatus, servers: &[&ServerStatus], snapshot: &Sn
         .iter()
         .map(|server| server.sessions.all())
         .sum();
-    let listeners: Vec<&str> = pool
-        .listeners
-        .iter()
-        .map(|listener| listener.address.as_str())
-        .collect();
-    let from = match listeners.as_slice() {
-        [] => "no listener".to_owned(),
-        some => some.join(", "),
-    };
+    let from = pool.reached_at();
     let in_pool = pool
         .servers
         .iter()

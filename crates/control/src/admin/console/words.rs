@@ -2,6 +2,7 @@
 
 use ebbtide_api::{PoolStatus, Timestamp};
 use ebbtide_core::{Millis, count};
+pub(super) use ebbtide_protocol::html::escape;
 
 /// How a standing looks: a colour, a shape, and words. Never by the colour alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,22 +146,6 @@ pub(super) fn countdown(at: Timestamp, left_ms: u64) -> String {
 /// So much of the whole, in percent.
 pub(super) fn percent_of(part: u32, whole: u32) -> f64 {
     f64::from(part) / f64::from(whole.max(1)) * 100.0
-}
-
-/// The text as HTML text or in an attribute's quotes.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
 }
 
 /// A value in an address's query (RFC 3986, 2.3).
