@@ -409,21 +409,35 @@ impl Planner<'_> {
             server.address_text,
             self.after_adding(&name)
         );
-        let writes = vec![Write::LiveServer(name.clone(), server.clone())];
+        let mut writes = vec![Write::LiveServer(name.clone(), server.clone())];
+        let known = self.state.servers.get(&name);
+        if let Some(back) = known.filter(|known| known.lingers) {
+            writes.push(Write::Epoch(name.clone(), back.epoch));
+        }
         let edit = ServerEdit::Add(server);
         Ok(self.of_server("server add", name, edit, writes, text, false))
     }
 
-    /// Refuses an address that another server of the pool has.
+    /// Refuses an address that another server of the pool has, and another one than that at which
+    /// sessions still are on the server.
     fn check_address(&self, name: &ServerName, server: &ServerConfig) -> Result<(), Refusal> {
         let has_it = |other: &ServerState| other.present && other.config.address == server.address;
         let mut others = self.state.servers_of(&name.pool);
-        match others.find(|(_, other)| has_it(other)) {
-            None => Ok(()),
-            Some((other, _)) => Err(Refusal::invalid(format!(
+        if let Some((other, _)) = others.find(|(_, other)| has_it(other)) {
+            return Err(Refusal::invalid(format!(
                 "{name} cannot be added: {other} has its address already, {}; each server of a pool \
                  needs an address of its own",
                 server.address_text
+            )));
+        }
+        let earlier = self.state.servers.get(name).filter(|known| known.lingers);
+        match earlier.filter(|earlier| earlier.config.address != server.address) {
+            None => Ok(()),
+            Some(earlier) => Err(Refusal::invalid(format!(
+                "{name} has left its pool, and still has {} at {}: add it at that address, give the new \
+                 server another name, or wait until they have ended",
+                count(earlier.load.sessions(), "session"),
+                earlier.config.address_text
             ))),
         }
     }

@@ -419,7 +419,9 @@ impl State {
             .is_some_and(|view| view.address == config.address);
         let server = self.know(name, config.clone(), health, now);
         server.forget_if_removed();
-        if server.removed && server.epoch_of_next > server.epoch {
+        // Sessions that are left on one that comes back to its address are on that very server.
+        let comes_back = server.lingers && server.config.address == config.address;
+        if server.removed && !comes_back && server.epoch_of_next > server.epoch {
             server.raise_epoch(server.epoch_of_next, EndReason::ServerRemoved);
         }
         server.present = true;

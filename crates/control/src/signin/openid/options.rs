@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn another_configuration_is_another_stamp() {
         let before = options(None).stamp();
-        let mut others = vec![
+        let mut others = [
             options(Some("sub")),
             options(None),
             options(None),

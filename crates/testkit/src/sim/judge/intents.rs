@@ -163,7 +163,7 @@ impl Judge {
             }
             if pools[name.pool()].unsaved {
                 // The epoch that it was seen to have may never have been stored.
-                server.epoch = 0;
+                (server.epoch, server.epoch_of_next) = (0, 0);
             }
             if let Some(end) = &mut server.self_end {
                 end.unsure |= !end.saved;
@@ -181,12 +181,13 @@ impl Judge {
                 if server.present || restarted {
                     removed.push(name);
                 }
-                server.present = false;
-                server.unserving_at = Some(at);
                 let lingers = server.removed_look == look;
                 if name.is_live() && pools[name.pool()].look == look && !lingers {
+                    server.leave();
                     server.forget();
                 }
+                server.present = false;
+                server.unserving_at = Some(at);
             }
         }
         removed.into_iter().for_each(|name| self.removed(name));
@@ -202,7 +203,12 @@ impl Judge {
         now: Now,
         at: i64,
     ) {
-        self.server(name).removed_look = self.look;
+        let look = self.look;
+        let server = self.server(name);
+        server.removed_look = look;
+        if name.is_live() {
+            server.leave();
+        }
         self.judge_intent(name, shown, view, now, at);
         self.judge_notice(name, view, pool);
         self.judge_epoch(name, view);
@@ -231,6 +237,12 @@ impl Judge {
         }
         if !server.present {
             server.returned_at = Some(at);
+            let least = std::mem::take(&mut server.epoch_of_next);
+            // Whoever still was on it just now may be on this very one.
+            if server.removed_look + 1 != look {
+                server.epoch_least = server.epoch_least.max(least);
+            }
+            server.raises += least.saturating_sub(server.epoch);
         }
         server.present = true;
         server.address = Some(view.address);
@@ -530,7 +542,7 @@ impl Judge {
         server.epoch = view.epoch;
         if view.epoch < server.epoch_least {
             let text = format!(
-                "{name} is in epoch {} after its pool was closed",
+                "{name} is in epoch {} after its pool was closed or it was removed",
                 view.epoch
             );
             return self.fail(DEADLINE, text);
@@ -615,6 +627,13 @@ impl Judge {
 }
 
 impl Server {
+    /// It has just left its pool by command: its tokens are worth nothing to the next of its name.
+    fn leave(&mut self) {
+        if self.present {
+            self.epoch_of_next = self.epoch + 1;
+        }
+    }
+
     /// It was removed by command, and with it what was wanted of it: the next of its name is new.
     fn forget(&mut self) {
         (self.want, self.in_force) = (Want::Ready, Want::Ready);

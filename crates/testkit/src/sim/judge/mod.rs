@@ -141,8 +141,10 @@ struct Server {
     /// As the node shows it, it still has to show that it is well.
     is_unverified: bool,
     epoch: u32,
-    /// Not before this one, because its pool was closed.
+    /// Not before this one, because its pool was closed or one of its name was removed.
     epoch_least: u32,
+    /// It was removed by command: the next of its name is not before this one.
+    epoch_of_next: u32,
     /// The life of the node in which the epoch was seen.
     epoch_life: u32,
     /// How often the epoch may rise: what was asked for and has been stored.
