@@ -16,7 +16,8 @@ impl Secret {
         drop(fs::remove_file(&path));
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(mode).open(&path);
-        writeln!(file.unwrap(), "0123456789abcdef").unwrap();
+        let written = file.and_then(|mut file| writeln!(file, "0123456789abcdef"));
+        written.expect("the directory for temporary files takes files");
         Self(path)
     }
 }
