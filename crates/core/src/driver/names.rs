@@ -184,9 +184,9 @@ impl State {
     }
 
     /// Whether what an answer led to is still to be done, and no operator has wanted something else of the
-    /// server since.
+    /// server since, or removed it.
     pub fn still_follows(&self, command: &Command) -> bool {
-        let known = |name: &ServerName| self.servers.get(name);
+        let known = |name: &ServerName| self.servers.get(name).filter(|server| server.present);
         match command {
             Command::Ready { server, .. } => known(server).is_some_and(ServerState::is_sent_away),
             Command::Drain { server, .. } => {
