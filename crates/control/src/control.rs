@@ -104,6 +104,7 @@ impl Control {
             inbox.clone(),
             options.webhooks,
             options.resolver,
+            options.admin.address(),
         )?;
         let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
@@ -117,6 +118,7 @@ impl Control {
             store_tally: Arc::clone(&store_tally),
             events: Arc::clone(&events),
             outside: Arc::clone(&outside),
+            admin: options.admin.address(),
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),

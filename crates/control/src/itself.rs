@@ -1,4 +1,5 @@
-//! Addresses that lead back here: a server that is one of our own listeners would be asked for ever.
+//! Addresses that lead back here: a server that is one of our own listeners would be asked for ever, and the
+//! admin interface is no server for users.
 
 use ebbtide_core::ListenerConfig;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -9,10 +10,17 @@ const NOBODYS: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
 ];
 
-/// The listener that is reached by who connects to this address from this machine.
-pub fn own_listener(address: SocketAddr, listeners: &[ListenerConfig]) -> Option<&ListenerConfig> {
-    let mut listeners = listeners.iter();
-    listeners.find(|listener| leads_to(address, listener.bind))
+/// What of this node is reached by who connects to this address from this machine, in words.
+pub fn leads_back(
+    address: SocketAddr,
+    listeners: &[ListenerConfig],
+    admin: SocketAddr,
+) -> Option<String> {
+    let mut all = listeners.iter();
+    let listener = all.find(|listener| leads_to(address, listener.bind));
+    let listener = listener.map(|own| format!("listener {} ({})", own.name, own.bind));
+    let own = || format!("the admin interface ({admin})");
+    listener.or_else(|| leads_to(address, admin).then(own))
 }
 
 fn leads_to(address: SocketAddr, bind: SocketAddr) -> bool {
@@ -70,6 +78,20 @@ mod tests {
         assert!(!leads("127.0.0.2:80", "127.0.0.1:80"), "another address");
         assert!(!leads("127.0.0.1:80", "[::]:80"), "another family");
         assert!(!leads("[::1]:80", "0.0.0.0:80"), "another family");
+    }
+
+    #[test]
+    fn the_admin_interface_is_no_server() {
+        let admin = "127.0.0.1:9900".parse().unwrap();
+        let said = leads_back("127.0.0.1:9900".parse().unwrap(), &[], admin);
+        assert_eq!(
+            said.as_deref(),
+            Some("the admin interface (127.0.0.1:9900)")
+        );
+        assert_eq!(
+            leads_back("127.0.0.1:9901".parse().unwrap(), &[], admin),
+            None
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use admin::{Admin, AdminError, metrics_reference, openapi};
 pub use clock::{boot_id, clock};
 pub use control::{Control, MoveSessions, Options, Publish, Reload, Reloaded};
 pub use inbox::{Inbox, InboxReceiver, inbox};
-pub use itself::own_listener;
+pub use itself::leads_back;
 pub use manifest::{MANIFEST_BYTES_MAX, MANIFEST_VERSION, Manifest, ManifestFile, ManifestSource};
 pub use outside::{
     HttpUrl, Resolver, Secret, Template, UPGRADE_EVERY, WEBHOOK_EVENTS, Webhook, system_resolver,

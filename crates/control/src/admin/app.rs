@@ -7,6 +7,7 @@ use crate::shell::StoreTally;
 use crate::signin::SignIn;
 use crate::store::{Operator, StoreThread};
 use ebbtide_core::{NodeCounters, Now, SessionTable, Snapshot};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,8 @@ pub(crate) struct AppParts {
     pub store_tally: Arc<StoreTally>,
     pub events: Arc<EventLog>,
     pub outside: Arc<Outside>,
+    /// Where the API and the console are.
+    pub admin: SocketAddr,
     pub version: &'static str,
     pub started: Now,
     pub operators: Mutex<Vec<Operator>>,

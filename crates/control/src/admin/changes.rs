@@ -4,7 +4,7 @@ use super::access::Caller;
 use super::answer::{ApiError, Body, Names, Params};
 use super::app::App;
 use crate::clock::clock;
-use crate::itself::own_listener;
+use crate::itself::leads_back;
 use crate::show;
 use axum::extract::State;
 use axum::{Extension, Json};
@@ -190,11 +190,11 @@ pub(super) async fn add_server(
     Body(body): Body<AddServer>,
 ) -> Answer {
     let address = resolve(&body.address).await?;
-    if let Some(listener) = own_listener(address, &app.snapshot().config.listeners) {
+    if let Some(own) = leads_back(address, &app.snapshot().config.listeners, app.admin) {
         return Err(ApiError::invalid(format!(
-            "{pool}/{name} cannot be added: {} leads back here, to listener {} ({}); give the address \
-             of the server itself",
-            body.address, listener.name, listener.bind
+            "{pool}/{name} cannot be added: {} leads back here, to {own}; give the address of the \
+             server itself",
+            body.address
         )));
     }
     let server = ServerConfig {

@@ -25,6 +25,7 @@ pub(crate) use fetch::{Fetch, Fetched};
 use logout::{Call, Waiting};
 pub use names::{Resolver, system_resolver};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 pub(crate) use tally::{BytesRead, Tally};
@@ -53,6 +54,7 @@ pub(crate) fn start(
     inbox: Inbox,
     webhooks: Vec<Webhook>,
     resolver: Resolver,
+    admin: SocketAddr,
 ) -> io::Result<(Arc<Outside>, JoinHandle<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -86,7 +88,7 @@ pub(crate) fn start(
                     () = manifests::run(snapshots.clone(), inbox.clone()) => {}
                     () = exporters::run(snapshots.clone(), inbox.clone()) => {}
                     () = agents::run(snapshots.clone(), inbox.clone()) => {}
-                    () = names::run(snapshots.clone(), inbox.clone(), resolver) => {}
+                    () = names::run(snapshots.clone(), inbox.clone(), resolver, admin) => {}
                     () = readings::run(snapshots.clone(), inbox.clone(), bytes_read) => {}
                     () = upgrade::run(snapshots, inbox) => {}
                 }

@@ -5,7 +5,7 @@
 mod tests;
 
 use crate::inbox::{Inbox, Message};
-use crate::itself::own_listener;
+use crate::itself::leads_back;
 use crate::outside::rounds::{self, Turn};
 use crate::prober::jittered;
 use ebbtide_core::{Input, ListenerConfig, Millis, NameAnswer, NameConfig, ServerName, Snapshot};
@@ -42,6 +42,7 @@ pub fn system_resolver() -> Resolver {
 struct Question {
     entry: NameConfig,
     listeners: Arc<[ListenerConfig]>,
+    admin: SocketAddr,
 }
 
 /// Looks names up until the sender of `snapshots` is dropped.
@@ -49,14 +50,16 @@ pub(super) async fn run(
     snapshots: watch::Receiver<Arc<Snapshot>>,
     inbox: Inbox,
     resolver: Resolver,
+    admin: SocketAddr,
 ) {
     let ask = |name, question, turn| {
         look_up_on(name, question, turn, Arc::clone(&resolver), inbox.clone())
     };
+    let questions = |snapshot: &Snapshot| questions(snapshot, admin);
     rounds::run(snapshots, AT_ONCE_MAX, questions, ask).await;
 }
 
-fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
+fn questions(snapshot: &Snapshot, admin: SocketAddr) -> BTreeMap<ServerName, Question> {
     let listeners: Arc<[ListenerConfig]> = snapshot.config.listeners.as_slice().into();
     let pools = snapshot.pools.iter();
     let questions = pools.flat_map(|pool| {
@@ -66,6 +69,7 @@ fn questions(snapshot: &Snapshot) -> BTreeMap<ServerName, Question> {
             let question = Question {
                 entry: entry.clone(),
                 listeners: Arc::clone(&listeners),
+                admin,
             };
             (name, question)
         })
@@ -98,11 +102,15 @@ async fn look_up_on(
 
 /// Looks up once, on a thread of its own: a resolver that hangs is left behind.
 async fn look_up(question: &Question, resolver: Resolver) -> Result<NameAnswer, String> {
-    let Question { entry, listeners } = question.clone();
+    let Question {
+        entry,
+        listeners,
+        admin,
+    } = question.clone();
     let (answer, answered) = oneshot::channel();
     let look = move || {
         let found = resolver(&entry.host, entry.port);
-        let found = found.map(|addresses| sort_out(addresses, &listeners));
+        let found = found.map(|addresses| sort_out(addresses, &listeners, admin));
         // Whoever asked may have given up.
         drop(answer.send(found.map_err(|error| error.to_string())));
     };
@@ -117,11 +125,15 @@ async fn look_up(question: &Question, resolver: Resolver) -> Result<NameAnswer, 
 }
 
 /// Takes out what would lead back here.
-fn sort_out(addresses: Vec<SocketAddr>, listeners: &[ListenerConfig]) -> NameAnswer {
+fn sort_out(
+    addresses: Vec<SocketAddr>,
+    listeners: &[ListenerConfig],
+    admin: SocketAddr,
+) -> NameAnswer {
     let mut answer = NameAnswer::default();
     for address in addresses {
-        match own_listener(address, listeners) {
-            Some(listener) => answer.own.push((address, listener.name.clone())),
+        match leads_back(address, listeners, admin) {
+            Some(own) => answer.own.push((address, own)),
             None => answer.addresses.push(address),
         }
     }

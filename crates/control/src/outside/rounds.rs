@@ -26,7 +26,7 @@ impl Turn {
 pub(super) async fn run<W, Q, A>(
     mut snapshots: watch::Receiver<Arc<Snapshot>>,
     at_once_max: usize,
-    questions: fn(&Snapshot) -> BTreeMap<W, Q>,
+    questions: impl Fn(&Snapshot) -> BTreeMap<W, Q>,
     ask: impl Fn(W, Q, Turn) -> A,
 ) where
     W: Clone + Ord,

@@ -142,6 +142,7 @@ fn app(store: Store, options: SignInOptions) -> (watch::Sender<Arc<Snapshot>>, A
         inbox.clone(),
         Vec::new(),
         outside::system_resolver(),
+        ([127, 0, 0, 1], 9900).into(),
     )
     .unwrap();
     let (store, _) = StoreThread::start(store).unwrap();
@@ -155,6 +156,7 @@ fn app(store: Store, options: SignInOptions) -> (watch::Sender<Arc<Snapshot>>, A
         store_tally: Arc::default(),
         events: Arc::new(EventLog::new()),
         outside,
+        admin: ([127, 0, 0, 1], 9900).into(),
         version: "0.0.0-test",
         started: clock(),
         operators: Mutex::default(),

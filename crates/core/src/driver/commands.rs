@@ -121,6 +121,14 @@ pub(super) struct Planner<'a> {
 impl Planner<'_> {
     fn ready(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {
         let server = self.state.with_sessions(&name)?;
+        if let Some(host) = self.state.name_that_lost(&name, server) {
+            return Err(Refusal::invalid(format!(
+                "{name} cannot be ready: {host} no longer has {} for it, and it would be sent away again at \
+                 once; give that name the address back, or, once it is gone, add the server under a name of \
+                 its own (ebbtide server add)",
+                server.config.address_text
+            )));
+        }
         let has_to_show = self.verification(&name, server, &Intent::Ready);
         let forced = force && has_to_show.is_some();
         let from = server.intent.label();

@@ -103,9 +103,9 @@ impl State {
     ) -> (BTreeSet<SocketAddr>, Option<String>) {
         let all: BTreeSet<SocketAddr> = answer.addresses.into_iter().collect();
         let mut wrong = Vec::new();
-        if let Some((address, listener)) = answer.own.first() {
+        if let Some((address, own)) = answer.own.first() {
             wrong.push(format!(
-                "{address} leads back here, to listener {listener}, and is left out"
+                "{address} leads back here, to {own}, and is left out"
             ));
         }
         let others: BTreeMap<SocketAddr, &str> = self
@@ -229,6 +229,15 @@ impl State {
             Some((*address, name))
         });
         named.collect()
+    }
+
+    /// The name that had the address of this server, which is out of traffic, and has it no more.
+    pub fn name_that_lost(&self, name: &ServerName, server: &ServerState) -> Option<&str> {
+        let pool = self.pools.get(&name.pool)?;
+        let entry = pool.config.name(server.config.of_name.as_deref()?)?;
+        let is_known = pool.names.get(&entry.name)?.heard.is_some();
+        let is_lost = server.present && server.intent != Intent::Ready;
+        (is_known && is_lost && !self.is_named(name, server)).then_some(entry.host.as_str())
     }
 
     /// Whether an entry's name still has the address of this server.

@@ -28,7 +28,7 @@ impl World {
                 let mut answer = NameAnswer::default();
                 for address in addresses {
                     match address.split_once(':') {
-                        Some(("own", own)) => answer.own.push((at(own), "web".into())),
+                        Some(("own", own)) => answer.own.push((at(own), "listener web".into())),
                         Some(("many", count)) => {
                             let hosts = 0..count.parse().unwrap();
                             let all = hosts.map(|host: u32| {

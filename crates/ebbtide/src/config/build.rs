@@ -17,7 +17,7 @@ use super::tcp::{check_protocol, nbd, tcp};
 use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
-use ebbtide_control::{SignInOptions, SignInSpans, USERS_FILE, own_listener};
+use ebbtide_control::{SignInOptions, SignInSpans, USERS_FILE, leads_back};
 use ebbtide_core::{
     AgentSettings, Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig,
     LogoutCall, Millis, NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
@@ -40,7 +40,7 @@ pub(super) fn build(table: &DeTable<'_>, looks_into_pages: bool) -> Result<Loade
     let (node, admin_span) = node(&root);
     let pools = pools(&root);
     let listeners = listeners(&root, &pools, node.admin, &admin_span);
-    check_loops(&root, &pools, &listeners);
+    check_loops(&root, &pools, (&listeners, node.admin));
     check_placing(&root, &pools);
     let webhooks = webhooks(&root);
     let problems = reader.into_problems();
@@ -193,32 +193,26 @@ fn check_pool(
     );
 }
 
-/// Reports servers that are listeners of this node.
+/// Reports servers that are listeners or the admin interface of this node.
 fn check_loops(
     root: &Section<'_, '_>,
     pools: &[(PoolConfig, Range<usize>)],
-    listeners: &[ListenerConfig],
+    (listeners, admin): (&[ListenerConfig], SocketAddr),
 ) {
     for (pool, section) in root.section("pools").named() {
         let known = pools.iter().find(|(known, _)| known.name == pool);
         let servers = known.map_or(&[][..], |(known, _)| &known.servers);
         for (name, server) in section.section("servers").named() {
             let known = servers.iter().find(|known| known.name == name);
-            let own = known.and_then(|known| own_listener(known.address, listeners));
-            if let Some(listener) = own {
+            let own = known.and_then(|known| leads_back(known.address, listeners, admin));
+            if let Some(own) = own {
                 let span = server.span_of("address").unwrap_or(server.span.clone());
                 server.report(
                     &span,
-                    format!(
-                        "{}: this is the listener `{}` of Ebbtide itself, at {}",
-                        server.shown(),
-                        listener.name,
-                        listener.bind
-                    ),
+                    format!("{}: this is Ebbtide itself, {own}", server.shown()),
                     "leads back here",
                     Some(
-                        "write the address of the server; a server on this machine needs another port \
-                         than the listener"
+                        "write the address of the server; a server on this machine needs a port of its own"
                             .into(),
                     ),
                 );

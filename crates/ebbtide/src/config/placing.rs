@@ -54,7 +54,8 @@ fn check_nobody(pool: &Section<'_, '_>, setting: &str, why: &str) {
     }
 }
 
-/// Reports a policy that has nothing to go by, and a load that no policy goes by.
+/// Reports a policy that has nothing to go by. A load of which no policy knows is no mistake: it is shown,
+/// and a peak may be set live.
 fn check_policy(pool: &Section<'_, '_>, config: &PoolConfig) {
     let has_load = pool.writes("load");
     let help = match config.balance {
@@ -63,10 +64,6 @@ fn check_policy(pool: &Section<'_, '_>, config: &PoolConfig) {
         }
         Balance::MostAvailable if !has_load && !tells_of_room(config) => {
             "`most-available` goes by free room, and nothing tells of any"
-        }
-        Balance::SourceHash if has_load && !has_peak(config) => {
-            let why = "`source-hash` does not go by it, and there is no `peak_load`";
-            return check_nobody(pool, "load", why);
         }
         _ => return,
     };
@@ -99,10 +96,6 @@ fn tells_of_room(config: &PoolConfig) -> bool {
     );
     let has_places = all_servers(config).any(|server| server.max_sessions.is_some());
     has_places || asks_for_page || config.agent.is_some()
-}
-
-fn has_peak(config: &PoolConfig) -> bool {
-    config.peak_load.is_some() || all_servers(config).any(|server| server.peak_load.is_some())
 }
 
 fn all_servers(config: &PoolConfig) -> impl Iterator<Item = &ServerConfig> {

@@ -3,7 +3,7 @@
 
 use super::settings::Kind;
 use ebbtide_core::{Millis, Network};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use toml::de::DeValue;
 
@@ -381,8 +381,8 @@ fn is_hopeless(host: &str) -> bool {
 /// Reads `host:port` and looks the host up where it is a name; its first address counts.
 pub fn address(text: &str) -> Result<SocketAddr, Mistake> {
     let (host, port) = split_address(text)?;
-    if let Ok(ip) = host.parse() {
-        return Ok(SocketAddr::new(ip, port));
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip.to_canonical(), port));
     }
     let failed = |why: &str| {
         Mistake::new(

@@ -295,14 +295,14 @@ fn places_of_the_usual_mistakes() {
         (
             SMALL.replace("10.0.0.11:8080", "127.0.0.1:8080"),
             "ebbtide.toml:7:8",
-            "pools.app.servers.web1: this is the listener `web` of Ebbtide itself, at 127.0.0.1:8080",
+            "pools.app.servers.web1: this is Ebbtide itself, listener web (127.0.0.1:8080)",
         ),
         (
             SMALL
                 .replace("127.0.0.1:8080", "0.0.0.0:80")
                 .replace("10.0.0.11:8080", "127.0.0.1:80"),
             "ebbtide.toml:7:8",
-            "this is the listener `web` of Ebbtide itself, at 0.0.0.0:80",
+            "this is Ebbtide itself, listener web (0.0.0.0:80)",
         ),
         (
             SMALL.replace("10.0.0.11:8080", "http://10.0.0.11:8080/"),

@@ -86,7 +86,9 @@ fn connections_on_a_server_that_left_the_file_go_on_in_sight_and_in_hand() {
     assert!(page.contains("1 of 1 servers take new sessions"), "{page}");
     assert!(page.contains("has left the pool"), "{page}");
     let mut new = connect(&ebbtide);
-    assert_eq!(ebbtide.sessions("web1"), 1);
+    until("the new session counts", LIMIT, || {
+        (ebbtide.sessions("web1") == 1).then_some(())
+    });
     ebbtide.cli(&["hold", "app/web1"]).exits(4);
 
     // One by one, and all at once by the deadline of the drain.

@@ -64,7 +64,7 @@ fn a_weight_beyond_all_bounds_counts_as_the_greatest_and_is_noted() {
         (
             "weight:99999999999999999999%",
             AgentWeight::Percent(1000),
-            "it says 4294967295 %, which counts as 1000",
+            "it says far more than 1000 %, which counts as 1000",
         ),
         (
             "up weight:257 now",

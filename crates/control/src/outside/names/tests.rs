@@ -19,6 +19,7 @@ fn question(bind: &str) -> Question {
             proxy_from: Vec::new(),
         }]
         .into(),
+        admin: ([127, 0, 0, 1], 9900).into(),
     }
 }
 

@@ -534,17 +534,21 @@ impl Judge {
                 _ => return None,
             },
         };
-        let is_it = |id: &RequestId| {
-            let request = self.requests.get(id);
-            request.is_some_and(|request| request.stored == was_stored)
+        // What came too late is refused as soon as it is stored, while what was stored before may still wait
+        // for a worker, and what comes after may be stored already when the refusal is heard.
+        let too_late = |request: &Request| {
+            let refused = result.as_ref().err();
+            let refused = refused.filter(|refusal| refusal.kind == RefusalKind::Invalid);
+            let of = request
+                .server
+                .map(|server| format!(" {server} came too late"));
+            refused.is_none_or(|refusal| of.is_some_and(|of| refusal.text.contains(&of)))
         };
         let waiting = &self.named.waiting;
-        // What came too late is refused as soon as it is stored, while what was stored before may still wait
-        // for a worker.
-        let place = match result {
-            Err(refusal) if refusal.kind == RefusalKind::Invalid => waiting.iter().rposition(is_it),
-            _ => waiting.iter().position(is_it),
-        };
+        let place = waiting.iter().position(|id| {
+            let request = self.requests.get(id);
+            request.is_some_and(|request| request.stored == was_stored && too_late(request))
+        });
         self.named.waiting.remove(place?)
     }
 
