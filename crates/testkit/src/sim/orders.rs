@@ -41,22 +41,17 @@ impl World {
             Order::EndConnection(nth) => Command::EndSessions {
                 ids: vec![self.open_session(nth)?],
             },
-            Order::Set(server, weight, max) => Command::SetServer {
-                server: server.name(),
-                change: ServerChange {
-                    weight: Some(weight),
-                    max_sessions: Some(max),
-                    ..ServerChange::default()
-                },
-            },
-            Order::Peak(server, peak, force) => Command::SetServer {
-                server: server.name(),
-                change: ServerChange {
-                    peak_load: Some(peak.map_or(PeakChange::None, PeakChange::Percent)),
-                    force,
-                    ..ServerChange::default()
-                },
-            },
+            Order::Set(server, weight, max) => {
+                let mut change = ServerChange::default();
+                (change.weight, change.max_sessions) = (Some(weight), Some(max));
+                set(server, change)
+            }
+            Order::Peak(server, peak, force) => {
+                let peak = Some(peak.map_or(PeakChange::None, PeakChange::Percent));
+                let mut change = ServerChange::default();
+                (change.peak_load, change.force) = (peak, force);
+                set(server, change)
+            }
             Order::Add(added) => add(added),
             Order::Remove(server, force) => Command::RemoveServer {
                 server: server.name(),
@@ -99,6 +94,13 @@ impl World {
                 until_upgraded: closes.until_upgraded,
             },
         }
+    }
+}
+
+fn set(server: ServerNumber, change: ServerChange) -> Command {
+    Command::SetServer {
+        server: server.name(),
+        change,
     }
 }
 
