@@ -1,4 +1,4 @@
-//! What others send that a node asks: agents and health pages that say nonsense. Each server is
+//! What others send that a node asks: exporters, agents and health pages that say nonsense. Each server is
 //! shown with its mark and the reason, its sessions go on, and none is down that is not.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
@@ -6,7 +6,8 @@ mod support;
 
 use ebbtide_api::ServerStatus;
 use ebbtide_core::{
-    AgentSettings, Config, Found, HealthCheck, HealthSettings, Millis, ServerConfig, SessionId,
+    AgentSettings, Config, Found, HealthCheck, HealthSettings, LoadMeasure, LoadSettings, Millis,
+    ServerConfig, SessionId,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -72,6 +73,50 @@ async fn all_become(config: Config, is_so: impl Fn(usize, &ServerStatus) -> bool
         assert!(began.elapsed() < LIMIT, "{wrong:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn exporters_that_say_nonsense_are_a_mark_at_their_servers() {
+    let memory = "node_memory_MemAvailable_bytes 7e9\nnode_memory_MemTotal_bytes 1e10\n";
+    let line = "some_metric{a=\"b\"} 1\n".repeat(1000).into_bytes();
+    let cases = [
+        (page("<html><body>It works!</body></html>"), 1, "no metrics"),
+        (page(&memory.replace("1e10", "-1e10")), 1, "negative"),
+        (page(&memory.replace("7e9", "NaN")), 1, "NaN"),
+        (page("node_load1 0.5\n"), 1, "how much memory"),
+        (page("some_metric 1\n"), 1, "none of its metrics"),
+        // A hundred megabytes.
+        ([page(""), line].concat(), 5_000, "longer than 8 MiB"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n".to_vec(), 1, "answered 503"),
+    ];
+    let mut config = config(cases.len() as u32 + 1);
+    let pool = &mut config.pools[0];
+    pool.load = Some(LoadSettings {
+        exporter: "http://{host}/metrics".into(),
+        by: LoadMeasure::Memory,
+        sessions_max: None,
+        every: Millis(100),
+        timeout: Millis::from_secs(30),
+    });
+    // The last one is well, though its clock is off by half a century.
+    let well = (page(memory), 1, "");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    for (server, (says, times, _)) in pool.servers.iter_mut().zip(cases.iter().chain([&well])) {
+        let exporter = serve(any, true, says.clone(), *times);
+        server.exporter = Some(format!("http://{exporter}/metrics"));
+    }
+    all_become(config, |row, server| {
+        let machine = server.machine.as_ref().unwrap();
+        let is_marked = |why: &str| {
+            let told = machine.no_metrics.as_ref();
+            told.is_some_and(|told| told.contains(why)) && machine.load_percent.is_none()
+        };
+        let is_so = cases
+            .get(row)
+            .map_or(machine.load_percent == Some(30), |case| is_marked(case.2));
+        is_so && server.standing.admits_new
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -284,7 +284,7 @@ impl fmt::Display for EventKind {
             Self::DrillEnded { outcome, .. } => f.write_str(outcome),
             Self::Rebalancing { pool, sessions, by } => write!(
                 f,
-                "pool {pool}: up to {} on crowded servers are being forgotten, by {by}",
+                "pool {pool}: forgetting up to {} on crowded servers, by {by}",
                 count(*sessions, "idle session")
             ),
             Self::Rebalanced {
@@ -424,6 +424,7 @@ pub(crate) fn goes_on(number: u32) -> String {
 pub(crate) fn how_ended(ended: Option<u32>) -> String {
     match ended {
         None => "every session left by itself".into(),
+        Some(0) => "the deadline came, and no session was left".into(),
         Some(left) => format!("the deadline ended {}", count(left, "session")),
     }
 }

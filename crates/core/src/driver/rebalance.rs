@@ -59,7 +59,7 @@ impl Planner<'_> {
                 let crowded = crowded.map(|crowd| format!("{} of {}", crowd.forgets, crowd.server));
                 let crowded: Vec<String> = crowded.collect();
                 format!(
-                    "pool {pool}: {} are being forgotten, {rate} a second ({}); who is active stays{awaited}",
+                    "pool {pool}: forgetting {}, {rate} a second ({}); who is active stays{awaited}",
                     count(number, "idle session"),
                     crowded.join(", ")
                 )

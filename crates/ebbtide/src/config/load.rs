@@ -27,19 +27,19 @@ pub(super) fn load(pool: &Section<'_, '_>, servers: &[ServerConfig]) -> Option<L
     })
 }
 
-/// A look that takes longer than the time between two would make readings older than they are taken to
+/// The time limit of a look at a machine, or of a question to its agent. A look that takes longer than the time between two would make readings older than they are taken to
 /// be, and at last worth nothing.
-fn timeout(load: &Section<'_, '_>, every: Millis) -> Millis {
-    let timeout = load.duration("timeout");
+pub(super) fn timeout(section: &Section<'_, '_>, every: Millis) -> Millis {
+    let timeout = section.duration("timeout");
     if let Some(read) = timeout.as_ref()
         && read.written
         && read.value > every
     {
-        load.report(
+        section.report(
             &read.span,
             format!(
                 "{}.timeout: longer than `every`, which is {every}",
-                load.shown()
+                section.shown()
             ),
             "longer than `every`",
             Some(format!("write at most \"{every}\", or raise `every`")),
