@@ -161,6 +161,19 @@ async fn browsers_are_kept_from_doing_what_foreign_pages_want() {
     assert_eq!(ask("Host: localhost.evil.example:80\r\n"), 403);
     assert_eq!(ask(&format!("Host: localhost:{}\r\n", own.port())), 200);
     assert_eq!(ask(&format!("Host: [::1]:{}\r\n", own.port())), 200);
+    // `admin.url`
+    let outside = "Host: console.example.com\r\n";
+    assert_eq!(ask(outside), 200);
+    assert_eq!(ask("Host: CONSOLE.example.com\r\n"), 200);
+    assert_eq!(
+        ask(&format!("{outside}Origin: https://console.example.com\r\n")),
+        200
+    );
+    assert_eq!(
+        ask(&format!("{outside}Origin: https://evil.example\r\n")),
+        403
+    );
+    assert_eq!(ask("Host: console.example.com.evil.example\r\n"), 403);
     let (status, _) = node.raw("GET", "/metrics", "Host: evil.example\r\n", "");
     assert_eq!(status, 403);
 }

@@ -126,6 +126,13 @@ async fn what_cannot_be_said_is_refused_and_nobody_is_told() {
         (tell("Hello"), "say which sessions"),
         (
             TellSessionsRequest {
+                search: Some(" ".into()),
+                ..tell("Hello")
+            },
+            "search: is empty",
+        ),
+        (
+            TellSessionsRequest {
                 idle: true,
                 ..tell("Hello")
             },

@@ -390,6 +390,15 @@ async fn a_forced_change_takes_a_fresh_sign_in() {
     assert_eq!(status, 403);
     assert!(text.contains("\"sign-in-old\""), "{text}");
     assert_eq!(otto.post(&node, &hold, "{}").0, 200);
+    // A token would outlast the sign-in, and may force.
+    let ada = Browser::sign_in(&node, "ada");
+    let token = r#"{"name":"mine","role":"admin"}"#;
+    let (status, text) = ada.post(&node, &api("/tokens"), token);
+    assert_eq!(status, 403);
+    assert!(
+        text.contains("\"sign-in-old\"") && text.contains("a new token"),
+        "{text}"
+    );
     let again = |node: &Node, password: &str| {
         let form = format!("csrf={}&password={password}&name=vera", otto.csrf);
         let fields = format!("{}{FORM}", otto.cookie);

@@ -180,6 +180,7 @@ fn needs_restart(running: &NodeConfig, file: &NodeConfig) -> Vec<&'static str> {
     [
         ("state_dir", running.state_dir != file.state_dir),
         ("admin.listen", running.admin != file.admin),
+        ("admin.url", running.signin.url != file.signin.url),
         ("admin.users", running.signin.users != file.signin.users),
         (
             "admin.sign_in",

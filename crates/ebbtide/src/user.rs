@@ -15,7 +15,9 @@ impl From<UsersError> for Failure {
     fn from(error: UsersError) -> Self {
         match error {
             UsersError::Invalid(text) => Self::usage(text),
-            UsersError::Conflict(text) | UsersError::File(text) => Self::failed(text),
+            UsersError::Conflict(text) | UsersError::File(text) | UsersError::Io(text) => {
+                Self::failed(text)
+            }
         }
     }
 }

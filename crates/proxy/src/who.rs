@@ -1,7 +1,7 @@
 //! Who a session's user is, where the pool says how to know.
 
-use ebbtide_core::{PoolConfig, Session, UserSource};
-use ebbtide_protocol::http1::{CONSOLE_COOKIE, RequestHead, cookie};
+use ebbtide_core::{PoolConfig, Session, UserSource, is_unseemly};
+use ebbtide_protocol::http1::{RequestHead, cookie, is_of_console};
 
 /// Keeps what a request tells of its session's user: the name, and the cookies that a logout call
 /// will need.
@@ -42,7 +42,7 @@ fn name(source: &UserSource, buf: &[u8], head: &RequestHead) -> Option<String> {
         }
     };
     let text = String::from_utf8_lossy(&said);
-    let shown: String = text.chars().filter(|c| !c.is_control()).collect();
+    let shown: String = text.chars().filter(|c| !is_unseemly(*c)).collect();
     (!shown.is_empty()).then_some(shown)
 }
 
@@ -65,7 +65,8 @@ fn cookies(buf: &[u8], head: &RequestHead, token: &[u8]) -> Vec<u8> {
     for pair in fields.flat_map(|field| field.value.of(buf).split(|byte| *byte == b';')) {
         let pair = pair.trim_ascii();
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        if pair.is_empty() || [token, CONSOLE_COOKIE.as_bytes()].contains(&name.trim_ascii()) {
+        let name = name.trim_ascii();
+        if pair.is_empty() || name == token || is_of_console(name) {
             continue;
         }
         if !kept.is_empty() {
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn the_token_is_not_among_the_cookies_of_a_logout_call() {
-        let (buf, head) = parsed("Cookie: ebb=x;a=1 ; b=2; ebbtide_console=y\r\nCookie: c\r\n");
+        let (buf, head) =
+            parsed("Cookie: ebb=x;a=1 ; b=2; ebbtide_console=y; ebbtide_openid=z\r\nCookie: c\r\n");
         assert_eq!(cookies(&buf, &head, b"ebb"), b"a=1; b=2; c");
     }
 }

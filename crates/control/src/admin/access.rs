@@ -12,6 +12,7 @@ use axum::response::Response;
 use ebbtide_api::{ErrorKind, PREFIX, Role};
 use ebbtide_core::{Actor, Command, is_plain};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -46,8 +47,8 @@ pub(crate) struct Caller {
 pub(crate) enum Via {
     /// The kernel says who is at the UNIX socket.
     Socket,
-    /// A bearer token.
-    Token,
+    /// A bearer token, by its hash.
+    Token([u8; 32]),
     /// A browser that is signed in.
     Browser(Browser),
 }
@@ -62,8 +63,9 @@ impl Caller {
                 role: Role::Admin,
                 via: Via::Socket,
             })),
-            Some(Peer::Tcp(address)) => Ok(match request.headers().get(AUTHORIZATION) {
-                Some(_) => by_token(app, request.headers(), *address),
+            // What a proxy on the way asks for (Basic, mostly) is nothing to us.
+            Some(Peer::Tcp(address)) => Ok(match bearer(request.headers()) {
+                Some(secret) => by_token(app, secret, *address),
                 None => by_cookie(app, request.headers(), *address),
             }),
             Some(Peer::Stranger) | None => {
@@ -92,7 +94,7 @@ impl Caller {
     pub fn csrf(&self) -> &str {
         match &self.via {
             Via::Browser(browser) => browser.csrf(),
-            Via::Socket | Via::Token => "",
+            Via::Socket | Via::Token(_) => "",
         }
     }
 
@@ -103,12 +105,29 @@ impl Caller {
 
     /// Refuses a forced change of a browser that was signed in some time ago.
     pub fn check(&self, command: &Command) -> Result<(), ApiError> {
-        if !command.is_forced() || !self.is_stale() {
+        match command.is_forced() {
+            true => self.is_fresh_for("a forced change"),
+            false => Ok(()),
+        }
+    }
+
+    /// Refuses `what` of a browser that was signed in some time ago.
+    pub fn is_fresh_for(&self, what: &str) -> Result<(), ApiError> {
+        if !self.is_stale() {
             return Ok(());
         }
-        let text = "a forced change takes a fresh sign-in: show again who you are at /sign-in/again. \
-                    Nothing has changed";
+        let text = format!(
+            "{what} takes a fresh sign-in: show again who you are at /sign-in/again. Nothing has changed"
+        );
         Err(ApiError::new(403, ErrorKind::SignInOld, text))
+    }
+
+    /// Whether the token was removed since the call began.
+    pub fn has_lost_token(&self, app: &App) -> bool {
+        let Via::Token(hash) = &self.via else {
+            return false;
+        };
+        app.with_operators(|operators| !operators.iter().any(|known| known.hash == *hash))
     }
 
     /// Writes down that the role is not enough for `what` was asked, a method and a path; says so.
@@ -148,24 +167,31 @@ impl Caller {
 
 /// Refuses what a foreign web page makes a browser send.
 pub(super) async fn no_foreign_pages(
-    State(listen): State<SocketAddr>,
+    State((listen, hosts)): State<(SocketAddr, Arc<[String]>)>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let over_tcp = matches!(request.extensions().get(), Some(Peer::Tcp(_)));
     if over_tcp {
-        check_headers(request.headers(), listen)?;
+        check_headers(request.headers(), listen, &hosts)?;
         check_site(&request)?;
     }
     Ok(next.run(request).await)
 }
 
-fn check_headers(headers: &HeaderMap, listen: SocketAddr) -> Result<(), ApiError> {
+/// `hosts`: the names that the configuration knows besides.
+fn check_headers(
+    headers: &HeaderMap,
+    listen: SocketAddr,
+    hosts: &[String],
+) -> Result<(), ApiError> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(HOST).unwrap_or_default();
-    if !host_fits(host, listen) {
+    let is_known = hosts.iter().any(|known| known.eq_ignore_ascii_case(host));
+    if !is_known && !host_fits(host, listen) {
         return Err(ApiError::forbidden(format!(
-            "the Host field says {host:?}, which is not this node's loopback address; use {listen}"
+            "the Host field says {host:?}, which is not this node's loopback address; use {listen}, or \
+             name the console's address in the configuration (`admin.url`)"
         )));
     }
     let foreign = headers.contains_key(ORIGIN)
@@ -209,13 +235,16 @@ pub(super) async fn authenticate(
     admitted.map_err(|text| ApiError::forbidden(text.into()))
 }
 
-fn by_token(app: &App, headers: &HeaderMap, address: SocketAddr) -> Option<Caller> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, secret) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let hash = blake3::hash(secret.trim().as_bytes());
+/// The bearer token (RFC 6750, 2.1); one that makes no sense is known to nobody.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let scheme = value.split(|byte| *byte == b' ').next()?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer");
+    is_bearer.then(|| value[scheme.len()..].trim_ascii())
+}
+
+fn by_token(app: &App, secret: &[u8], address: SocketAddr) -> Option<Caller> {
+    let hash = blake3::hash(secret);
     app.with_operators(|operators| {
         // `blake3::Hash` compares in constant time.
         let known = operators.iter().find(|known| hash == known.hash)?;
@@ -223,7 +252,7 @@ fn by_token(app: &App, headers: &HeaderMap, address: SocketAddr) -> Option<Calle
             who: known.name.clone(),
             from: address.ip().to_string(),
             role: known.role,
-            via: Via::Token,
+            via: Via::Token(known.hash),
         })
     })
 }

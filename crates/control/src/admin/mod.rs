@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod app;
 mod bind;
+mod body_time;
 mod changes;
 mod console;
 mod doors;

@@ -29,6 +29,7 @@ pub(super) fn router(app: App, listen: SocketAddr) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), no_changes_while_stopping))
         .layer(from_fn_with_state(app.clone(), authenticate));
+    let hosts = app.signin.hosts();
     Router::new()
         .nest(PREFIX, api)
         .merge(open())
@@ -37,7 +38,7 @@ pub(super) fn router(app: App, listen: SocketAddr) -> Router {
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn_with_state(listen, no_foreign_pages))
+        .layer(from_fn_with_state((listen, hosts), no_foreign_pages))
         .with_state(app)
 }
 

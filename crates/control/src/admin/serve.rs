@@ -3,6 +3,7 @@
 use super::access::Peer;
 use super::app::App;
 use super::bind::{Admin, SocketFile};
+use super::body_time::TimedBody;
 use super::routes::router;
 use axum::Router;
 use hyper::Request;
@@ -96,7 +97,7 @@ async fn serve(
 ) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        router.clone().call(request)
+        router.clone().call(request.map(TimedBody::new))
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));

@@ -168,6 +168,17 @@ impl Chosen {
                     .into(),
             ));
         }
+        if choice
+            .search
+            .as_ref()
+            .is_some_and(|text| text.trim().is_empty())
+        {
+            return Err(ApiError::invalid(
+                "search: is empty, which everybody fits; leave it out, or say what to look for; nothing was \
+                 done"
+                    .into(),
+            ));
+        }
         if choice.ids.len() > SESSIONS_ENDED_MAX {
             return Err(ApiError::invalid(format!(
                 "ids: at most {SESSIONS_ENDED_MAX} at a time"

@@ -1,8 +1,10 @@
 //! The event stream: server-sent events.
 
+use super::access::Caller;
 use super::app::App;
 use crate::clock::clock;
 use crate::event_log::EventLog;
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -27,7 +29,11 @@ const STALLED: Duration = Duration::from_secs(60);
     params(("Last-Event-ID" = Option<u64>, Header, description = "the last event that was seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"),
         (status = "default", body = ErrorBody)))]
-pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> impl IntoResponse {
+pub(super) async fn events(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
     let newest = *app.events.watch().borrow();
     let last_seen = headers
         .get(HeaderName::from_static("last-event-id"))
@@ -39,7 +45,9 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> impl I
         None => newest,
     };
     let (blocks, receiver) = mpsc::channel(1);
-    tokio::spawn(tell(Arc::clone(&app.events), after, blocks));
+    let log = Arc::clone(&app.events);
+    let has_lost_token = move || caller.has_lost_token(&app);
+    tokio::spawn(tell(log, after, blocks, has_lost_token));
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
@@ -47,11 +55,20 @@ pub(super) async fn events(State(app): State<App>, headers: HeaderMap) -> impl I
     (headers, Body::new(Blocks(receiver)))
 }
 
-async fn tell(log: Arc<EventLog>, mut after: u64, blocks: mpsc::Sender<Bytes>) {
+/// Until the listener is gone, or his token was removed.
+async fn tell(
+    log: Arc<EventLog>,
+    mut after: u64,
+    blocks: mpsc::Sender<Bytes>,
+    has_lost_token: impl Fn() -> bool + Send,
+) {
     let mut newest = log.watch();
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     let mut block = Bytes::from_static(b": listening\n\n");
     loop {
+        if has_lost_token() {
+            return;
+        }
         if !block.is_empty() && !matches!(timeout(STALLED, blocks.send(block)).await, Ok(Ok(()))) {
             return;
         }
@@ -126,6 +143,7 @@ impl http_body::Body for Blocks {
 mod tests {
     use super::*;
     use ebbtide_core::WallTime;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     fn push(log: &EventLog, count: u64) {
         for number in 0..count {
@@ -144,7 +162,7 @@ mod tests {
 
     fn begin(log: &Arc<EventLog>) -> mpsc::Receiver<Bytes> {
         let (blocks, receiver) = mpsc::channel(1);
-        tokio::spawn(tell(Arc::clone(log), 0, blocks));
+        tokio::spawn(tell(Arc::clone(log), 0, blocks, || false));
         receiver
     }
 
@@ -175,11 +193,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_loses_his_token_hears_no_more() {
+        let log = Arc::new(EventLog::new());
+        let (blocks, mut receiver) = mpsc::channel(1);
+        let is_removed = Arc::new(AtomicBool::new(false));
+        let has_lost = Arc::clone(&is_removed);
+        let telling = tell(Arc::clone(&log), 0, blocks, move || has_lost.load(Relaxed));
+        let telling = tokio::spawn(telling);
+        assert_eq!(text(&mut receiver).await, ": listening\n\n");
+        is_removed.store(true, Relaxed);
+        push(&log, 1);
+        telling.await.unwrap();
+        assert!(receiver.recv().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_listener_that_takes_nothing_is_given_up() {
         let log = Arc::new(EventLog::new());
         let (blocks, receiver) = mpsc::channel(1);
         push(&log, 1);
-        let telling = tokio::spawn(tell(Arc::clone(&log), 0, blocks));
+        let telling = tokio::spawn(tell(Arc::clone(&log), 0, blocks, || false));
         // One block is in the channel and the next waits for room, in vain.
         telling.await.unwrap();
         drop(receiver);

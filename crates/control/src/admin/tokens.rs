@@ -49,6 +49,8 @@ pub(super) async fn create(
         )));
     }
     let actor = caller.actor(body.reason)?;
+    // A token lasts longer than the sign-in, and is never asked again who it is.
+    caller.is_fresh_for("a new token")?;
     let secret = format!("{PREFIX}{}", base64url(&random()?));
     let operator = Operator {
         name: name.clone(),

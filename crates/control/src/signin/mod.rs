@@ -18,6 +18,7 @@ mod tests;
 mod users;
 
 use crate::clock::clock;
+use crate::outside::HttpUrl;
 use crate::store::{ConsoleSession, StoreThread};
 use axum::http::HeaderMap;
 pub(crate) use browser::Browser;
@@ -35,7 +36,7 @@ pub use sessions::SignInSpans;
 use sessions::{Found, Holder, Sessions};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::interval;
 use users::Watched;
@@ -55,6 +56,8 @@ const TARGET_MAX: usize = 200;
 pub struct SignInOptions {
     /// The file of users; it need not exist.
     pub users: PathBuf,
+    /// Where browsers find the console, if something stands before it.
+    pub url: Option<HttpUrl>,
     /// When a sign-in is over.
     pub spans: SignInSpans,
     /// The provider by which people sign in, too.
@@ -66,6 +69,7 @@ pub(crate) struct SignIn {
     store: StoreThread,
     comparing: Comparing,
     openid: Option<OpenId>,
+    hosts: Arc<[String]>,
     state: Mutex<State>,
 }
 
@@ -101,11 +105,20 @@ impl SignIn {
         for (user, from) in sessions.places() {
             attempts.has_been(user, from);
         }
+        let redirect = options.openid.as_ref().map(|openid| &openid.redirect);
+        let outside = options.url.iter().chain(redirect);
+        let hosts = outside.filter_map(|url| {
+            url.origin()
+                .split_once("://")
+                .map(|(_, host)| host.to_owned())
+        });
+        let hosts = hosts.collect();
         let lines = || Allowance::new(LINES_AT_ONCE, LINE_EVERY, now.moment);
         let signin = Self {
             store,
             comparing: Comparing::new(),
             openid: options.openid.map(OpenId::new),
+            hosts,
             state: Mutex::new(State {
                 users: Watched::new(std::path::absolute(&options.users).unwrap_or(options.users)),
                 sessions,
@@ -117,6 +130,11 @@ impl SignIn {
         // Whoever was changed while the node was not there is out before he can ask for anything.
         signin.with(|state| signin.sweep(state, Vec::new()));
         signin
+    }
+
+    /// What browsers may call this node in `Host`, besides its own address.
+    pub fn hosts(&self) -> Arc<[String]> {
+        Arc::clone(&self.hosts)
     }
 
     /// Follows the file of users and the clock, for as long as the runtime lives.

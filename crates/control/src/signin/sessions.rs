@@ -44,9 +44,10 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    /// Whether both are the same person. Only the file keeps names from being given to others.
+    /// Whether both are the same person. Only the file keeps names from being given to others, and a provider
+    /// may know somebody by another name later.
     pub fn is_who(&self, other: &Self) -> bool {
-        self.user == other.user && self.subject == other.subject
+        self.subject == other.subject && (self.subject.is_some() || self.user == other.user)
     }
 }
 

@@ -59,6 +59,7 @@ impl House {
             fresh,
         };
         let options = SignInOptions {
+            url: None,
             users,
             spans,
             openid,

@@ -8,8 +8,7 @@ use super::password;
 use crate::clock::clock;
 use ebbtide_api::{Role, Timestamp};
 use ebbtide_core::is_name;
-use rustix::fs::{FlockOperation, fchown, flock};
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{FlockOperation, Gid, OFlags, Uid, fchown, flock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -77,14 +76,18 @@ pub enum UsersError {
     Invalid(String),
     /// There is such a user already, or there is none; the file is as it was.
     Conflict(String),
-    /// The file cannot be read, or holds something else.
+    /// The file holds something else.
     File(String),
+    /// The file cannot be read or changed, perhaps only now.
+    Io(String),
 }
 
 impl fmt::Display for UsersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) | Self::Conflict(text) | Self::File(text) => f.write_str(text),
+            Self::Invalid(text) | Self::Conflict(text) | Self::File(text) | Self::Io(text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -240,19 +243,34 @@ fn exists(name: &str) -> UsersError {
 }
 
 fn file_error(path: &Path, error: &io::Error) -> UsersError {
-    UsersError::File(format!(
+    UsersError::Io(format!(
         "the file of users {}: {error}; only the user that Ebbtide runs as, and root, may read and \
          change it",
         path.display()
     ))
 }
 
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Root does not make files where a link leads that whoever has the directory has put there.
+            let flags = OFlags::NOFOLLOW.bits().cast_signed();
+            options
+                .create(true)
+                .mode(0o600)
+                .custom_flags(flags)
+                .open(path)
+        }
+        opened => opened,
+    }
+}
+
 /// Opens the file, made if it is missing, and waits until no other command changes it.
 fn lock(path: &Path) -> io::Result<File> {
     loop {
-        let mut options = OpenOptions::new();
-        options.read(true).append(true).create(true).mode(0o600);
-        let file = options.open(path)?;
+        let file = open_or_make(path)?;
         flock(&file, FlockOperation::LockExclusive)?;
         let (held, there) = (file.metadata()?, fs::metadata(path));
         // Whoever held it before may have put another file in its place.
@@ -325,7 +343,13 @@ fn read(path: &Path) -> Result<Users, UsersError> {
         let what = format!("larger than {FILE_BYTES_MAX} bytes; no file of users is");
         return Err(wrong(what));
     }
-    let users: Users = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    // Without the line itself: a password may stand there.
+    let mistaken = |error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(0, |before| before.matches('\n').count() + 1);
+        wrong(format!("line {line}: {}", error.message()))
+    };
+    let users: Users = toml::from_str(&text).map_err(mistaken)?;
     if users.len() > USERS_MAX {
         return Err(wrong(format!("more than {USERS_MAX} users")));
     }
@@ -359,6 +383,8 @@ pub(super) struct Watched {
     users: Users,
     /// Why what stands in the file now is not what counts.
     problem: Option<String>,
+    /// It could not be read, and may be another time.
+    is_unread: bool,
 }
 
 impl Watched {
@@ -369,6 +395,7 @@ impl Watched {
             mark: None,
             users: Users::new(),
             problem: None,
+            is_unread: false,
         };
         watched.mark = watched.look();
         watched.read();
@@ -399,7 +426,7 @@ impl Watched {
     /// file is mistaken, what it said before goes on counting; a file that is gone has nobody in it.
     pub fn refresh(&mut self) -> Vec<(String, String)> {
         let mark = self.look();
-        if mark == self.mark {
+        if mark == self.mark && !self.is_unread {
             return Vec::new();
         }
         self.mark = mark;
@@ -413,11 +440,16 @@ impl Watched {
     }
 
     fn read(&mut self) {
-        match read(&self.path) {
+        let found = read(&self.path);
+        self.is_unread = matches!(found, Err(UsersError::Io(_)));
+        match found {
             Ok(users) => (self.users, self.problem) = (users, None),
             Err(error) => {
-                tracing::error!("{error}; the users that were known before go on counting");
-                self.problem = Some(error.to_string());
+                let problem = Some(error.to_string());
+                if problem != self.problem {
+                    tracing::error!("{error}; the users that were known before go on counting");
+                }
+                self.problem = problem;
             }
         }
     }
@@ -502,8 +534,28 @@ mod tests {
         change(&|| file.sign_out("anna.b"), out);
 
         file.remove("anna.b").unwrap();
+        // When it could not be read at first, it is read again although it is as it was.
+        node.mark = node.look();
+        assert_eq!(node.refresh(), []);
+        node.is_unread = true;
         assert_eq!(said(&mut node), "the user anna.b is no more");
         assert!(node.is_empty());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_file_is_told_without_what_stands_there() {
+        let directory = scratch("mistaken");
+        let path = directory.join(USERS_FILE);
+        fs::write(
+            &path,
+            "[anna]\nrole = \"admin\"\npassword = \"$argon2id$hash\n",
+        )
+        .unwrap();
+        let node = Watched::new(path);
+        let problem = node.problem().unwrap();
+        assert!(problem.contains("line 3: "), "{problem}");
+        assert!(!problem.contains("argon2id"), "{problem}");
         fs::remove_dir_all(&directory).unwrap();
     }
 

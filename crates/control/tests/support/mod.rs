@@ -4,8 +4,8 @@
 
 use ebbtide_api::{Client, PREFIX, SOCKET_NAME};
 use ebbtide_control::{
-    Admin, Control, Inbox, Options, Reloaded, SignInOptions, SignInSpans, Store, USERS_FILE, clock,
-    inbox,
+    Admin, Control, HttpUrl, Inbox, Options, Reloaded, SignInOptions, SignInSpans, Store,
+    USERS_FILE, clock, inbox,
 };
 use ebbtide_core::{
     Config, Driver, Fact, ListenerConfig, Millis, MoveOrder, NodeCounters, PoolConfig,
@@ -71,6 +71,8 @@ const SPANS: SignInSpans = SignInSpans {
 fn sign_in(state: &Path, spans: SignInSpans) -> SignInOptions {
     let users = state.join(USERS_FILE);
     SignInOptions {
+        // Where browsers would find a node of the tests.
+        url: Some(HttpUrl::parse("https://console.example.com").unwrap()),
         users,
         spans,
         openid: None,

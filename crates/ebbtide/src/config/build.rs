@@ -17,7 +17,7 @@ use super::tcp::{check_protocol, nbd, tcp};
 use super::user::user;
 use super::value::nearest;
 use super::{AccessLog, Loaded, NodeConfig};
-use ebbtide_control::{SignInOptions, SignInSpans, USERS_FILE, leads_back};
+use ebbtide_control::{HttpUrl, SignInOptions, SignInSpans, USERS_FILE, leads_back};
 use ebbtide_core::{
     AgentSettings, Balance, Config, HealthCheck, HealthSettings, HttpSettings, ListenerConfig,
     LogoutCall, Millis, NoticeSettings, PoolConfig, Protocol, ServerConfig, StickySettings,
@@ -106,10 +106,28 @@ fn node(root: &Section<'_, '_>) -> (NodeConfig, Range<usize>) {
     (node, span)
 }
 
+/// Where browsers find the console; `None` without it, or if it is wrong, which has been reported.
+fn admin_url(admin: &Section<'_, '_>) -> Option<HttpUrl> {
+    let read = admin.text("url")?;
+    let why = match HttpUrl::parse(&read.value) {
+        Ok(url) if url.target() == "/" => return Some(url),
+        Ok(_) => "has a path, below which no page of the console is",
+        Err(why) => why,
+    };
+    admin.report(
+        &read.span,
+        format!("{}.url: {why}", admin.shown()),
+        "not the address of the console",
+        Some("write what browsers show, such as \"https://console.example.com\"".into()),
+    );
+    None
+}
+
 fn signin(admin: &Section<'_, '_>, state_dir: &Path) -> SignInOptions {
     let sign_in = admin.section("sign_in");
     SignInOptions {
         users: maybe(admin.text("users")).map_or_else(|| state_dir.join(USERS_FILE), PathBuf::from),
+        url: admin_url(admin),
         spans: SignInSpans {
             idle: value(sign_in.duration("idle")),
             longest: value(sign_in.duration("longest")),

@@ -163,6 +163,14 @@ pub const SETTINGS: &[Setting] = &[
          tokens. A change needs a restart.",
     ),
     setting(
+        "admin.url",
+        Kind::Url,
+        Default::Else("none"),
+        "Where browsers find the console when something stands before `listen` that ends TLS, such as \
+         \"https://console.example.com\". At a loopback address, other names in `Host` are refused, which \
+         keeps foreign pages out. A change needs a restart. See [console.md](console.md#signing-in).",
+    ),
+    setting(
         "admin.users",
         Kind::FilePath,
         Default::Else("`users` in `state_dir`"),

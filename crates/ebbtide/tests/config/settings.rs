@@ -2,6 +2,7 @@
 
 use crate::helpers::{SMALL, errors, errors_in_pool, errors_of_bytes, good, shows};
 use ebbtide::config::{parse, schema, settings_page};
+use ebbtide_control::HttpUrl;
 use ebbtide_core::{
     Balance, HealthCheck, HealthSettings, HttpSettings, Millis, PoolConfig, ServerConfig,
 };
@@ -39,6 +40,10 @@ fn how_people_sign_in_is_read_within_bounds() {
     ));
     let signin = good(&text).node.signin;
     assert_eq!(signin.users, Path::new("/etc/ebbtide/users"));
+    assert_eq!(signin.url, None);
+    let url = "https://console.example.com:8443";
+    let named = good(&admin(&format!("url = \"{url}\"")));
+    assert_eq!(named.node.signin.url, HttpUrl::parse(url).ok());
     let spans = [signin.spans.idle, signin.spans.longest, signin.spans.fresh];
     assert_eq!(spans, [3600, 7 * 3600, 10].map(Millis::from_secs));
     for (line, says) in [
@@ -47,6 +52,11 @@ fn how_people_sign_in_is_read_within_bounds() {
         ("sign_in = { fresh = \"9s\" }", "admin.sign_in.fresh"),
         ("sign_in = { ideal = \"1m\" }", "idle"),
         ("users = 7", "admin.users"),
+        ("url = \"console.example.com\"", "admin.url"),
+        (
+            "url = \"https://example.com/console\"",
+            "admin.url: has a path",
+        ),
     ] {
         let mistakes = errors(&admin(line));
         assert!(mistakes.contains(says), "{line}: {mistakes}");
@@ -63,6 +73,7 @@ fn every_setting_is_read() {
         stop_grace = "1m"
         [admin]
         listen = "[::1]:7171"
+        url = "https://console.example.com"
         [access_log]
         format = "combined"
         path = "/tmp/log"

@@ -45,6 +45,16 @@ pub struct Forwarding<'a> {
 /// one host apart, so they send it to pools there too; no server sees it.
 pub const CONSOLE_COOKIE: &str = "ebbtide_console";
 
+/// The name of the cookie that a browser holds while its user is at a provider to sign in.
+pub const CONSOLE_WAY_COOKIE: &str = "ebbtide_openid";
+
+/// Whether a cookie of this name belongs to the console, which may be at the same host: no server is told it.
+pub fn is_of_console(name: &[u8]) -> bool {
+    [CONSOLE_COOKIE, CONSOLE_WAY_COOKIE]
+        .map(str::as_bytes)
+        .contains(&name)
+}
+
 /// Tells when the user's session ends, as an HTTP date (RFC 9110, 5.6.7). Only Ebbtide says that: a
 /// server's own field of this name is dropped.
 pub const SESSION_ENDS: &str = "Ebbtide-Session-Ends";
@@ -204,9 +214,7 @@ fn put_cookies(out: &mut Vec<u8>, name: &[u8], value: &[u8], f: &Forwarding<'_>)
     let is_ours = |pair: &[u8]| {
         named(pair).is_some_and(|(own, _)| {
             let is_token = !own.is_empty() && own == token;
-            is_token
-                || own == CONSOLE_COOKIE.as_bytes()
-                || (!doors.is_empty() && own.starts_with(doors))
+            is_token || is_of_console(own) || (!doors.is_empty() && own.starts_with(doors))
         })
     };
     if !pairs(value).any(is_ours) {

@@ -16,8 +16,8 @@ mod write;
 
 pub use body::{BodyDecoder, BodyStep};
 pub use forward::{
-    CONSOLE_COOKIE, Forwarding, ResponseEdit, SESSION_ENDS, cookie, cookies, forwarded_for,
-    is_forwarded_https, write_interim, write_request, write_response,
+    CONSOLE_COOKIE, CONSOLE_WAY_COOKIE, Forwarding, ResponseEdit, SESSION_ENDS, cookie, cookies,
+    forwarded_for, is_forwarded_https, is_of_console, write_interim, write_request, write_response,
 };
 pub use head::{Field, Framing, Limits, Parsed, RequestHead, ResponseHead, Span, Version};
 pub use reject::Reject;

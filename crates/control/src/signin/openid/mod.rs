@@ -21,6 +21,7 @@ use crate::outside::Outside;
 use axum::http::HeaderMap;
 use ebbtide_api::Role;
 use ebbtide_core::{Millis, Moment, WallTime};
+use ebbtide_protocol::http1::CONSOLE_WAY_COOKIE;
 use flow::Flow;
 pub use options::{OpenIdOptions, OpenIdRoles};
 pub(super) use pages::{WAY, WAY_AGAIN, open_routes, own_routes};
@@ -33,7 +34,7 @@ use token::SKEW;
 /// The path that a provider sends browsers back to.
 pub const OPENID_BACK: &str = "/sign-in/openid/back";
 /// The cookie of a browser that is on its way.
-const COOKIE: &str = "ebbtide_openid";
+const COOKIE: &str = CONSOLE_WAY_COOKIE;
 /// Forms that wait for their users, at most; the oldest give way.
 const FORMS_MAX: usize = 64;
 /// Ways that somebody has come back by and that are remembered, at most.

@@ -232,7 +232,8 @@ impl Provider {
         let nonce = flow.nonce();
         let keys = self.keys(outside, &endpoints, KEPT).await?;
         let mut verified = token::verify(&token, &keys, &self.expected(&nonce));
-        if verified.as_ref().err() == Some(&Bad::UnknownKey) {
+        // The keys may be others by now, under names that they had before.
+        if let Err(Bad::UnknownKey | Bad::Signature) = verified {
             let keys = self.keys(outside, &endpoints, KEYS_PAUSE).await?;
             verified = token::verify(&token, &keys, &self.expected(&nonce));
         }
@@ -241,6 +242,7 @@ impl Provider {
                 Bad::UnknownKey => {
                     "Its ID token is signed with a key that it does not publish.".into()
                 }
+                Bad::Signature => "Its ID token has a wrong signature.".into(),
                 Bad::Token(what) => format!("Its ID token {what}."),
             })
         })?;

@@ -190,6 +190,8 @@ impl Keys {
 pub(super) enum Bad {
     /// Its key is not among these; there may be newer ones.
     UnknownKey,
+    /// Nobody whose key is among these has signed it; there may be newer ones under the same names.
+    Signature,
     /// Anything else; goes on after "the ID token".
     Token(&'static str),
 }
@@ -263,7 +265,7 @@ pub(super) fn verify(token: &str, keys: &Keys, expected: &Expected<'_>) -> Resul
     let signed = &token.as_bytes()[..header.len() + 1 + payload.len()];
     let has_signed = |key: &&Key| key.public.has_signed(algorithm, signed, &signature);
     if !candidates.iter().any(has_signed) {
-        return Err(Bad::Token("has a wrong signature"));
+        return Err(Bad::Signature);
     }
     let bytes = decode(payload).map_err(|_| unread)?;
     let claims: Registered = serde_json::from_slice(&bytes).map_err(|_| {
@@ -276,6 +278,12 @@ pub(super) fn verify(token: &str, keys: &Keys, expected: &Expected<'_>) -> Resul
         auth_time: claims.auth_time,
         all,
     })
+}
+
+/// Whether it may be shown as it is.
+fn is_printable(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_graphic() || byte == b' ')
 }
 
 fn algorithm(header: &Header) -> Result<Algorithm, &'static str> {
@@ -323,7 +331,7 @@ fn check(claims: &Registered, expected: &Expected<'_>) -> Result<(), &'static st
     if claims.iat + AGE_MAX + SKEW < now {
         return Err("is too old (iat); look at the clocks of both machines");
     }
-    if claims.sub.is_empty() || claims.sub.len() > SUBJECT_MAX || !claims.sub.is_ascii() {
+    if claims.sub.is_empty() || claims.sub.len() > SUBJECT_MAX || !is_printable(&claims.sub) {
         return Err("names nobody (sub)");
     }
     Ok(())

@@ -241,7 +241,7 @@ fn what_is_signed_by_nobody_or_by_somebody_else() {
         )
     };
     let algorithm = Bad::Token("is not signed by RS256, PS256, ES256 or EdDSA");
-    let wrong = Bad::Token("has a wrong signature");
+    let wrong = Bad::Signature;
     let unread = Bad::Token("cannot be read");
     let shape = Bad::Token("is not a signed one (RFC 7515)");
     let good = signed(json!({ "alg": "ES256", "kid": "k" }));
