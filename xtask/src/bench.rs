@@ -1,9 +1,11 @@
-//! `cargo xtask bench http|tcp|nbd`: Ebbtide and its peers at the same work, interleaved.
+//! `cargo xtask bench http|tcp|nbd`: Ebbtide and its peers at the same work, interleaved; `exporters`: what
+//! balancing costs.
 //!
 //! The balancer has core 0 to itself; origin and load share core 1. CPU time comes from /proc, because on a small
 //! machine it says more than the rate: the rate is as much the origin's and the load's as the balancer's. Rounds are
 //! interleaved, so that a machine that slows down slows every balancer down.
 
+mod exporters;
 mod hold;
 mod http;
 mod idle;
@@ -28,7 +30,8 @@ use statistics::Times;
 /// What can be asked of a comparison.
 #[derive(clap::Args)]
 pub struct Options {
-    /// http: beside nginx and HAProxy; tcp: beside HAProxy; nbd: beside servers without a balancer
+    /// http: beside nginx and HAProxy; tcp: beside HAProxy; nbd: beside servers without a balancer; exporters:
+    /// asking a thousand of them, and choosing a server
     #[arg(value_enum)]
     suite: rows::Suite,
     /// Measurements of each balancer in each row; the medians are shown
@@ -105,13 +108,10 @@ pub fn run(options: &Options) -> Result<(), String> {
         .collect();
     peers::build(&needed(options, &rows), options.suite)?;
     let scratch = Scratch::new()?;
-    let mut suite: Box<dyn Suite> = match options.suite {
-        rows::Suite::Http => Box::new(http::Bench::start(options, &rows, scratch.path())?),
-        rows::Suite::Tcp => Box::new(tcp::Bench::start(options, &rows, scratch.path())?),
-        rows::Suite::Nbd => Box::new(nbd::Bench::start(options, scratch.path())?),
+    let tables = match options.suite {
+        rows::Suite::Exporters => exporters::measure(options, scratch.path())?,
+        _ => compare(options, &rows, scratch.path())?,
     };
-    let outcomes = measure_all(options, &rows, &mut *suite)?;
-    let tables = page::tables(&outcomes);
     println!("{tables}");
     if options.only.is_empty() && options.row.is_empty() {
         let path = shell::root().join(RESULTS);
@@ -121,6 +121,18 @@ pub fn run(options: &Options) -> Result<(), String> {
         println!("wrote {RESULTS}");
     }
     Ok(())
+}
+
+/// Measures Ebbtide beside its peers; the tables in Markdown.
+fn compare(options: &Options, rows: &[Row], scratch: &Path) -> Result<String, String> {
+    let mut suite: Box<dyn Suite> = match options.suite {
+        rows::Suite::Http => Box::new(http::Bench::start(options, rows, scratch)?),
+        rows::Suite::Tcp => Box::new(tcp::Bench::start(options, rows, scratch)?),
+        rows::Suite::Nbd => Box::new(nbd::Bench::start(options, scratch)?),
+        rows::Suite::Exporters => return Err("is compared with nothing".to_owned()),
+    };
+    let outcomes = measure_all(options, rows, &mut *suite)?;
+    Ok(page::tables(&outcomes))
 }
 
 /// Every round measures every row, and in it every balancer, once.

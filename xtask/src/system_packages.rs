@@ -151,6 +151,11 @@ pub const FOR_BENCH: &[SystemPackage] = &[
         reason: "reads disks in small parts",
     },
     SystemPackage {
+        program: "prometheus-node-exporter",
+        debian: "prometheus-node-exporter",
+        reason: "the page of an exporter",
+    },
+    SystemPackage {
         program: "b3sum",
         debian: "b3sum",
         reason: "a peer in making digests",

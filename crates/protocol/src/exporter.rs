@@ -4,7 +4,7 @@
 //! Figures are as they are on the page. That counters count from the start of the machine, and that one
 //! page says nothing of its CPU's load, is for whoever has seen the page before.
 
-use crate::exposition::{PageReader, PageSummary, Sample, Selector};
+use crate::exposition::{LINE_BYTES_MAX, PageReader, PageSummary, Sample, Selector};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[cfg(test)]
@@ -39,6 +39,8 @@ pub struct Figures {
     /// Metrics that are looked for, or the samples that were asked for as they are written, with one that
     /// is no number or endless; or negative, where that cannot be.
     pub unusable: BTreeSet<String>,
+    /// Lines that were too long to be read.
+    pub too_long: u64,
 }
 
 /// Seconds of processor time.
@@ -64,16 +66,23 @@ pub struct Memory {
 pub enum ExporterFault {
     /// It has no samples: it is not an exporter's.
     NoSamples,
-    /// None of its samples is one that was looked for.
+    /// None of its samples is one that every page is looked through for, and no others were asked for.
     NothingKnown,
+    /// What could be told is in lines that are too long to be read, if it is there at all.
+    TooLong,
 }
 
 impl ExporterFault {
     /// For people: goes on after the exporter's address.
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> String {
         match self {
-            Self::NoSamples => "its page has no metrics",
-            Self::NothingKnown => "none of its metrics is one of those that are looked for",
+            Self::NoSamples => "its page has no metrics".into(),
+            Self::NothingKnown => "none of its metrics is one of those that are looked for".into(),
+            Self::TooLong => format!(
+                "its page has lines of more than {} KiB, which are not read, and nothing beside them that is \
+                 looked for",
+                LINE_BYTES_MAX / 1024
+            ),
         }
     }
 }
@@ -129,15 +138,24 @@ impl ExporterReader {
         page.feed(piece, |sample| found.look_at(sample));
     }
 
-    /// What the page said, when it has ended.
+    /// What the page said, when it has ended. That it has none of the samples that were asked for is no
+    /// fault: who asked knows what is missing.
     pub fn finish(self) -> Result<Figures, ExporterFault> {
         let Self { page, mut found } = self;
-        let PageSummary { samples, .. } = page.finish(|sample| found.look_at(sample));
+        let PageSummary {
+            samples, too_long, ..
+        } = page.finish(|sample| found.look_at(sample));
+        let is_asked_for_more = found.selector.is_some();
         let figures = found.figures();
-        match (samples, figures == Figures::default()) {
-            (0, _) => Err(ExporterFault::NoSamples),
+        let says_nothing = figures == Figures::default() && !is_asked_for_more;
+        match (samples, says_nothing) {
+            (0, _) if too_long == 0 => Err(ExporterFault::NoSamples),
+            (0, _) | (_, true) if too_long > 0 => Err(ExporterFault::TooLong),
             (_, true) => Err(ExporterFault::NothingKnown),
-            (_, false) => Ok(figures),
+            (_, false) => Ok(Figures {
+                too_long,
+                ..figures
+            }),
         }
     }
 }
@@ -271,6 +289,7 @@ impl Found {
                 .map(|sessions| sessions as u64),
             value: self.value.filter(|value| value.is_finite()),
             unusable: self.unusable,
+            too_long: 0,
         }
     }
 }

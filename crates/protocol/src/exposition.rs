@@ -30,8 +30,10 @@ pub struct PageReader {
 pub struct PageSummary {
     /// Samples.
     pub samples: u64,
-    /// Lines that are neither samples nor comments, or too long.
+    /// Lines that are neither samples nor comments.
     pub malformed: u64,
+    /// Lines that are longer than [`LINE_BYTES_MAX`], whatever they are.
+    pub too_long: u64,
 }
 
 /// One sample of a page.
@@ -80,7 +82,7 @@ impl PageReader {
 
     fn end_line(&mut self, each: &mut impl FnMut(Sample<'_>)) {
         if std::mem::take(&mut self.is_too_long) {
-            self.read.malformed += 1;
+            self.read.too_long += 1;
             return;
         }
         let mut line = std::mem::take(&mut self.line);
@@ -90,6 +92,10 @@ impl PageReader {
     }
 
     fn read_line(&mut self, line: &[u8], each: &mut impl FnMut(Sample<'_>)) {
+        if line.len() > LINE_BYTES_MAX {
+            self.read.too_long += 1;
+            return;
+        }
         let Ok(line) = std::str::from_utf8(line) else {
             self.read.malformed += 1;
             return;
@@ -99,11 +105,11 @@ impl PageReader {
             return;
         }
         match Sample::parse(line) {
-            Some(sample) if line.len() <= LINE_BYTES_MAX => {
+            Some(sample) => {
                 self.read.samples += 1;
                 each(sample);
             }
-            _ => self.read.malformed += 1,
+            None => self.read.malformed += 1,
         }
     }
 }

@@ -9,7 +9,7 @@ use super::rows::Load;
 use crate::shell;
 
 /// Linux counts CPU time for user space in hundredths of a second, on every architecture that we know.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub const TICKS_PER_SECOND: f64 = 100.0;
 /// What a POST carries.
 const POST_BYTES: usize = 1024;
 
@@ -119,7 +119,7 @@ pub fn cpu_seconds(process: u32) -> Result<f64, String> {
 }
 
 /// proc_pid_stat(5): fields 14 and 15. The second is a name that may hold anything, so count from its end.
-fn parse_cpu_ticks(stat: &str) -> Option<f64> {
+pub fn parse_cpu_ticks(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let user: f64 = fields.get(11)?.parse().ok()?;
     let system: f64 = fields.get(12)?.parse().ok()?;

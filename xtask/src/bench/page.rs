@@ -116,7 +116,7 @@ fn verdict(row: Row, target: &Target, results: &Results) -> String {
     }
 }
 
-fn said(wanted: &str, figure: f64, limit: f64) -> String {
+pub fn said(wanted: &str, figure: f64, limit: f64) -> String {
     let outcome = if figure <= limit { "met" } else { "**missed**" };
     format!("\nTarget: {wanted}: {outcome} ({figure:.2}).\n")
 }
@@ -180,6 +180,7 @@ fn about(suite: Suite) -> Result<(&'static str, &'static str, String), String> {
         Suite::Http => &["haproxy", "nginx", "wrk"],
         Suite::Tcp => &["haproxy"],
         Suite::Nbd => &["nbdkit", "nbdcopy", "fio", "b3sum"],
+        Suite::Exporters => &["prometheus-node-exporter"],
     };
     for program in programs {
         let version = match *program {
@@ -196,6 +197,7 @@ fn about(suite: Suite) -> Result<(&'static str, &'static str, String), String> {
         Suite::Http => ("HTTP pools", HTTP),
         Suite::Tcp => ("TCP pools", TCP),
         Suite::Nbd => ("NBD pools and manifests", NBD),
+        Suite::Exporters => ("Balancing", BALANCING),
     };
     Ok((name, how, versions))
 }
@@ -230,6 +232,15 @@ other, for two seconds; meanwhile the server goes, or nothing happens. The longe
 each time, so it has in it what the machine does to any read: every read wakes the other core four
 times, as through the epoll floor. Digests are made on all cores, of a file
 in the page cache, by `ebbtide manifest --full` and by b3sum.";
+
+const BALANCING: &str = "
+Choosing a server is measured by `cargo bench -p ebbtide-core`, as often as there are rounds: the medians of
+its medians. That it allocates nothing is a test of ebbtide-core.
+
+For the exporters Ebbtide is on core 0, with one worker, a pool of so many servers, nobody to serve, and
+nothing else to probe. A thread answers for all exporters, at an address each, with what a node_exporter of
+this machine has answered to it last, byte for byte, a page of each second. CPU time is that of each of the
+node's threads, from /proc, beside a node that has the same pool without `load`.";
 
 /// The page with one of its parts exchanged; parts begin with a heading of the first level.
 fn with_part(before: &str, name: &str, part: &str) -> String {

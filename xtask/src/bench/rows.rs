@@ -46,6 +46,8 @@ pub enum Suite {
     Http,
     Tcp,
     Nbd,
+    /// Has no rows, as nothing is compared with peers
+    Exporters,
 }
 
 /// What is done to a balancer in a row.
@@ -249,6 +251,7 @@ impl fmt::Display for Suite {
             Self::Http => "http",
             Self::Tcp => "tcp",
             Self::Nbd => "nbd",
+            Self::Exporters => "exporters",
         })
     }
 }

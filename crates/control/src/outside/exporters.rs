@@ -153,7 +153,7 @@ async fn read_page(
             }
             reader.feed(piece);
         }
-        reader.finish().map_err(|fault| fault.reason().to_owned())
+        reader.finish().map_err(|fault| fault.reason())
     };
     // Whatever ends the connection is told to whoever waits for the answer too.
     let carry = async {

@@ -47,6 +47,7 @@ fn a_linux_machine_is_understood() {
             sessions: None,
             value: None,
             unusable: BTreeSet::new(),
+            too_long: 0,
         })
     );
 }
@@ -90,7 +91,27 @@ fn one_metric_of_any_exporter_is_summed_up() {
     let unusable = BTreeSet::from(["jobs{state=\"wait\"}".to_owned()]);
     assert_eq!((wait.value, wait.unusable), (None, unusable));
     let none = read_for(page, Some("jobs{state=\"none\"}"));
-    assert_eq!(none, Err(ExporterFault::NothingKnown));
+    assert_eq!(
+        none,
+        Ok(Figures::default()),
+        "who asked names what is missing"
+    );
+}
+
+#[test]
+fn lines_that_are_too_long_are_told() {
+    let long = format!("jobs{{a=\"{}\"}} 1\n", "x".repeat(3_000_000));
+    for selector in [None, Some("jobs")] {
+        assert_eq!(read_for(&long, selector), Err(ExporterFault::TooLong));
+    }
+    let why = ExporterFault::TooLong.reason();
+    assert!(why.contains("lines of more than 16 KiB"), "{why}");
+    let others = format!("{long}others 1\n");
+    assert_eq!(read(&others), Err(ExporterFault::TooLong));
+    let asked = read_for(&others, Some("jobs")).unwrap();
+    assert_eq!((asked.value, asked.too_long), (None, 1));
+    let node = read(&format!("{NODE}{long}")).unwrap();
+    assert!(node.cpu.is_some() && node.too_long == 1);
 }
 
 #[test]

@@ -41,7 +41,8 @@ fn a_page_of_an_exporter_is_read_whatever_pieces_it_comes_in() {
         whole.1,
         PageSummary {
             samples: 7,
-            malformed: 0
+            malformed: 0,
+            too_long: 0
         }
     );
     for piece in [1, 2, 7, 64] {
@@ -95,11 +96,18 @@ fn what_is_no_sample_is_counted_and_passed_over() {
 fn a_line_that_is_too_long_costs_nothing_but_itself() {
     let mut page = b"before 1\nlong{a=\"".to_vec();
     page.extend(vec![b'x'; 3 * LINE_BYTES_MAX]);
-    page.extend(b"\"} 1\nafter 2\n");
+    page.extend(b"\"} 1\nafter 2\n# HELP ");
+    page.extend(vec![b'x'; 3 * LINE_BYTES_MAX]);
+    page.push(b'\n');
     for piece in [1000, page.len()] {
         let (samples, summary) = read(&page, piece);
         assert_eq!(samples.len(), 2, "in pieces of {piece}");
-        assert_eq!((summary.samples, summary.malformed), (2, 1));
+        let PageSummary {
+            samples,
+            malformed,
+            too_long,
+        } = summary;
+        assert_eq!((samples, malformed, too_long), (2, 0, 2));
     }
     let mut reader = PageReader::default();
     for _ in 0..1000 {

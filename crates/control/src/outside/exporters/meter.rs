@@ -2,7 +2,7 @@
 
 use ebbtide_core::{Load, LoadMeasure, LoadSettings, Millis};
 use ebbtide_protocol::exporter::{CpuTime, Figures};
-use ebbtide_protocol::exposition::Selector;
+use ebbtide_protocol::exposition::{LINE_BYTES_MAX, Selector};
 use tokio::time::Instant;
 
 /// Counters that have moved by less than so many seconds have not moved: the page is one that was made
@@ -39,6 +39,16 @@ impl Meter {
     /// The load by this page, which was read at this moment, and the one before. `None` if it takes
     /// another one; the error says what the page lacks.
     pub fn load(&mut self, page: &Figures, at: Instant) -> Result<Option<Load>, String> {
+        self.read_off(page, at).map_err(|why| match page.too_long {
+            0 => why,
+            lines => format!(
+                "{why}; lines of it that were too long to be read, of more than {} KiB: {lines}",
+                LINE_BYTES_MAX / 1024
+            ),
+        })
+    }
+
+    fn read_off(&mut self, page: &Figures, at: Instant) -> Result<Option<Load>, String> {
         let machine = match &self.settings.by {
             LoadMeasure::Cpu => self.cpu(page, at)?,
             LoadMeasure::Memory => Some(memory(page)?),

@@ -177,6 +177,24 @@ async fn any_metric_is_a_load_between_two_values() {
     assert_eq!(error, [Err(expected)]);
     let error = read(by("jobs", 0, 1000), &[NODE]).await;
     assert_eq!(error, [Err("its page has no number for jobs".to_owned())]);
+    // Also where nothing on the page is known, and where it may be in a line that is not read.
+    let long = format!("jobs{{user=\"{}\"}} 1\n", "x".repeat(3_000_000));
+    for (others, expected) in [
+        (String::new(), "its page has no number for jobs"),
+        (
+            long.clone(),
+            "its page has no number for jobs; lines of it that were too long to be read, of more than 16 KiB: 1",
+        ),
+    ] {
+        let error = read(by("jobs", 0, 1000), &[&format!("other 1\n{others}")]).await;
+        assert_eq!(error, [Err(expected.to_owned())]);
+    }
+    let error = read(by("jobs", 0, 1000), &[&long]).await;
+    let why = error[0].as_ref().unwrap_err();
+    assert!(
+        why.starts_with("its page has lines of more than 16 KiB"),
+        "{why}"
+    );
 }
 
 #[tokio::test]
