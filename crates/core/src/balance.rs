@@ -20,6 +20,13 @@ const LOOKED_AT_MAX: usize = 200;
 /// a server that had next to none is not to be told from that.
 const SESSIONS_UNSEEN: u64 = 8;
 
+/// Load, in hundredths of a percent, that those are taken to make, so that a herd does not run to a machine
+/// that showed none.
+const LOAD_UNSEEN: f64 = 800.0;
+
+/// The same where room is compared, of which a machine that shows no load has nearly all.
+const LOAD_LEAST: f64 = 100.0;
+
 /// Where a worker's round-robin stands, per pool.
 #[derive(Debug, Default)]
 pub struct Rotation {
@@ -178,7 +185,8 @@ fn busier(one: &Candidate, other: &Candidate, now: Moment) -> f64 {
     match readings {
         Some((a, b)) if trust > 0.0 => {
             let expected = |reading, candidate: &Candidate| {
-                let (load, then) = expected_load(reading, candidate.load.sessions());
+                let sessions = candidate.load.sessions();
+                let (load, then) = expected_load(reading, sessions, LOAD_UNSEEN);
                 load / then
             };
             let by_load = excess(expected(&a, one), expected(&b, other));
@@ -188,13 +196,13 @@ fn busier(one: &Candidate, other: &Candidate, now: Moment) -> f64 {
     }
 }
 
-/// The load that a server is likely to have now, in hundredths of a percent, never 0: what was read,
-/// and as much for each session that has come since as for each that was there. It is the first number
-/// by the second.
-fn expected_load(reading: &LoadReading, sessions: u32) -> (f64, f64) {
+/// The load that a server is likely to have now, in hundredths of a percent, never 0: what was read and
+/// `unseen`, and as much for each session that has come since as for each that was there. It is the first
+/// number by the second.
+fn expected_load(reading: &LoadReading, sessions: u32, unseen: f64) -> (f64, f64) {
     let now = u64::from(sessions) + SESSIONS_UNSEEN;
     let then = u64::from(reading.sessions) + SESSIONS_UNSEEN;
-    let load = f64::from(reading.load.hundredths()) + 100.0;
+    let load = f64::from(reading.load.hundredths()) + unseen;
     (load * now as f64, then as f64)
 }
 
@@ -247,7 +255,7 @@ impl Room {
         }
         let reading = candidate.load.gauge.reading();
         if let Some(reading) = reading.filter(|reading| !reading.is_stale(now)) {
-            let (load, then) = expected_load(&reading, sessions);
+            let (load, then) = expected_load(&reading, sessions, LOAD_LEAST);
             let most = f64::from(candidate.peak_load.hundredths()) * then;
             room.bound(most - load, most);
         }

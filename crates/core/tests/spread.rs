@@ -359,12 +359,23 @@ fn sessions_that_have_come_since_a_reading_count() {
     let placed = spread(&pool, 100);
     // Each is expected to weigh as much as one of those that were there.
     let (one, two) = (placed[&ServerKey(0)], placed[&ServerKey(1)]);
-    let expected = |load: f64, new: u32| (load + 1.0) * f64::from(100 + new) / 100.0;
+    let expected = |load: f64, new: u32| (load + 8.0) * f64::from(100 + new) / 100.0;
     let (one, two) = (expected(40.0, one), expected(50.0, two));
     assert!(
         (one - two).abs() < 1.0,
         "{one} and {two} percent: {placed:?}"
     );
+}
+
+#[test]
+fn no_herd_runs_to_a_machine_that_shows_no_load() {
+    let pool = pool(Balance::LeastLoad, views(&[1, 1]));
+    for (server, load) in pool.servers.iter().zip([0, 10]) {
+        server.load.gauge.set(reading(load, 0));
+    }
+    let placed = spread(&pool, 100);
+    let other = placed.get(&ServerKey(1)).copied().unwrap_or(0);
+    assert!((20..50).contains(&other), "{placed:?}");
 }
 
 #[test]
