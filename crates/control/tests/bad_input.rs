@@ -84,7 +84,7 @@ async fn exporters_that_say_nonsense_are_a_mark_at_their_servers() {
         (page(&memory.replace("1e10", "-1e10")), 1, "negative"),
         (page(&memory.replace("7e9", "NaN")), 1, "NaN"),
         (page("node_load1 0.5\n"), 1, "how much memory"),
-        (page("some_metric 1\n"), 1, "none of its metrics"),
+        (page("some_metric 1\n"), 1, "do not tell what is looked for"),
         // A hundred megabytes.
         ([page(""), line].concat(), 5_000, "longer than 8 MiB"),
         (b"HTTP/1.1 503 Busy\r\n\r\n".to_vec(), 1, "answered 503"),

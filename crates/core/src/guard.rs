@@ -95,6 +95,8 @@ impl GuardRefusal {
             "add another server first".to_owned()
         } else if let Some((name, _)) = find(is_out) {
             format!("return another server first (ebbtide ready {pool}/{name})")
+        } else if let Some((name, _)) = find(|why| *why == TakesNone::Standing(Reason::PeakZero)) {
+            format!("return another server first (ebbtide server set {pool}/{name} peak_load=back)")
         } else if let Some((name, _)) = find(|why| matches!(why, TakesNone::Full { .. })) {
             format!("make room first (ebbtide server set {pool}/{name} max_sessions=…)")
         } else if find(|why| matches!(why, TakesNone::Copy(_))).is_some() {

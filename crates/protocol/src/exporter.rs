@@ -76,8 +76,8 @@ impl ExporterFault {
     /// For people: goes on after the exporter's address.
     pub fn reason(self) -> String {
         match self {
-            Self::NoSamples => "its page has no metrics".into(),
-            Self::NothingKnown => "none of its metrics is one of those that are looked for".into(),
+            Self::NoSamples => "its page has no metrics that could be read".into(),
+            Self::NothingKnown => "its metrics do not tell what is looked for".into(),
             Self::TooLong => format!(
                 "its page has lines of more than {} KiB, which are not read, and nothing beside them that is \
                  looked for",

@@ -494,6 +494,12 @@ impl Planner<'_> {
                 "{name} is in the configuration file: take it out there, then `ebbtide reload`"
             )));
         }
+        if let Some(host) = self.state.unheard_name(&name, server) {
+            return Err(Refusal::invalid(format!(
+                "{name} comes by a name of the file, {host}, which has not been looked up since the start, and \
+                 may come again: wait until it has (ebbtide status), or keep users off it (ebbtide hold {name})"
+            )));
+        }
         if self.state.is_named(&name, server) {
             return Err(Refusal::invalid(format!(
                 "{name} comes by a name of the file that has its address, {}, and would come again: take \
@@ -627,7 +633,9 @@ impl Planner<'_> {
             (Some(0), before) => Some(before),
             _ => None,
         };
-        set.peak_load = Some(peak);
+        // Back to what the file says is to follow the file again.
+        let is_as_filed = change == PeakChange::Back && peak == server.filed_peak_load();
+        set.peak_load = (!is_as_filed).then_some(peak);
         let closes = peak == Some(0) || server.is_above(peak, false, self.now);
         match closes && server.standing.admits_new {
             true => self.state.guard(name, force),
@@ -709,7 +717,7 @@ fn peak_load_text(server: &ServerState, set: &ServerOverride) -> String {
         Some(peak) => format!("peak_load {peak}"),
         None => "no peak_load".to_owned(),
     };
-    let peak = set.peak_load.unwrap_or(server.peak_load());
+    let peak = set.peak_load.unwrap_or(server.filed_peak_load());
     match set.peak_load_before {
         Some(before) => format!(
             "{}: it takes no new sessions (before: {}; peak_load=back returns to that)",

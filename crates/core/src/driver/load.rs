@@ -84,8 +84,12 @@ impl State {
 impl ServerState {
     /// The load in percent above which it takes no new sessions.
     pub fn peak_load(&self) -> Option<u8> {
-        let configured = self.config.peak_load.or(self.machine.peak_of_pool);
-        self.set.peak_load.unwrap_or(configured)
+        self.set.peak_load.unwrap_or(self.filed_peak_load())
+    }
+
+    /// The same, as the file says it.
+    pub fn filed_peak_load(&self) -> Option<u8> {
+        self.config.peak_load.or(self.machine.peak_of_pool)
     }
 
     /// How its load stands to its peak load.

@@ -240,6 +240,16 @@ impl State {
         (is_known && is_lost && !self.is_named(name, server)).then_some(entry.host.as_str())
     }
 
+    /// The name by which this server came, if nobody knows yet what that has: it has not been looked up with
+    /// success since the start.
+    pub fn unheard_name(&self, name: &ServerName, server: &ServerState) -> Option<&str> {
+        let pool = self.pools.get(&name.pool)?;
+        let entry = pool.config.name(server.config.of_name.as_deref()?)?;
+        let state = pool.names.get(&entry.name);
+        let is_heard = state.is_some_and(|state| state.heard.is_some());
+        (!is_heard).then_some(entry.host.as_str())
+    }
+
     /// Whether an entry's name still has the address of this server.
     pub fn is_named(&self, name: &ServerName, server: &ServerState) -> bool {
         let pool = self.pools.get(&name.pool);

@@ -6,6 +6,7 @@ use crate::driver::change::{Change, NodeEdit, Plan};
 use crate::driver::commands::Planner;
 use crate::driver::state::ServerState;
 use crate::event::count;
+use crate::gate::GateSettings;
 use crate::intent::Intent;
 use crate::name::ServerName;
 use crate::time::Millis;
@@ -38,6 +39,7 @@ impl Planner<'_> {
             .collect();
         let audited = format!("{text} {}", shown.join(", "));
         changes.extend(self.left_behind(&config));
+        changes.extend(self.without_takers(&config));
         changes.extend(self.overridden(&config));
         changes.extend(self.beside_the_file(&config));
         let change = Change::Node(NodeEdit::Config(config));
@@ -132,6 +134,35 @@ impl Planner<'_> {
                     format!("; its drain goes on, and ends what is left in {left}")
                 });
                 lines.push(format!("! {name} leaves the pool: {after}{deadline}"));
+            }
+        }
+        lines
+    }
+
+    /// Says which pools are left without a server that takes new sessions, at this moment: an operator may
+    /// want those that stay, and they be down.
+    fn without_takers(&self, config: &Config) -> Vec<String> {
+        let takes = |name: &ServerName| {
+            let known = self.state.servers.get(name);
+            known.is_some_and(|server| server.standing.admits_new)
+        };
+        let mut lines = Vec::new();
+        for pool in &config.pools {
+            let present = self.state.pools.get(&pool.name);
+            let order = present.map_or(&[][..], |present| &present.order);
+            let stays = |name: &ServerName| {
+                let known = self.state.servers.get(name);
+                let is_live = known.is_some_and(|server| stays_live(pool, server));
+                is_live || pool.servers.iter().any(|one| one.name == name.server)
+            };
+            let is_new =
+                |server: &ServerConfig| !order.iter().any(|name| name.server == server.name);
+            let has_taker = order.iter().any(|name| stays(name) && takes(name));
+            if !has_taker && order.iter().any(takes) && !pool.servers.iter().any(is_new) {
+                lines.push(format!(
+                    "! no server that stays in pool {} takes new sessions now (ebbtide status)",
+                    pool.name
+                ));
             }
         }
         lines
@@ -290,7 +321,19 @@ fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<Str
     part("notice", before.notice == *notice);
     part("upgrade", before.upgrade == *upgrade);
     part("verify", before.verify == *verify);
-    part("gate", before.gate == *gate);
+    let was = &before.gate;
+    let pages = |gate: &GateSettings| {
+        (
+            gate.closed_page.clone(),
+            gate.full_page.clone(),
+            gate.full_text.clone(),
+        )
+    };
+    part("pages", pages(was) == pages(gate));
+    part("queue", was.queue == gate.queue);
+    part("queue_max", was.queue_max == gate.queue_max);
+    part("health_page", was.health_page == gate.health_page);
+    part("end_grace", was.end_grace == gate.end_grace);
     part("user", before.user == *user);
     part("logout_call", before.logout_call == *logout_call);
     part("door", before.door == *door);

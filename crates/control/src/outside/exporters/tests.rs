@@ -205,7 +205,10 @@ async fn what_is_no_page_of_an_exporter_says_why() {
             page("<html><body>It works!</body></html>"),
             "its page has no metrics",
         ),
-        (page("go_goroutines 7\n"), "none of its metrics"),
+        (
+            page("go_goroutines 7\n"),
+            "its metrics do not tell what is looked for",
+        ),
         (node("node_cpu", "no_cpu"), "tells no processor time"),
         (
             node("} 900", "} NaN"),

@@ -74,7 +74,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         "pools.*.load.timeout",
         milliseconds(50, 60),
         Default::Value("\"3s\""),
-        "How long a look may take; at most `every`.",
+        "How long a look may take; at most `every`, also where this is left to its default.",
     ),
     setting(
         "pools.*.peak_load",
