@@ -4,6 +4,8 @@
 //! kind the last one counts, wherever it stands: only what follows `#` is no word. What is not understood
 //! is passed over and noted, unless nothing else is there.
 
+use crate::quote::shortened;
+
 /// The line, with its end, fits into so many bytes.
 pub const AGENT_LINE_BYTES_MAX: usize = 4096;
 /// The greatest share, in percent: a larger one counts as this. One machine that is mistaken about itself
@@ -111,6 +113,7 @@ pub fn read_agent_line(bytes: &[u8], is_all: bool) -> Option<Result<AgentLine, A
 
 fn understand(line: &[u8]) -> Result<AgentLine, AgentFault> {
     let mut said = AgentLine::default();
+    let mut excess = Excess::default();
     let mut is_understood = false;
     let mut loose: Vec<&[u8]> = Vec::new();
     let mut rest = line;
@@ -123,50 +126,43 @@ fn understand(line: &[u8]) -> Result<AgentLine, AgentFault> {
         let end = rest.iter().position(|byte| is_space(*byte));
         let (word, after) = rest.split_at(end.unwrap_or(rest.len()));
         rest = after;
-        match said.take(word) {
+        match said.take(word, &mut excess) {
             true => is_understood = true,
             false => loose.push(word),
         }
     }
     if !is_understood {
-        let shown = shown(line, SHOWN_MAX);
+        let shown = as_said(line, SHOWN_MAX);
         return Err(shown.map_or(AgentFault::Empty, AgentFault::NotUnderstood));
     }
-    let excess = said.weight.as_mut().and_then(AgentWeight::bound);
-    let loose = shown(&loose.join(&b' '), REMARK_MAX);
+    let loose = as_said(&loose.join(&b' '), REMARK_MAX);
     let loose = loose.map(|loose| format!("not understood: {loose:?}"));
-    let notes: Vec<String> = excess.into_iter().chain(loose).collect();
+    let notes = [excess.weight, excess.connections_max, loose];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
     said.note = Some(notes.join("; ")).filter(|notes| !notes.is_empty());
     Ok(said)
 }
 
-impl AgentWeight {
-    /// Brings it within bounds; returns what is to be said of that.
-    fn bound(&mut self) -> Option<String> {
-        let (number, max, said) = match self {
-            Self::Percent(number) => (number, AGENT_PERCENT_MAX, "%"),
-            Self::Absolute(number) => (number, AGENT_WEIGHT_MAX, "as a weight"),
-        };
-        let beyond = std::mem::replace(number, (*number).min(max));
-        (beyond > max).then(|| match beyond {
-            // It may be more than that.
-            u32::MAX => format!("it says far more than {max} {said}, which counts as {max}"),
-            _ => format!("it says {beyond} {said}, which counts as {max}"),
-        })
-    }
+/// What is to be said of the last number of each kind, if it is beyond its bounds.
+#[derive(Default)]
+struct Excess {
+    weight: Option<String>,
+    connections_max: Option<String>,
 }
 
 impl AgentLine {
     /// Takes a word in; returns whether it is one.
-    fn take(&mut self, word: &[u8]) -> bool {
+    fn take(&mut self, word: &[u8], excess: &mut Excess) -> bool {
         if let Some(health) = word_of_health(word) {
             self.health = Some(health);
         } else if let Some(wish) = word_of_wish(word) {
             self.wish = Some(wish);
-        } else if let Some(weight) = word_of_weight(word) {
+        } else if let Some((weight, beyond)) = word_of_weight(word) {
             self.weight = Some(weight);
-        } else if let Some(max) = after(word, b"maxconn:").and_then(number) {
+            excess.weight = beyond;
+        } else if let Some((max, beyond)) = word_of_max(word) {
             self.connections_max = Some(max);
+            excess.connections_max = beyond;
         } else {
             return false;
         }
@@ -198,15 +194,45 @@ fn one_of<T: Copy>(word: &[u8], words: &[(&[u8], T)]) -> Option<T> {
     found.map(|(_, meaning)| *meaning)
 }
 
-/// `75%`, `weight:75%` or `weight:75`.
-fn word_of_weight(word: &[u8]) -> Option<AgentWeight> {
+/// `75%`, `weight:75%` or `weight:75`, and what is to be said of one that is beyond its bounds.
+fn word_of_weight(word: &[u8]) -> Option<(AgentWeight, Option<String>)> {
     let absolute = after(word, b"weight:");
     let text = absolute.unwrap_or(word);
     match (text.strip_suffix(b"%"), absolute) {
-        (Some(percent), _) => number(percent).map(AgentWeight::Percent),
-        (None, Some(weight)) => number(weight).map(AgentWeight::Absolute),
+        (Some(percent), _) => {
+            let (percent, beyond) = bounded(digits(percent)?, AGENT_PERCENT_MAX, "%");
+            Some((AgentWeight::Percent(percent), beyond))
+        }
+        (None, Some(weight)) => {
+            let (weight, beyond) = bounded(digits(weight)?, AGENT_WEIGHT_MAX, "as a weight");
+            Some((AgentWeight::Absolute(weight), beyond))
+        }
         (None, None) => None,
     }
+}
+
+fn bounded(digits: &str, max: u32, unit: &str) -> (u32, Option<String>) {
+    match digits.parse() {
+        Ok(number) if number <= max => (number, None),
+        _ => {
+            let written = shortened(digits);
+            let beyond = format!("it says {written} {unit}, which counts as {max}");
+            (max, Some(beyond))
+        }
+    }
+}
+
+/// `maxconn:30`. More than can be counted is no limit.
+fn word_of_max(word: &[u8]) -> Option<(u32, Option<String>)> {
+    let digits = digits(after(word, b"maxconn:")?)?;
+    Some(match digits.parse() {
+        Ok(max) => (max, None),
+        Err(_) => {
+            let written = shortened(digits);
+            let beyond = format!("it says maxconn:{written}, which is taken for no limit");
+            (0, Some(beyond))
+        }
+    })
 }
 
 fn after<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
@@ -214,20 +240,22 @@ fn after<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// Digits; too large a number is the largest.
-fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let number = digits.iter().fold(0_u32, |number, digit| {
-        let digit = u32::from(digit - b'0');
-        number.saturating_mul(10).saturating_add(digit)
-    });
-    Some(number)
+/// This, if it is nothing but digits.
+fn digits(text: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(text).ok()?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(text)
 }
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b',')
+}
+
+/// The beginning of this, if there is anything; what cannot be seen is for whoever shows it to escape.
+fn as_said(bytes: &[u8], max: usize) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_matches([' ', '\t', ',']);
+    Some(text.chars().take(max).collect()).filter(|text: &String| !text.is_empty())
 }
 
 /// What people can be shown of this, if there is anything.

@@ -3,6 +3,8 @@
 //! Some applications have a page, made for balancers, that says `ACTIVE - 12 Sessions Available`,
 //! `ON HOLD` or `ALL SESSIONS IN USE`, somewhere in whatever markup and encoding its author chose.
 
+use crate::quote::quoted;
+
 /// What counts as healthy.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HealthRule {
@@ -42,14 +44,15 @@ pub enum PageHealth {
 /// `ALL SESSIONS IN USE` count whatever the status is, as such pages are often sent with 503.
 pub fn read_health_page(status: u16, body: &[u8], rule: &HealthRule) -> PageHealth {
     let speaks = |expect: &str| expect.trim().eq_ignore_ascii_case("ACTIVE");
-    let words = match &rule.expect {
-        Some(expect) if speaks(expect) => words_of(&plain_text(body)),
-        _ => Vec::new(),
+    let text = match &rule.expect {
+        Some(expect) if speaks(expect) => plain_text(body),
+        _ => String::new(),
     };
+    let words = words_of(&text);
     let says = |phrase: &[&str]| {
         words
             .windows(phrase.len())
-            .any(|window| window.iter().eq(phrase))
+            .any(|window| window.iter().map(|word| &word.text).eq(phrase))
     };
     if says(&["on", "hold"]) {
         return PageHealth::OnHold;
@@ -65,7 +68,7 @@ pub fn read_health_page(status: u16, body: &[u8], rule: &HealthRule) -> PageHeal
     match &rule.expect {
         None => PageHealth::Active { places: None },
         Some(expect) if speaks(expect) => match is_active(&words) {
-            true => places(&words),
+            true => places(&text, &words),
             false => PageHealth::Failing(
                 "its page says neither ACTIVE, ON HOLD nor ALL SESSIONS IN USE".to_string(),
             ),
@@ -86,49 +89,66 @@ fn describe_ranges(ranges: &[(u16, u16)]) -> String {
 }
 
 /// Whether it says `ACTIVE` anywhere, other than in `NOT ACTIVE`.
-fn is_active(words: &[String]) -> bool {
+fn is_active(words: &[Word]) -> bool {
     words.iter().enumerate().any(|(at, word)| {
-        let denied = at > 0 && words[at - 1] == "not";
-        word == "active" && !denied
+        let denied = at > 0 && words[at - 1].text == "not";
+        word.text == "active" && !denied
     })
 }
 
 /// What may follow the number of places; anything else makes it another kind of number.
 const AFTER_PLACES: [&str; 5] = ["session", "available", "free", "left", "place"];
 /// So many words before that are looked at for what is meant to be a number.
-const PLACES_WORDS_MAX: usize = 4;
+const PLACES_WORDS_MAX: usize = 5;
 
-/// The number in `ACTIVE - n` or `ACTIVE - n Sessions Available`. A number that is too large is the
-/// largest, and less than none is none.
-fn places(words: &[String]) -> PageHealth {
-    let after = |word: &String| AFTER_PLACES.iter().any(|after| word.starts_with(after));
-    let begins_with_digit = |word: &String| word.starts_with(|first: char| first.is_ascii_digit());
+/// The number in `ACTIVE - n` or `ACTIVE - n Sessions Available`. A number that is too large to be one is
+/// no bound, and less than none is none.
+fn places(text: &str, words: &[Word]) -> PageHealth {
+    let after = |word: &Word| {
+        AFTER_PLACES
+            .iter()
+            .any(|after| word.text.starts_with(after))
+    };
+    let begins_with_digit =
+        |word: &Word| word.text.starts_with(|first: char| first.is_ascii_digit());
+    let odd = |words: &[Word], places, taken_for: &str| PageHealth::Odd {
+        places,
+        why: format!(
+            "its page tells of {} places, {taken_for}",
+            quoted(&as_written(text, words))
+        ),
+    };
     for at in 0..words.len() {
         let [active, dash, rest @ ..] = &words[at..] else {
             break;
         };
-        if active != "active" || dash != "-" {
+        if active.text != "active" || dash.text != "-" {
             continue;
         }
         let end = rest.iter().take(PLACES_WORDS_MAX + 1).position(after);
         match &rest[..end.unwrap_or(rest.len())] {
-            [number] if let Some(places) = whole_number(number) => {
-                return PageHealth::Active {
-                    places: Some(places),
+            said @ [number] if let Some(digits) = whole_number(&number.text) => {
+                return match digits.parse() {
+                    Ok(places) => PageHealth::Active {
+                        places: Some(places),
+                    },
+                    Err(_) => odd(said, None, "which is too many to be a bound"),
                 };
             }
-            [number] if number.strip_prefix('-').and_then(whole_number).is_some() => {
-                return odd(number, Some(0), "which is taken for none");
+            said @ [number]
+                if number
+                    .text
+                    .strip_prefix('-')
+                    .and_then(whole_number)
+                    .is_some() =>
+            {
+                return odd(said, Some(0), "which is taken for none");
             }
-            [number] if begins_with_digit(number) => {
-                return odd(number, None, "which is no whole number and sets no bound");
+            said @ [number] if begins_with_digit(number) => {
+                return odd(said, None, "which is no whole number and sets no bound");
             }
-            several if end.is_some() && several.iter().any(begins_with_digit) => {
-                return odd(
-                    &several.join(" "),
-                    None,
-                    "which is no number and sets no bound",
-                );
+            said if end.is_some() && said.iter().any(begins_with_digit) => {
+                return odd(said, None, "which is no number and sets no bound");
             }
             _ => {}
         }
@@ -136,48 +156,69 @@ fn places(words: &[String]) -> PageHealth {
     PageHealth::Active { places: None }
 }
 
-fn odd(said: &str, places: Option<u64>, taken_for: &str) -> PageHealth {
-    let said: String = said.chars().take(40).collect();
-    let said = said.escape_debug();
-    PageHealth::Odd {
-        places,
-        why: format!("its page tells of \"{said}\" places, {taken_for}"),
-    }
+/// These words as their author wrote them, with a space wherever there is any room between them.
+fn as_written(text: &str, words: &[Word]) -> String {
+    let (Some(first), Some(last)) = (words.first(), words.last()) else {
+        return String::new();
+    };
+    let said = &text[first.from..last.to];
+    // Each character stands for a byte of the page, which is in UTF-8 more often than not.
+    let bytes = said.chars().map(|letter| letter as u8).collect();
+    let said = String::from_utf8(bytes).unwrap_or_else(|_| said.to_owned());
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Digits, perhaps in groups of three after the first one, which are parted alike by commas or points: of
+/// The digits of a whole number, which may be in groups of three after the first one, which are parted alike by commas or points: of
 /// sessions there are no parts.
-fn whole_number(word: &str) -> Option<u64> {
+fn whole_number(word: &str) -> Option<String> {
     let mark = if word.contains(',') { ',' } else { '.' };
     let groups: Vec<&str> = word.split(mark).collect();
     let is_digits = |group: &&str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
     let (first, others) = groups.split_first()?;
     let is_grouped = first.len() <= 3 && others.iter().all(|group| group.len() == 3);
     let is_number = groups.iter().all(is_digits) && (others.is_empty() || is_grouped);
-    is_number.then(|| groups.concat().parse().unwrap_or(u64::MAX))
+    is_number.then(|| groups.concat())
+}
+
+/// A word of the page.
+struct Word {
+    /// In lower case.
+    text: String,
+    /// Where it begins and ends in the text of the page.
+    from: usize,
+    to: usize,
 }
 
 /// Runs of letters, of digits (with the comma or the point between two of them), and single marks; in lower
 /// case. Of two dashes, the second one belongs to a number that follows at once: it is less than none.
-fn words_of(text: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
+fn words_of(text: &str) -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
     let (mut before, mut before_that) = (' ', ' ');
-    for letter in text.chars() {
+    for (from, letter) in text.char_indices() {
+        let to = from + letter.len_utf8();
         if letter.is_ascii_digit() && matches!(before, ',' | '.') && before_that.is_ascii_digit() {
             words.pop();
             if let Some(number) = words.last_mut() {
-                number.push(before);
+                number.text.push(before);
             }
             before = before_that;
         }
-        let is_negative = || words.ends_with(&["-".to_owned(), "-".to_owned()]);
+        let is_negative =
+            || matches!(&words[..], [.., one, other] if one.text == "-" && other.text == "-");
         let same_word = (letter.is_alphabetic() && before.is_alphabetic())
             || (letter.is_ascii_digit() && before.is_ascii_digit())
             || (letter.is_ascii_digit() && before == '-' && is_negative());
         match words.last_mut() {
-            Some(word) if same_word => word.push(letter.to_ascii_lowercase()),
+            Some(word) if same_word => {
+                word.text.push(letter.to_ascii_lowercase());
+                word.to = to;
+            }
             _ if letter.is_whitespace() => {}
-            _ => words.push(letter.to_ascii_lowercase().to_string()),
+            _ => words.push(Word {
+                text: letter.to_ascii_lowercase().to_string(),
+                from,
+                to,
+            }),
         }
         (before_that, before) = (before, letter);
     }
@@ -204,7 +245,7 @@ const HIDDEN: [(&[u8], &[u8]); 3] = [
     (b"<style", b"</style"),
 ];
 
-/// What a reader of the page would see, in lower case: tags are spaces, dashes are `-`.
+/// What a reader of the page would see, a character for each byte: tags are spaces, dashes are `-`.
 fn plain_text(body: &[u8]) -> String {
     let page = body.to_ascii_lowercase();
     let mut text = String::with_capacity(page.len());
@@ -221,7 +262,8 @@ fn plain_text(body: &[u8]) -> String {
             text.push(' ');
             rest = &rest[space.len()..];
         } else {
-            text.push(char::from(byte));
+            // As it was before it was made lower case.
+            text.push(char::from(body[body.len() - rest.len()]));
             rest = &rest[1..];
         }
     }

@@ -11,6 +11,7 @@ pub mod html;
 pub mod http1;
 pub mod nbd;
 pub mod proxy_protocol;
+pub mod quote;
 pub mod telnet;
 pub mod token;
 pub mod websocket;

@@ -37,7 +37,14 @@ pub fn measure(options: &Options, scratch: &Path) -> Result<String, String> {
     let choices = choices(options.rounds)?;
     let exporter_port = peers::free_port()?;
     let listen = format!("--web.listen-address=127.0.0.1:{exporter_port}");
-    let mut exporter = peers::spawn(LOAD_CORE, &["prometheus-node-exporter", &listen])?;
+    // Debian's asks systemd too, which is not everywhere.
+    let words = [
+        "prometheus-node-exporter",
+        "--log.level=error",
+        "--no-collector.systemd",
+        &listen,
+    ];
+    let mut exporter = peers::spawn(LOAD_CORE, &words)?;
     let page = exporter.wait_until(|| ask(exporter_port).map_err(|error| error.to_string()))?;
     let page_bytes = page.len();
     let exporters = Exporters::start(exporter_port, page)?;
@@ -78,6 +85,11 @@ fn start(scratch: &Path, name: &str, load: &str) -> Result<Node, String> {
             format!("web{number} = \"127.1.{high}.{low}:80\"\n")
         })
         .collect();
+    // Without a load there is nothing else to go by.
+    let balance = match load {
+        "" => "least-sessions",
+        _ => "least-load",
+    };
     let configuration = format!(
         r#"state_dir = "{state}"
 workers = 1
@@ -91,7 +103,7 @@ pool = "app"
 
 [pools.app]
 protocol = "http"
-balance = "least-load"
+balance = "{balance}"
 health = false
 {load}
 

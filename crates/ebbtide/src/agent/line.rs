@@ -40,6 +40,11 @@ impl Sessions {
         (self.why_not.is_none() || age < COUNT_KEPT).then_some((count, age))
     }
 
+    /// There was no attempt yet.
+    fn is_untried(&self) -> bool {
+        self.counted.is_none() && self.why_not.is_none()
+    }
+
     fn remark(&self, max: Option<u64>, now: Instant) -> Option<String> {
         let of = max.map_or(String::new(), |max| format!(" of {max}"));
         match (self.count(now), &self.why_not) {
@@ -51,7 +56,7 @@ impl Sessions {
                 ))
             }
             (None, Some(why)) => Some(format!("sessions unknown: {why}")),
-            (None, None) => None,
+            (None, None) => max.map(|_| "sessions not counted yet".to_owned()),
         }
     }
 }
@@ -80,9 +85,11 @@ pub(super) fn line(
     let is_full = count.zip(sessions_max).map(|(count, max)| count >= max);
     let share = match &reading.load {
         _ if is_full == Some(true) => Some("0%".to_owned()),
+        // It may be full, and have said so before it was started anew.
+        _ if sessions_max.is_some() && sessions.is_untried() => None,
         Some(Ok(load)) => Some(format!("{}%", 100_u8.saturating_sub(load.percent()).max(1))),
         // It may have been full, and who asks goes by that until another share is told.
-        Some(Err(_)) if is_full == Some(false) => Some("100%".to_owned()),
+        Some(Err(_)) | None if is_full == Some(false) => Some("100%".to_owned()),
         _ => None,
     };
     words.extend(share.as_deref());
@@ -199,6 +206,18 @@ mod tests {
         assert_eq!(
             line(&Reading::default(), None, None),
             "up ready #load not measured yet\n"
+        );
+        // Its load is told, but it may be full.
+        let uncounted = self::reading(5, None);
+        assert_eq!(
+            line(&uncounted, None, Some(10)),
+            "up ready #processor 5 %, memory 20 %, sessions not counted yet\n"
+        );
+        let mut unmeasured = Reading::default();
+        unmeasured.sessions.take(Ok(9), Instant::now());
+        assert_eq!(
+            line(&unmeasured, None, Some(10)),
+            "up ready 100% #load not measured yet, 9 of 10 sessions\n"
         );
     }
 }

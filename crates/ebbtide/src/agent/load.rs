@@ -7,6 +7,9 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+/// An agent that has just started knows its load this soon, however seldom it measures.
+const FIRST_AFTER: Duration = Duration::from_secs(1);
+
 /// Shares of the machine that are in use, in percent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Load {
@@ -38,23 +41,35 @@ struct Ticks {
     all: u64,
 }
 
-/// Measures again and again.
+/// Measures again and again. Load and sessions do not wait for each other: a command may take its time.
 pub(super) async fn keep_measuring(run: &AgentRun, reading: &RefCell<Reading>) {
+    let every = Duration::from_millis(run.every.0);
+    let load = keep_reading_load(every, reading);
+    tokio::join!(load, keep_counting(run, every, reading));
+}
+
+async fn keep_reading_load(every: Duration, reading: &RefCell<Reading>) {
     let mut ticks = read("/proc/stat", ticks);
-    let mut every = tokio::time::interval(Duration::from_millis(run.every.0));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // The first tick is at once, and there is nothing to compare with yet.
-    every.tick().await;
+    let mut pause = every.min(FIRST_AFTER);
     loop {
-        if let Some(attempt) = sessions::count(run).await {
-            let sessions = &mut reading.borrow_mut().sessions;
-            sessions.take(attempt, Instant::now());
-        }
-        every.tick().await;
+        tokio::time::sleep(pause).await;
         let now = read("/proc/stat", self::ticks);
         let load = load(&ticks, &now);
         reading.borrow_mut().load = Some(load);
-        ticks = now;
+        (ticks, pause) = (now, every);
+    }
+}
+
+async fn keep_counting(run: &AgentRun, every: Duration, reading: &RefCell<Reading>) {
+    let mut every = tokio::time::interval(every);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let Some(attempt) = sessions::count(run).await else {
+            return;
+        };
+        let sessions = &mut reading.borrow_mut().sessions;
+        sessions.take(attempt, Instant::now());
     }
 }
 
@@ -126,6 +141,24 @@ mod tests {
         assert_eq!(busy_percent(now, before), 0);
         assert_eq!(ticks("intr 5"), None);
         assert_eq!(ticks("cpu  a b c d"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_count_that_takes_its_time_keeps_the_load_from_nobody() {
+        use clap::Parser;
+        let words = ["ebbtide", "agent", "--every", "1m"];
+        let words = [&words[..], &["--sessions-command", "sleep 1000"]].concat();
+        let crate::cli::Command::Agent(arguments) = crate::cli::Cli::parse_from(words).command
+        else {
+            panic!("it is an agent");
+        };
+        let reading = RefCell::default();
+        let measuring = keep_measuring(&arguments.run, &reading);
+        // The command has five seconds.
+        let late = tokio::time::timeout(Duration::from_secs(4), measuring).await;
+        assert!(late.is_err(), "it measures on and on");
+        let load = reading.borrow().load.clone();
+        assert!(matches!(load, Some(Ok(_))), "{load:?}");
     }
 
     #[test]

@@ -24,16 +24,16 @@ pub async fn run(arguments: AgentArgs, json: bool) -> Result<Exit, Failure> {
     match arguments.command {
         None => answer(arguments.run).await,
         Some(AgentCommand::Hold { state, reason }) => {
-            let standing = Standing::of(&state.state_dir);
+            let standing = Standing::there(&state.state_dir)?;
             standing.hold(reason.as_deref().unwrap_or_default())?;
             tell(&standing, json)
         }
         Some(AgentCommand::Ready { state }) => {
-            let standing = Standing::of(&state.state_dir);
+            let standing = Standing::there(&state.state_dir)?;
             standing.ready()?;
             tell(&standing, json)
         }
-        Some(AgentCommand::Show { state }) => tell(&Standing::of(&state.state_dir), json),
+        Some(AgentCommand::Show { state }) => tell(&Standing::there(&state.state_dir)?, json),
     }
 }
 
@@ -58,6 +58,11 @@ fn tell(standing: &Standing, json: bool) -> Result<Exit, Failure> {
 /// Answers until it is told to stop.
 async fn answer(run: AgentRun) -> Result<Exit, Failure> {
     let standing = Standing::of(&run.state.state_dir);
+    if let Err(failure) = standing.prepare() {
+        // Load and sessions can be told all the same.
+        let why = failure.detail.message;
+        eprintln!("ebbtide: this server cannot be held from its own console: {why}");
+    }
     standing.held()?;
     let mut stop = StopSignals::catch()
         .map_err(|error| Failure::failed(format!("cannot wait for signals: {error}")))?;

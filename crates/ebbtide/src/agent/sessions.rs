@@ -1,6 +1,7 @@
 //! How many sessions there are: connections of a port, or what a command says.
 
 use crate::cli::AgentRun;
+use ebbtide_protocol::quote::quoted;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::Stdio;
 use std::time::Duration;
@@ -75,9 +76,12 @@ async fn ask(command: &str, limit: Duration) -> Result<u64, String> {
     if !status.success() {
         return Err(format!("the command failed: {status}"));
     }
-    let word = said.split_whitespace().next().unwrap_or_default();
-    word.parse()
-        .map_err(|_| "the command says no number".to_owned())
+    let word = said.split_whitespace().next();
+    let word = word.ok_or("the command says nothing")?;
+    word.parse().map_err(|_| {
+        let (said, most) = (quoted(word), u64::MAX);
+        format!("the command says {said}, which is no number from 0 to {most}")
+    })
 }
 
 /// What a command has started: ended with this value, also when the agent is stopped meanwhile.
@@ -146,8 +150,36 @@ mod tests {
     async fn a_command_says_how_many_there_are() {
         assert_eq!(says("echo 12").await, Ok(12));
         assert_eq!(says("echo 7 sessions; echo more").await, Ok(7));
-        let says_none = says("echo many").await.unwrap_err();
-        assert_eq!(says_none, "the command says no number");
+        for (command, why) in [
+            (
+                "echo many",
+                "\"many\", which is no number from 0 to 18446744073709551615",
+            ),
+            (
+                "echo 99999999999999999999",
+                "\"99999999999999999999\", which is no number from 0 to 18446744073709551615",
+            ),
+            (
+                "echo -3",
+                "\"-3\", which is no number from 0 to 18446744073709551615",
+            ),
+            (
+                "printf '7\\0007'",
+                "\"7\\07\", which is no number from 0 to 18446744073709551615",
+            ),
+            ("echo", "nothing"),
+        ] {
+            let says_none = says(command).await.unwrap_err();
+            assert_eq!(says_none, format!("the command says {why}"));
+        }
+        let long = says("head -c 4000 /dev/zero | tr '\\0' 9")
+            .await
+            .unwrap_err();
+        let digits = "9".repeat(24);
+        assert!(
+            long.starts_with(&format!("the command says \"{digits}…\", which")),
+            "{long}"
+        );
         let fails = says("echo 5; exit 3").await.unwrap_err();
         assert!(fails.contains("exit status: 3"), "{fails}");
     }

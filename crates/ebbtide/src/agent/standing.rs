@@ -23,6 +23,23 @@ impl Standing {
         }
     }
 
+    /// For what operators type: an error if there is no such directory, as balancers would not be told.
+    pub fn there(directory: &Path) -> Result<Self, Failure> {
+        match directory.is_dir() {
+            true => Ok(Self::of(directory)),
+            false => Err(Failure::failed(format!(
+                "there is no directory {}: `ebbtide agent` makes it when it starts; start that, or say its \
+                 directory with --state-dir",
+                directory.display()
+            ))),
+        }
+    }
+
+    /// Makes the directory, for operators to find.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        fs::create_dir_all(&self.directory).map_err(|error| self.complain(&error))
+    }
+
     /// The reason of the hold, which may be empty; `None`: there is no hold.
     pub fn held(&self) -> Result<Option<String>, Failure> {
         match fs::read_to_string(&self.file) {
@@ -39,7 +56,6 @@ impl Standing {
     pub fn hold(&self, reason: &str) -> Result<(), Failure> {
         let hidden = self.directory.join(".hold.new");
         let write = || {
-            fs::create_dir_all(&self.directory)?;
             let mut file = fs::File::create(&hidden)?;
             file.write_all(seemly(reason).as_bytes())?;
             file.sync_all()?;
@@ -86,7 +102,8 @@ mod tests {
     fn a_hold_lasts_until_it_is_ended() {
         let scratch = Scratch::new();
         let directory = scratch.join("agent");
-        let standing = || Standing::of(&directory);
+        Standing::of(&directory).prepare().unwrap();
+        let standing = || Standing::there(&directory).unwrap();
         assert_eq!(standing().held().unwrap(), None);
         standing().ready().unwrap();
         standing().hold("new disks\nat noon").unwrap();
@@ -98,6 +115,22 @@ mod tests {
         assert_eq!(standing().held().unwrap().as_deref(), Some(""));
         standing().ready().unwrap();
         assert_eq!(standing().held().unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_that_no_agent_has_is_told() {
+        let scratch = Scratch::new();
+        let file = scratch.join("file");
+        std::fs::write(&file, "").unwrap();
+        for directory in [scratch.join("agnet"), file] {
+            let failure = Standing::there(&directory).map(|_| ()).unwrap_err();
+            let text = failure.detail.message;
+            let told = format!("there is no directory {}: ", directory.display());
+            assert!(
+                text.starts_with(&told) && text.contains("--state-dir"),
+                "{text}"
+            );
+        }
     }
 
     #[test]

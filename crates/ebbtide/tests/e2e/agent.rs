@@ -194,6 +194,8 @@ fn bad_arguments_of_an_agent_are_refused_in_words() {
     let scratch = Scratch::new();
     let agent = Agent::start(&scratch, &[]);
     let taken = ebbtide(&["agent", "--listen", &agent.address.to_string()])
+        .arg("--state-dir")
+        .arg(&agent.state)
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&taken.stderr).into_owned();
@@ -213,6 +215,17 @@ fn bad_arguments_of_an_agent_are_refused_in_words() {
         let text = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert_eq!(refused.status.code(), Some(2), "{text}");
         assert!(text.contains(part), "{text}");
+    }
+    for words in [["show"], ["hold"], ["ready"]] {
+        let lost = ebbtide(&["agent"])
+            .args(words)
+            .arg("--state-dir")
+            .arg(scratch.join("agnet"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&lost.stderr).into_owned();
+        assert_eq!(lost.status.code(), Some(1), "{words:?}: {text}");
+        assert!(text.contains("there is no directory"), "{text}");
     }
     let shown = agent.console(&["show", "--json"]);
     let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();

@@ -64,7 +64,17 @@ fn a_weight_beyond_all_bounds_counts_as_the_greatest_and_is_noted() {
         (
             "weight:99999999999999999999%",
             AgentWeight::Percent(1000),
-            "it says far more than 1000 %, which counts as 1000",
+            "it says 99999999999999999999 %, which counts as 1000",
+        ),
+        (
+            "4294967295%",
+            AgentWeight::Percent(1000),
+            "it says 4294967295 %, which counts as 1000",
+        ),
+        (
+            "weight:1000000000000000000000000000000",
+            AgentWeight::Absolute(256),
+            "it says 100000000000000000000000… as a weight, which counts as 256",
         ),
         (
             "up weight:257 now",
@@ -77,6 +87,41 @@ fn a_weight_beyond_all_bounds_counts_as_the_greatest_and_is_noted() {
         assert_eq!(said.note.as_deref(), Some(note), "{line}");
     }
     assert_eq!(read("5000% 50%").note, None, "the last one counts");
+}
+
+#[test]
+fn a_limit_beyond_all_counts_is_none_and_is_noted() {
+    for (line, max, note) in [
+        ("maxconn:4294967295", u32::MAX, None),
+        (
+            "maxconn:4294967296",
+            0,
+            Some("it says maxconn:4294967296, which is taken for no limit"),
+        ),
+        (
+            "up maxconn:99999999999999999999999999 2000%",
+            0,
+            Some(
+                "it says 2000 %, which counts as 1000; it says maxconn:999999999999999999999999…, \
+                 which is taken for no limit",
+            ),
+        ),
+        ("maxconn:4294967296 maxconn:5", 5, None),
+    ] {
+        let said = read(line);
+        assert_eq!(said.connections_max, Some(max), "{line}");
+        assert_eq!(said.note.as_deref(), note, "{line}");
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_in_a_word_is_shown_escaped() {
+    let note = read("up re\0ady \u{1b}[31mdown\u{7}").note;
+    let expected = "not understood: \"re\\0ady \\u{1b}[31mdown\\u{7}\"";
+    assert_eq!(note.as_deref(), Some(expected));
+    let why = fault(b"\0up\0\n").reason();
+    assert_eq!(why, "it says \"\\0up\\0\", which has no word of an agent");
+    assert_eq!(fault(b"\0\n"), AgentFault::NotUnderstood("\0".into()));
 }
 
 #[test]
