@@ -14,11 +14,11 @@ const TRIES_MAX: u32 = 32;
 
 /// In a pool with more servers than this, the greatest room among so many is as good as the greatest of
 /// all, and found sooner.
-const LOOKED_AT_MAX: usize = 200;
+const LOOKED_AT_MAX: usize = 100;
 
 /// Sessions that count as having been there at every reading: what a few more would add to the load of
 /// a server that had next to none is not to be told from that.
-const SESSIONS_UNSEEN: u64 = 8;
+const SESSIONS_UNSEEN: f64 = 8.0;
 
 /// Load, in hundredths of a percent, that those are taken to make, so that a herd does not run to a machine
 /// that showed none.
@@ -200,10 +200,10 @@ fn busier(one: &Candidate, other: &Candidate, now: Moment) -> f64 {
 /// `unseen`, and as much for each session that has come since as for each that was there. It is the first
 /// number by the second.
 fn expected_load(reading: &LoadReading, sessions: u32, unseen: f64) -> (f64, f64) {
-    let now = u64::from(sessions) + SESSIONS_UNSEEN;
-    let then = u64::from(reading.sessions) + SESSIONS_UNSEEN;
+    let now = f64::from(sessions) + SESSIONS_UNSEEN;
+    let then = f64::from(reading.sessions) + SESSIONS_UNSEEN;
     let load = f64::from(reading.load.hundredths()) + unseen;
-    (load * now as f64, then as f64)
+    (load * now, then)
 }
 
 /// The greatest share of its room that is free; where one of two tells of no room, the fewer sessions
