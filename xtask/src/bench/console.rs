@@ -174,10 +174,10 @@ impl Bench {
 
     /// What one Sessions page costs that stands open and is kept up to date, while nothing else happens.
     fn open_page(&mut self) -> Result<(), String> {
-        let quiet = self.spent_while(|| self.proxying().map(drop))?;
+        let quiet = self.spent()?;
         let with_page = thread::scope(|scope| {
             let (stream, _reader) = listen(scope, &self.socket, "/live/sessions")?;
-            let spent = self.spent_while(|| self.proxying().map(drop));
+            let spent = self.spent();
             shut(&stream)?;
             spent
         })?;
@@ -187,9 +187,10 @@ impl Bench {
         Ok(())
     }
 
-    fn spent_while(&self, done: impl Fn() -> Result<(), String>) -> Result<f64, String> {
+    /// Seconds of CPU that the node takes while a measurement lasts.
+    fn spent(&self) -> Result<f64, String> {
         let before = cpu_seconds(self.node.id())?;
-        done()?;
+        wait(self.seconds);
         Ok(cpu_seconds(self.node.id())? - before)
     }
 
