@@ -1,10 +1,12 @@
 //! `cargo xtask bench http|tcp|nbd`: Ebbtide and its peers at the same work, interleaved; `exporters`: what
-//! balancing costs.
+//! balancing costs; `console`: what operators wait for, and what users notice of them.
 //!
 //! The balancer has core 0 to itself; origin and load share core 1. CPU time comes from /proc, because on a small
 //! machine it says more than the rate: the rate is as much the origin's and the load's as the balancer's. Rounds are
 //! interleaved, so that a machine that slows down slows every balancer down.
 
+mod connection;
+mod console;
 mod exporters;
 mod hold;
 mod http;
@@ -31,7 +33,7 @@ use statistics::Times;
 #[derive(clap::Args)]
 pub struct Options {
     /// http: beside nginx and HAProxy; tcp: beside HAProxy; nbd: beside servers without a balancer; exporters:
-    /// asking a thousand of them, and choosing a server
+    /// asking a thousand of them, and choosing a server; console: alone, with many sessions and events
     #[arg(value_enum)]
     suite: rows::Suite,
     /// Measurements of each balancer in each row; the medians are shown
@@ -129,6 +131,7 @@ fn compare(options: &Options, rows: &[Row], scratch: &Path) -> Result<String, St
         rows::Suite::Http => Box::new(http::Bench::start(options, rows, scratch)?),
         rows::Suite::Tcp => Box::new(tcp::Bench::start(options, rows, scratch)?),
         rows::Suite::Nbd => Box::new(nbd::Bench::start(options, scratch)?),
+        rows::Suite::Console => Box::new(console::Bench::start(options, scratch)?),
         rows::Suite::Exporters => return Err("is compared with nothing".to_owned()),
     };
     let outcomes = measure_all(options, rows, &mut *suite)?;
@@ -143,7 +146,7 @@ fn measure_all(
 ) -> Result<Vec<(Row, Outcome)>, String> {
     let peers = needed(options, rows);
     let nothing = |row: &Row| match row.work() {
-        Work::Hold | Work::NbdPause => Outcome::Timed(Times::default()),
+        Work::Hold | Work::NbdPause | Work::Console => Outcome::Timed(Times::default()),
         _ => {
             let of_row = peers.iter().filter(|peer| row.peers().contains(peer));
             Outcome::Compared(of_row.map(|peer| (*peer, Vec::new())).collect())

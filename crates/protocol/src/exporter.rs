@@ -14,6 +14,7 @@ mod tests;
 #[derive(Debug)]
 pub struct ExporterReader {
     page: PageReader,
+    selector: Option<Selector>,
     found: Found,
 }
 
@@ -90,7 +91,6 @@ impl ExporterFault {
 /// Sums of samples; NaN if one of them is none of its kind.
 #[derive(Debug, Default)]
 struct Found {
-    selector: Option<Selector>,
     cpu: Option<CpuTime>,
     processors: u32,
     /// Gauges that are read as they are, by name.
@@ -125,27 +125,37 @@ impl ExporterReader {
     pub fn new(selector: Option<Selector>) -> Self {
         Self {
             page: PageReader::default(),
-            found: Found {
-                selector,
-                ..Found::default()
-            },
+            selector,
+            found: Found::default(),
         }
     }
 
     /// Reads on.
     pub fn feed(&mut self, piece: &[u8]) {
-        let Self { page, found } = self;
-        page.feed(piece, |sample| found.look_at(sample));
+        let Self {
+            page,
+            selector,
+            found,
+        } = self;
+        let wants = |name: &str| is_wanted(name, selector.as_ref());
+        page.feed(piece, wants, |sample| {
+            found.look_at(sample, selector.as_ref())
+        });
     }
 
     /// What the page said, when it has ended. That it has none of the samples that were asked for is no
     /// fault: who asked knows what is missing.
     pub fn finish(self) -> Result<Figures, ExporterFault> {
-        let Self { page, mut found } = self;
+        let Self {
+            page,
+            selector,
+            mut found,
+        } = self;
+        let wants = |name: &str| is_wanted(name, selector.as_ref());
         let PageSummary {
             samples, too_long, ..
-        } = page.finish(|sample| found.look_at(sample));
-        let is_asked_for_more = found.selector.is_some();
+        } = page.finish(wants, |sample| found.look_at(sample, selector.as_ref()));
+        let is_asked_for_more = selector.is_some();
         let figures = found.figures();
         let says_nothing = figures == Figures::default() && !is_asked_for_more;
         match (samples, says_nothing) {
@@ -160,9 +170,22 @@ impl ExporterReader {
     }
 }
 
+/// Whether samples of this name may be looked for: every name that [`Found::take_in`] knows begins so.
+fn is_wanted(name: &str, selector: Option<&Selector>) -> bool {
+    let rest = name.strip_prefix("node_");
+    let of_node = |rest: &str| {
+        let beginnings = ["cpu", "memory_Mem", "load1", "pressure_cpu"];
+        beginnings
+            .iter()
+            .any(|beginning| rest.starts_with(beginning))
+    };
+    rest.map_or_else(|| name.starts_with("windows_"), of_node)
+        || selector.is_some_and(|selector| selector.name() == name)
+}
+
 impl Found {
-    fn look_at(&mut self, sample: Sample<'_>) {
-        if let Some(selector) = &self.selector
+    fn look_at(&mut self, sample: Sample<'_>, selector: Option<&Selector>) {
+        if let Some(selector) = selector
             && selector.selects(&sample)
         {
             if !sample.value.is_finite() {

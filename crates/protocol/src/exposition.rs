@@ -28,7 +28,7 @@ pub struct PageReader {
 /// What a page had, in lines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PageSummary {
-    /// Samples.
+    /// Samples, with those that were not wanted and have not been read any further.
     pub samples: u64,
     /// Lines that are neither samples nor comments.
     pub malformed: u64,
@@ -48,25 +48,36 @@ pub struct Sample<'a> {
 }
 
 impl PageReader {
-    /// Reads on, and hands every sample that is complete to `each`.
-    pub fn feed(&mut self, mut piece: &[u8], mut each: impl FnMut(Sample<'_>)) {
+    /// Reads on, and hands every sample that is complete to `each`; of those whose name `wants` does not
+    /// let through, only the first of the page: most of a page is of no interest, and reading its labels and
+    /// values would take most of the time.
+    pub fn feed(
+        &mut self,
+        mut piece: &[u8],
+        wants: impl Fn(&str) -> bool,
+        mut each: impl FnMut(Sample<'_>),
+    ) {
         while let Some(end) = memchr::memchr(b'\n', piece) {
             let (rest_of_line, next) = (&piece[..end], &piece[end + 1..]);
             piece = next;
             if self.line.is_empty() && !self.is_too_long {
-                self.read_line(rest_of_line, &mut each);
+                self.read_line(rest_of_line, &wants, &mut each);
                 continue;
             }
             self.keep(rest_of_line);
-            self.end_line(&mut each);
+            self.end_line(&wants, &mut each);
         }
         self.keep(piece);
     }
 
     /// Reads the last line, if it has no end, and says what the page had.
-    pub fn finish(mut self, mut each: impl FnMut(Sample<'_>)) -> PageSummary {
+    pub fn finish(
+        mut self,
+        wants: impl Fn(&str) -> bool,
+        mut each: impl FnMut(Sample<'_>),
+    ) -> PageSummary {
         if !self.line.is_empty() || self.is_too_long {
-            self.end_line(&mut each);
+            self.end_line(&wants, &mut each);
         }
         self.read
     }
@@ -80,18 +91,23 @@ impl PageReader {
         }
     }
 
-    fn end_line(&mut self, each: &mut impl FnMut(Sample<'_>)) {
+    fn end_line(&mut self, wants: &impl Fn(&str) -> bool, each: &mut impl FnMut(Sample<'_>)) {
         if std::mem::take(&mut self.is_too_long) {
             self.read.too_long += 1;
             return;
         }
         let mut line = std::mem::take(&mut self.line);
-        self.read_line(&line, each);
+        self.read_line(&line, wants, each);
         line.clear();
         self.line = line;
     }
 
-    fn read_line(&mut self, line: &[u8], each: &mut impl FnMut(Sample<'_>)) {
+    fn read_line(
+        &mut self,
+        line: &[u8],
+        wants: &impl Fn(&str) -> bool,
+        each: &mut impl FnMut(Sample<'_>),
+    ) {
         if line.len() > LINE_BYTES_MAX {
             self.read.too_long += 1;
             return;
@@ -102,6 +118,12 @@ impl PageReader {
         };
         let line = line.trim_matches([' ', '\t', '\r']);
         if line.is_empty() || line.starts_with('#') {
+            return;
+        }
+        let name = split_name(line).map(|(name, _)| name);
+        // Once there has been a sample, the page is an exporter's.
+        if self.read.samples > 0 && name.is_some_and(|name| !wants(name)) {
+            self.read.samples += 1;
             return;
         }
         match Sample::parse(line) {

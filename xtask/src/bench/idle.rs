@@ -67,7 +67,7 @@ fn is_open(mut stream: &TcpStream) -> bool {
 }
 
 /// `Rss` of smaps_rollup is exact; that of /proc/PID/status is gathered lazily.
-fn resident_bytes(process: u32) -> Result<f64, String> {
+pub fn resident_bytes(process: u32) -> Result<f64, String> {
     let path = format!("/proc/{process}/smaps_rollup");
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
     parse_resident(&text).ok_or_else(|| format!("{path} is not as expected"))

@@ -38,6 +38,12 @@ pub enum Row {
     NbdPause,
     #[value(name = "manifest")]
     Manifest,
+    #[value(name = "console-pages")]
+    ConsolePages,
+    #[value(name = "console-flood")]
+    ConsoleFlood,
+    #[value(name = "console-amounts")]
+    ConsoleAmounts,
 }
 
 /// Rows that are measured together.
@@ -48,6 +54,7 @@ pub enum Suite {
     Nbd,
     /// Has no rows, as nothing is compared with peers
     Exporters,
+    Console,
 }
 
 /// What is done to a balancer in a row.
@@ -70,6 +77,8 @@ pub enum Work {
     NbdPause,
     /// Digests of files.
     Manifest,
+    /// Operators look, with many sessions and under many events.
+    Console,
 }
 
 impl Work {
@@ -113,7 +122,7 @@ pub enum Target {
 const HAPROXY: &[Peer] = &[Peer::Haproxy, Peer::HaproxySplice];
 
 impl Row {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::KeepAlive64,
         Self::KeepAlive512,
         Self::Body10K,
@@ -129,12 +138,16 @@ impl Row {
         Self::NbdSmall,
         Self::NbdPause,
         Self::Manifest,
+        Self::ConsolePages,
+        Self::ConsoleFlood,
+        Self::ConsoleAmounts,
     ];
 
     pub fn suite(self) -> Suite {
         match self {
             Self::TcpDown | Self::TcpUp | Self::TcpEcho => Suite::Tcp,
             Self::NbdCopy | Self::NbdSmall | Self::NbdPause | Self::Manifest => Suite::Nbd,
+            Self::ConsolePages | Self::ConsoleFlood | Self::ConsoleAmounts => Suite::Console,
             _ => Suite::Http,
         }
     }
@@ -162,6 +175,7 @@ impl Row {
             Self::NbdSmall => return Work::NbdSmall,
             Self::NbdPause => return Work::NbdPause,
             Self::Manifest => return Work::Manifest,
+            Self::ConsolePages | Self::ConsoleFlood | Self::ConsoleAmounts => return Work::Console,
         })
     }
 
@@ -176,7 +190,11 @@ impl Row {
                 Peer::HaproxySplice,
                 Peer::Nginx,
             ],
-            Self::Hold | Self::NbdPause => &[Peer::Ebbtide],
+            Self::Hold
+            | Self::NbdPause
+            | Self::ConsolePages
+            | Self::ConsoleFlood
+            | Self::ConsoleAmounts => &[Peer::Ebbtide],
             Self::TcpDown | Self::TcpUp => &[Peer::Ebbtide, Peer::Haproxy, Peer::HaproxySplice],
             Self::TcpEcho => &[
                 Peer::Ebbtide,
@@ -193,7 +211,8 @@ impl Row {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Idle => "bytes per connection",
-            Self::Hold | Self::NbdPause => "ms",
+            Self::Hold | Self::NbdPause | Self::ConsolePages | Self::ConsoleFlood => "ms",
+            Self::ConsoleAmounts => "as named",
             Self::TcpDown | Self::TcpUp => "ms of CPU per GB",
             Self::TcpEcho => "µs of CPU per round trip",
             Self::NbdCopy | Self::Manifest => "ms per GB",
@@ -226,7 +245,7 @@ impl Row {
                 Target::Times(0.87, HAPROXY),
                 Target::Times(1.0, &[Peer::Nginx]),
             ],
-            Self::Post => &[],
+            Self::Post | Self::ConsolePages | Self::ConsoleFlood | Self::ConsoleAmounts => &[],
             Self::Idle => &[Target::Amount(2048.0)],
             Self::Hold => &[Target::P99(hold::UNDER_LOAD, 5.0)],
             // 1.8 times the bytes per CPU-second.
@@ -252,6 +271,7 @@ impl fmt::Display for Suite {
             Self::Tcp => "tcp",
             Self::Nbd => "nbd",
             Self::Exporters => "exporters",
+            Self::Console => "console",
         })
     }
 }
@@ -274,6 +294,9 @@ impl fmt::Display for Row {
             Self::NbdSmall => "NBD: random reads of 4 KiB, 16 at a time",
             Self::NbdPause => "NBD: the longest wait for a read of 4 KiB, when a server goes",
             Self::Manifest => "Digests of a file of 1 GiB",
+            Self::ConsolePages => "Console: 100,000 sessions",
+            Self::ConsoleFlood => "Console: 10,000 events a second",
+            Self::ConsoleAmounts => "Console: sizes, rates and memory",
         })
     }
 }

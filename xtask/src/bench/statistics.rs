@@ -12,6 +12,12 @@ impl Times {
         }
     }
 
+    pub fn append(&mut self, other: Self) {
+        for (what, times) in other.0 {
+            times.into_iter().for_each(|ms| self.add(what, ms));
+        }
+    }
+
     pub fn of(&self, what: &str) -> Option<Sorted> {
         let (_, times) = self.0.iter().find(|(other, _)| *other == what)?;
         Sorted::of(times.iter().copied())

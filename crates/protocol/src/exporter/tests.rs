@@ -163,3 +163,21 @@ fn a_page_that_is_no_exporters_says_so() {
     }
     assert_eq!(long.finish(), Err(ExporterFault::NothingKnown));
 }
+
+#[test]
+fn every_name_that_is_looked_for_is_read() {
+    let others = [
+        "node_cpu_seconds_total",
+        "node_cpu",
+        "windows_cpu_time_total",
+        "windows_terminal_services_session_info",
+        "windows_terminal_services_local_session_count",
+    ];
+    for name in GAUGES.iter().chain(&others) {
+        assert!(is_wanted(name, None), "{name}");
+    }
+    assert!(!is_wanted("node_filesystem_files", None));
+    let selector = Selector::parse("jobs{state=\"running\"}").unwrap();
+    assert!(is_wanted("jobs", Some(&selector)));
+    assert!(!is_wanted("jobs_total", Some(&selector)));
+}

@@ -53,6 +53,11 @@ impl Selector {
         })
     }
 
+    /// The metric's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether a sample is of this metric and has every label; it may have others.
     pub fn selects(&self, sample: &Sample<'_>) -> bool {
         let has = |(label, value): &(String, String)| {

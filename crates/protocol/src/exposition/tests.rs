@@ -16,9 +16,9 @@ fn read(page: &[u8], piece: usize) -> (Vec<(String, String, f64)>, PageSummary) 
             .push((name.to_owned(), labels.to_owned(), value));
     };
     for piece in page.chunks(piece.max(1)) {
-        reader.feed(piece, each);
+        reader.feed(piece, |_| true, each);
     }
-    let summary = reader.finish(each);
+    let summary = reader.finish(|_| true, each);
     (samples.into_inner(), summary)
 }
 
@@ -111,7 +111,7 @@ fn a_line_that_is_too_long_costs_nothing_but_itself() {
     }
     let mut reader = PageReader::default();
     for _ in 0..1000 {
-        reader.feed(&[b'x'; 1000], |_| panic!("no sample"));
+        reader.feed(&[b'x'; 1000], |_| true, |_| panic!("no sample"));
     }
     assert!(
         reader.line.capacity() <= 2 * LINE_BYTES_MAX,
@@ -172,4 +172,16 @@ proptest! {
             prop_assert!(selector.selects(&Sample::parse(&line).unwrap()));
         }
     }
+}
+
+#[test]
+fn of_what_is_not_wanted_only_the_first_is_read() {
+    let mut reader = PageReader::default();
+    let mut seen = Vec::new();
+    let page = b"a 1\nb{c=\"d\"} 2\nwanted{c=\"d\"} 3\nb{broken 4\n< 5\n";
+    let wants = |name: &str| name == "wanted";
+    reader.feed(page, wants, |sample| seen.push(sample.value));
+    let summary = reader.finish(wants, |_| panic!("nothing is left"));
+    assert_eq!(seen, [1.0, 3.0]);
+    assert_eq!((summary.samples, summary.malformed), (4, 1));
 }
