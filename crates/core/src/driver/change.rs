@@ -68,7 +68,8 @@ pub(super) enum ServerEdit {
     Intent(Intent, IntentRecord, Option<u32>),
     /// A new epoch.
     Epoch(u32),
-    Add(ServerConfig),
+    /// In this epoch, if one of its name was there before.
+    Add(ServerConfig, Option<u32>),
     Remove,
     /// Settings; and whether its slow start ends.
     Set(ServerOverride, bool),
@@ -217,7 +218,13 @@ impl State {
                     outputs.push(event(Some(name), kind, now));
                 }
             }
-            ServerEdit::Add(config) => self.add_live(name, config, now, outputs),
+            ServerEdit::Add(config, epoch) => {
+                // As it is stored.
+                if let (Some(epoch), Some(known)) = (epoch, self.servers.get_mut(name)) {
+                    known.epoch_of_next = epoch;
+                }
+                self.add_live(name, config, now, outputs);
+            }
             ServerEdit::Drill { cut, by } => {
                 if let Some(server) = self.servers.get_mut(name) {
                     server.drill = true;

@@ -419,10 +419,14 @@ impl Planner<'_> {
         );
         let mut writes = vec![Write::LiveServer(name.clone(), server.clone())];
         let known = self.state.servers.get(&name);
-        if let Some(back) = known.filter(|known| known.lingers) {
-            writes.push(Write::Epoch(name.clone(), back.epoch));
-        }
-        let edit = ServerEdit::Add(server);
+        // Whatever epoch its removal has stored: it may have been raised since.
+        let epoch = match known {
+            Some(known) if known.lingers => Some(known.epoch),
+            Some(known) if known.removed => Some(known.epoch_of_next.max(known.epoch)),
+            _ => None,
+        };
+        writes.extend(epoch.map(|epoch| Write::Epoch(name.clone(), epoch)));
+        let edit = ServerEdit::Add(server, epoch);
         Ok(self.of_server("server add", name, edit, writes, text, false))
     }
 

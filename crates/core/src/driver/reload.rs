@@ -9,6 +9,7 @@ use crate::event::count;
 use crate::gate::GateSettings;
 use crate::intent::Intent;
 use crate::name::ServerName;
+use crate::record::Write;
 use crate::time::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,13 +43,14 @@ impl Planner<'_> {
         changes.extend(self.without_takers(&config));
         changes.extend(self.overridden(&config));
         changes.extend(self.beside_the_file(&config));
+        let writes = self.kept_epochs(&config);
         let change = Change::Node(NodeEdit::Config(config));
         let target = "-".to_owned();
         let mut plan = self.plan(
             "reload",
             target,
             change,
-            Vec::new(),
+            writes,
             audited.trim().to_owned(),
             false,
         );
@@ -59,6 +61,20 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
+    /// The epochs of servers that were removed live, still have sessions, and are back at their address by
+    /// this file: those go on, so what their removal has stored does not count.
+    fn kept_epochs(&self, config: &Config) -> Vec<Write> {
+        let pools = config.pools.iter();
+        let servers = pools.flat_map(|pool| pool.servers.iter().map(move |server| (pool, server)));
+        let kept = servers.filter_map(|(pool, server)| {
+            let name = ServerName::new(&pool.name, &server.name);
+            let known = self.state.servers.get(&name)?;
+            let is_back = known.removed && known.lingers && known.config.address == server.address;
+            is_back.then_some(Write::Epoch(name, known.epoch))
+        });
+        kept.collect()
+    }
+
     /// Refuses a file that leaves a pool with too few servers that operators want in traffic, when
     /// there are enough now.
     fn guard_pool(&self, pool: &PoolConfig) -> Result<(), Refusal> {

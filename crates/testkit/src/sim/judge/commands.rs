@@ -435,6 +435,9 @@ impl Judge {
         if well && let (Some(pool), Asks::Rebalance(_) | Asks::StopRebalance) = (pool, &asks) {
             self.rebalance_stored(pool, asks != Asks::StopRebalance);
         }
+        if let (true, Asks::Live(false), Some(name)) = (well, &asks, server) {
+            self.server(name).removed_by = Some(id);
+        }
         if asks == Asks::Live(false) && !by_dns {
             self.named.removed(server);
         }
@@ -568,6 +571,14 @@ impl Judge {
             return self.pool_done(of, asks.clone(), times, in_force);
         }
         let Some(name) = done.server else { return };
+        if self
+            .server(name)
+            .removed_by
+            .is_some_and(|removed| removed > id)
+        {
+            // Its answer has waited for a worker, and it was of another server of this name.
+            return;
+        }
         let enters_maintenance = done.asks == Asks::Intent(Want::Maintenance);
         let ends = enters_maintenance || done.asks == Asks::Forget;
         let server = self.server(name);

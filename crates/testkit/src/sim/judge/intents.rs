@@ -13,6 +13,9 @@ use ebbtide_core::{
     ServerView, SessionTable, Snapshot, WallTime,
 };
 
+/// How long it may take until a server that is added is there.
+const ADDS_MS: i64 = 10_000;
+
 /// What is wanted of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Want {
@@ -206,6 +209,7 @@ impl Judge {
         let look = self.look;
         let server = self.server(name);
         server.removed_look = look;
+        server.lingered_at = Some(at);
         if name.is_live() {
             server.leave();
         }
@@ -238,8 +242,11 @@ impl Judge {
         if !server.present {
             server.returned_at = Some(at);
             let least = std::mem::take(&mut server.epoch_of_next);
-            // Whoever still was on it just now may be on this very one.
-            if server.removed_look + 1 != look {
+            // Whoever still was on it when it was added may be on this very one.
+            if server
+                .lingered_at
+                .is_none_or(|lingered| at - lingered > ADDS_MS)
+            {
                 server.epoch_least = server.epoch_least.max(least);
             }
             server.raises += least.saturating_sub(server.epoch);

@@ -155,6 +155,9 @@ struct Server {
     look: u64,
     /// The last look at which it had left its pool, and still had sessions.
     removed_look: u64,
+    lingered_at: Option<i64>,
+    /// The newest request to remove it that has been stored: what was asked for before is of another.
+    removed_by: Option<RequestId>,
     /// It was there when the life before ended.
     was_present: bool,
     /// The file lost it while the program was down, which may not have heard of it any more when its
