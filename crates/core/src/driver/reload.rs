@@ -286,6 +286,7 @@ fn differences(before: &Config, after: &Config) -> Vec<String> {
     lines
 }
 
+// tidy: allow(long-function): one list, a line for each setting
 fn pool_differences(before: &PoolConfig, after: &PoolConfig, lines: &mut Vec<String>) {
     // Named in full, so that no setting is forgotten here.
     let PoolConfig {

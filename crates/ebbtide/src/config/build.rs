@@ -483,11 +483,10 @@ fn only_http(health: &Section<'_, '_>, name: &str, span: Option<Range<usize>>, h
 fn agent(pool: &Section<'_, '_>) -> Option<AgentSettings> {
     pool.writes("agent").then(|| {
         let agent = pool.section("agent");
-        let every = value(agent.duration("every"));
         AgentSettings {
             port: number(agent.count("port")),
-            every,
-            timeout: super::load::timeout(&agent, every),
+            every: value(agent.duration("every")),
+            timeout: value(agent.duration("timeout")),
         }
     })
 }

@@ -27,9 +27,9 @@ pub(super) fn load(pool: &Section<'_, '_>, servers: &[ServerConfig]) -> Option<L
     })
 }
 
-/// The time limit of a look at a machine, or of a question to its agent. A look that takes longer than the time between two would make readings older than they are taken to
+/// The time limit of a look at a machine. A look that takes longer than the time between two would make readings older than they are taken to
 /// be, and at last worth nothing.
-pub(super) fn timeout(section: &Section<'_, '_>, every: Millis) -> Millis {
+fn timeout(section: &Section<'_, '_>, every: Millis) -> Millis {
     let timeout = section.duration("timeout");
     if let Some(read) = timeout.as_ref()
         && read.written

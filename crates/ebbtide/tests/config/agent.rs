@@ -36,13 +36,6 @@ fn mistakes_are_pointed_at() {
             ["`100ms` is out of bounds", "500ms"],
         ),
         (
-            "agent = { port = 9777, every = \"2s\", timeout = \"3s\" }",
-            [
-                "pools.app.agent.timeout: longer than `every`, which is 2s",
-                "raise `every`",
-            ],
-        ),
-        (
             "agent = { port = 9777, evry = \"2s\" }",
             ["evry", "did you mean `every`?"],
         ),

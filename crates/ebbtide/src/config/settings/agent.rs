@@ -22,6 +22,6 @@ pub(super) const SETTINGS: &[Setting] = &[
         "pools.*.agent.timeout",
         milliseconds(50, 60),
         Default::Value("\"1s\""),
-        "How long an answer may take; at most `every`, also where this is left to its default.",
+        "How long an answer may take. An agent that takes longer than `every` is asked less often.",
     ),
 ];
