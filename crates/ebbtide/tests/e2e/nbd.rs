@@ -436,6 +436,8 @@ fn fio_finds_every_block_right_while_servers_die() {
             "--bs=64k",
             "--verify=crc32c",
             "--verify_fatal=1",
+            // Else it leaves a file where the tests run.
+            "--verify_state_save=0",
         ]);
         command.arg(format!("--size={IMAGE_BYTES}")).args(more);
         command
