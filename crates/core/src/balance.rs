@@ -253,8 +253,9 @@ impl Room {
         if let Some(left) = candidate.load.places.left() {
             room.bound(f64::from(left), f64::from(left) + f64::from(sessions));
         }
-        let reading = candidate.load.gauge.reading();
-        if let Some(reading) = reading.filter(|reading| !reading.is_stale(now)) {
+        if let Some(reading) = candidate.load.gauge.reading()
+            && !reading.is_stale(now)
+        {
             let (load, then) = expected_load(&reading, sessions, LOAD_LEAST);
             let most = f64::from(candidate.peak_load.hundredths()) * then;
             room.bound(most - load, most);
@@ -263,6 +264,11 @@ impl Room {
     }
 
     /// So much of so much is free, and no greater share.
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: without it, choosing takes twice as long"
+    )]
+    #[inline(always)]
     fn bound(&mut self, free: f64, all: f64) {
         let free = free.max(0.0);
         if self.all == 0.0 || free * self.all < self.free * all {
