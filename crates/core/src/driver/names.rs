@@ -233,21 +233,25 @@ impl State {
 
     /// The name that had the address of this server, which is out of traffic, and has it no more.
     pub fn name_that_lost(&self, name: &ServerName, server: &ServerState) -> Option<&str> {
-        let pool = self.pools.get(&name.pool)?;
-        let entry = pool.config.name(server.config.of_name.as_deref()?)?;
-        let is_known = pool.names.get(&entry.name)?.heard.is_some();
-        let is_lost = server.present && server.intent != Intent::Ready;
-        (is_known && is_lost && !self.is_named(name, server)).then_some(entry.host.as_str())
+        let (host, is_heard) = self.came_by(name, server)?;
+        let is_out = server.present && server.intent != Intent::Ready;
+        (is_heard && is_out && !self.is_named(name, server)).then_some(host)
     }
 
     /// The name by which this server came, if nobody knows yet what that has: it has not been looked up with
     /// success since the start.
     pub fn unheard_name(&self, name: &ServerName, server: &ServerState) -> Option<&str> {
+        let (host, is_heard) = self.came_by(name, server)?;
+        (!is_heard).then_some(host)
+    }
+
+    /// The name of the file by which this server came, and whether it has been looked up since the start.
+    fn came_by(&self, name: &ServerName, server: &ServerState) -> Option<(&str, bool)> {
         let pool = self.pools.get(&name.pool)?;
         let entry = pool.config.name(server.config.of_name.as_deref()?)?;
         let state = pool.names.get(&entry.name);
         let is_heard = state.is_some_and(|state| state.heard.is_some());
-        (!is_heard).then_some(entry.host.as_str())
+        Some((entry.host.as_str(), is_heard))
     }
 
     /// Whether an entry's name still has the address of this server.

@@ -130,6 +130,13 @@ impl Planner<'_> {
         )))
     }
 
+    /// Whether a server is in the pool by this file too: that names it, or it was added live.
+    fn stays(&self, pool: &PoolConfig, name: &ServerName) -> bool {
+        let known = self.state.servers.get(name);
+        let is_live = known.is_some_and(|server| stays_live(pool, server));
+        is_live || pool.servers.iter().any(|one| one.name == name.server)
+    }
+
     /// Says what becomes of the sessions of servers that the file no longer names.
     fn left_behind(&self, config: &Config) -> Vec<String> {
         let mut lines = Vec::new();
@@ -139,8 +146,7 @@ impl Planner<'_> {
             let known = order
                 .iter()
                 .filter_map(|name| Some((name, self.state.servers.get(name)?)));
-            let stays = |name: &ServerName| pool.servers.iter().any(|one| one.name == name.server);
-            let leave = known.filter(|(name, server)| !stays_live(pool, server) && !stays(name));
+            let leave = known.filter(|(name, _)| !self.stays(pool, name));
             for (name, server) in leave.filter(|(_, server)| server.load.sessions() > 0) {
                 let after = self.state.after_removal(name);
                 let deadline = server.intent.deadline();
@@ -166,14 +172,11 @@ impl Planner<'_> {
         for pool in &config.pools {
             let present = self.state.pools.get(&pool.name);
             let order = present.map_or(&[][..], |present| &present.order);
-            let stays = |name: &ServerName| {
-                let known = self.state.servers.get(name);
-                let is_live = known.is_some_and(|server| stays_live(pool, server));
-                is_live || pool.servers.iter().any(|one| one.name == name.server)
-            };
             let is_new =
                 |server: &ServerConfig| !order.iter().any(|name| name.server == server.name);
-            let has_taker = order.iter().any(|name| stays(name) && takes(name));
+            let has_taker = order
+                .iter()
+                .any(|name| self.stays(pool, name) && takes(name));
             if !has_taker && order.iter().any(takes) && !pool.servers.iter().any(is_new) {
                 lines.push(format!(
                     "! no server that stays in pool {} takes new sessions now (ebbtide status)",
