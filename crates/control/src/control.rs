@@ -1,6 +1,6 @@
 //! The control thread: composes the driver's shell, the store, the prober and the admin API.
 
-use crate::admin::{Admin, App, AppParts};
+use crate::admin::{Admin, App, AppParts, LONG_MAX};
 use crate::clock::clock;
 use crate::event_log::EventLog;
 use crate::inbox::{Inbox, InboxReceiver, Message};
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Lets every worker work from this snapshot; must not block.
 pub type Publish = Box<dyn Fn(Arc<Snapshot>) + Send>;
@@ -108,7 +108,6 @@ impl Control {
         )?;
         let (events, store_tally) = (Arc::new(EventLog::new()), Arc::<StoreTally>::default());
         let stopping = Arc::new(AtomicBool::new(false));
-        let signin = Arc::new(SignIn::new(options.signin, signed_in, store.clone()));
         let app = App::new(AppParts {
             inbox: inbox.clone(),
             snapshots,
@@ -122,7 +121,8 @@ impl Control {
             version: options.version,
             started: clock(),
             operators: Mutex::new(operators),
-            signin,
+            signin: Arc::new(SignIn::new(options.signin, signed_in, store.clone())),
+            long: Arc::new(Semaphore::new(LONG_MAX)),
             stopping: Arc::clone(&stopping),
         });
         (options.publish)(first);

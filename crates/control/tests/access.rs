@@ -4,7 +4,8 @@
 mod support;
 
 use ebbtide_api::{
-    ClientError, CreateToken, ErrorKind, HoldRequest, ReasonQuery, ReasonRequest, Role,
+    ClientError, CreateToken, ErrorKind, HoldRequest, ReasonQuery, ReasonRequest, Role, WaitFor,
+    WaitQuery,
 };
 use support::{Node, Scratch, api, config};
 
@@ -96,6 +97,33 @@ async fn tokens_are_listed_without_secrets_outlive_a_restart_and_end_when_remove
             .any(|window| window == secret.as_bytes());
         assert!(!found, "the store holds the secret itself");
     }
+}
+
+#[tokio::test]
+async fn listeners_on_the_network_leave_room_for_others() {
+    let scratch = Scratch::new();
+    let node = Node::start(config(2), &scratch);
+    let viewer = node.over_tcp(&token(&node, "vera", Role::Viewer).await);
+    let mut open = Vec::new();
+    for _ in 0..64 {
+        open.push(viewer.events(None).await.unwrap());
+    }
+    let Err(refused) = viewer.events(None).await else {
+        panic!("there is room for more than 64");
+    };
+    let (code, _, text) = status(Err::<(), _>(refused));
+    assert_eq!(code, 503);
+    assert!(text.contains("64 streams of events and waits"), "{text}");
+    let query = WaitQuery {
+        what: WaitFor::Ready,
+        timeout_ms: Some(1),
+    };
+    assert_eq!(status(viewer.wait("app", "web1", &query).await).0, 503);
+    // All else goes on, and on the node's own machine this too.
+    viewer.status().await.unwrap();
+    node.client().events(None).await.unwrap();
+    open.pop();
+    while viewer.events(None).await.is_err() {}
 }
 
 /// Every endpoint that the description names.

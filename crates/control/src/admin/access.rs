@@ -1,7 +1,7 @@
 //! Who may do what, and how long a request may take.
 
 use super::answer::ApiError;
-use super::app::App;
+use super::app::{App, LONG_MAX};
 use super::serve::host_fits;
 use crate::signin::{self, Browser};
 use axum::extract::{Request, State};
@@ -14,6 +14,7 @@ use ebbtide_core::{Actor, Command, is_plain};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// A request that is not meant to wait is over within this.
@@ -109,6 +110,21 @@ impl Caller {
             true => self.is_fresh_for("a forced change"),
             false => Ok(()),
         }
+    }
+
+    /// A place for a request that stays open; whoever is on the node's own machine needs none.
+    pub fn stay(&self, app: &App) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if matches!(self.via, Via::Socket) {
+            return Ok(None);
+        }
+        let permit = Arc::clone(&app.long).try_acquire_owned();
+        permit.map(Some).map_err(|_| {
+            let text = format!(
+                "{LONG_MAX} streams of events and waits are open already over the network; end some, or \
+                 run `ebbtide` on the node's own machine"
+            );
+            ApiError::new(503, ErrorKind::Internal, text)
+        })
     }
 
     /// Refuses `what` of a browser that was signed in some time ago.

@@ -11,7 +11,11 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+/// Streams of events and waits from the network, at most: a token of a viewer is not to take every
+/// connection of the admin listener.
+pub(crate) const LONG_MAX: usize = 64;
 
 pub(crate) struct AppParts {
     pub inbox: Inbox,
@@ -28,6 +32,8 @@ pub(crate) struct AppParts {
     pub started: Now,
     pub operators: Mutex<Vec<Operator>>,
     pub signin: Arc<SignIn>,
+    /// Places for requests from the network that stay open.
+    pub long: Arc<Semaphore>,
     /// The order to stop has come.
     pub stopping: Arc<AtomicBool>,
 }

@@ -23,7 +23,7 @@ mod tokens;
 mod users;
 
 pub(crate) use access::{Caller, Peer, Via};
-pub(crate) use app::{App, AppParts};
+pub(crate) use app::{App, AppParts, LONG_MAX};
 pub use bind::{Admin, AdminError};
 pub use metrics::metrics_reference;
 pub use openapi::openapi;

@@ -1,11 +1,12 @@
 //! What is read.
 
+use super::access::Caller;
 use super::answer::{ApiError, Names, Params};
 use super::app::App;
 use crate::clock::clock;
 use crate::show;
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use ebbtide_api::{
     AuditPage, AuditQuery, ErrorBody, ErrorKind, PoolStatus, ServerStatus, SessionCounts, Status,
     WaitAnswer, WaitFor, WaitQuery,
@@ -88,9 +89,11 @@ pub(super) fn no_pool(pool: &str) -> ApiError {
     responses((status = 200, body = WaitAnswer), (status = "default", body = ErrorBody)))]
 pub(super) async fn wait(
     State(app): State<App>,
+    Extension(caller): Extension<Caller>,
     Names((pool, name)): Names<(String, String)>,
     Params(query): Params<WaitQuery>,
 ) -> Answer<WaitAnswer> {
+    let _permit = caller.stay(&app)?;
     let span = query.timeout_ms.unwrap_or(WAIT_DEFAULT_MS).min(WAIT_MAX_MS);
     let deadline = Instant::now() + Duration::from_millis(span);
     let mut snapshots = app.snapshots.clone();

@@ -1,6 +1,7 @@
 //! The event stream: server-sent events.
 
 use super::access::Caller;
+use super::answer::ApiError;
 use super::app::App;
 use crate::clock::clock;
 use crate::event_log::EventLog;
@@ -24,7 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// A listener that takes nothing for this long is gone.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// What happens from now on; with `Last-Event-ID`, first what has happened since then.
+/// What happens from now on; with `Last-Event-ID`, first what has happened since then. Over the network 64
+/// streams and waits can be open at once; a further one is answered with 503.
 #[utoipa::path(get, path = "/events", tag = "read",
     params(("Last-Event-ID" = Option<u64>, Header, description = "the last event that was seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"),
@@ -33,7 +35,8 @@ pub(super) async fn events(
     State(app): State<App>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
-) -> impl IntoResponse {
+) -> Result<impl IntoResponse, ApiError> {
+    let permit = caller.stay(&app)?;
     let newest = *app.events.watch().borrow();
     let last_seen = headers
         .get(HeaderName::from_static("last-event-id"))
@@ -47,12 +50,15 @@ pub(super) async fn events(
     let (blocks, receiver) = mpsc::channel(1);
     let log = Arc::clone(&app.events);
     let has_lost_token = move || caller.has_lost_token(&app);
-    tokio::spawn(tell(log, after, blocks, has_lost_token));
+    tokio::spawn(async move {
+        tell(log, after, blocks, has_lost_token).await;
+        drop(permit);
+    });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-store"),
     ];
-    (headers, Body::new(Blocks(receiver)))
+    Ok((headers, Body::new(Blocks(receiver))))
 }
 
 /// Until the listener is gone, or his token was removed.

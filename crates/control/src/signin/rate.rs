@@ -99,9 +99,9 @@ impl<Key: Clone + Eq + Hash> Table<Key> {
 }
 
 /// An IPv6 network of 64 bits is one customer's; he has as many addresses in it as he likes.
-type Place = IpAddr;
+pub(super) type Place = IpAddr;
 
-fn place(address: IpAddr) -> Place {
+pub(super) fn place(address: IpAddr) -> Place {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let bits = address.to_bits() >> 64 << 64;

@@ -4,7 +4,7 @@ use super::users::USERS_FILE;
 use super::{
     OpenIdOptions, SignIn, SignInOptions, SignInSpans, UsersFile, ask_again, guard, require, routes,
 };
-use crate::admin::{App, AppParts, Caller, Peer};
+use crate::admin::{App, AppParts, Caller, LONG_MAX, Peer};
 use crate::clock::clock;
 use crate::event_log::EventLog;
 use crate::inbox::inbox;
@@ -23,7 +23,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service;
 
 pub(super) const SECRET: &str = "correct horse battery";
@@ -161,6 +161,7 @@ fn app(store: Store, options: SignInOptions) -> (watch::Sender<Arc<Snapshot>>, A
         version: "0.0.0-test",
         started: clock(),
         operators: Mutex::default(),
+        long: Arc::new(Semaphore::new(LONG_MAX)),
         stopping: Arc::default(),
     });
     (sender, app)

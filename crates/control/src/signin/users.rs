@@ -23,6 +23,9 @@ pub const USERS_FILE: &str = "users";
 const USERS_MAX: usize = 1000;
 /// Bytes of the file, at most.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// A file that others can change may have any admin in it, and hashes that all can read are guessed at
+/// without anybody's noticing. Its group may read it: configuration management likes to have it so.
+const MODE_REFUSED: u32 = 0o027;
 const HEADER: &str = "\
 # Who may sign in to Ebbtide's console. `ebbtide user` keeps this file, and a running node reads it
 # again when it changes. Of a password only its argon2id hash stands here.
@@ -336,9 +339,21 @@ fn read(path: &Path) -> Result<Users, UsersError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Users::new()),
         Err(error) => return Err(file_error(path, &error)),
     };
+    let wrong = |what: String| UsersError::File(format!("{}: {what}", path.display()));
+    let mode = file
+        .metadata()
+        .map_err(|error| file_error(path, &error))?
+        .mode()
+        & 0o7777;
+    if mode & MODE_REFUSED != 0 {
+        return Err(wrong(format!(
+            "others than its owner may change it, or anybody may read it (mode {mode:03o}); look whether \
+             these are your users, then `chmod 600 {}`",
+            path.display()
+        )));
+    }
     let read = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text);
     read.map_err(|error| file_error(path, &error))?;
-    let wrong = |what: String| UsersError::File(format!("{}: {what}", path.display()));
     if text.len() as u64 > FILE_BYTES_MAX {
         let what = format!("larger than {FILE_BYTES_MAX} bytes; no file of users is");
         return Err(wrong(what));
@@ -481,6 +496,8 @@ fn differences(before: &Users, after: &Users) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     const SECRET: &str = "correct horse battery";
 
@@ -552,10 +569,35 @@ mod tests {
             "[anna]\nrole = \"admin\"\npassword = \"$argon2id$hash\n",
         )
         .unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let node = Watched::new(path);
         let problem = node.problem().unwrap();
         assert!(problem.contains("line 3: "), "{problem}");
         assert!(!problem.contains("argon2id"), "{problem}");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_others_can_change_or_all_can_read_does_not_count() {
+        let directory = scratch("mode");
+        let path = directory.join(USERS_FILE);
+        let file = UsersFile::new(path.clone());
+        file.add("anna", Role::Admin, SECRET).unwrap();
+        let mut node = Watched::new(path.clone());
+        let mut set = |mode| {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            // Who was known goes on counting, so nobody has changed.
+            assert_eq!(node.refresh(), []);
+            node.problem().map(str::to_owned)
+        };
+        for mode in [0o620, 0o604, 0o602, 0o666] {
+            let problem = set(mode).unwrap();
+            let says = format!("mode {mode:03o}); look whether these are your users");
+            assert!(problem.contains(&says), "{problem}");
+            assert!(Watched::new(path.clone()).is_empty());
+            assert!(matches!(file.list(), Err(UsersError::File(_))));
+        }
+        assert_eq!([set(0o400), set(0o640), set(0o600)], [None, None, None]);
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -15,6 +15,7 @@ mod token;
 
 use super::SignIn;
 use super::browser::cookies;
+use super::rate::{Place, place};
 use super::sessions::{Holder, SessionKey};
 use crate::clock::clock;
 use crate::outside::Outside;
@@ -35,7 +36,8 @@ use token::SKEW;
 pub const OPENID_BACK: &str = "/sign-in/openid/back";
 /// The cookie of a browser that is on its way.
 const COOKIE: &str = CONSOLE_WAY_COOKIE;
-/// Forms that wait for their users, at most; the oldest give way.
+/// Forms that wait for their users, at most. Then one of the address that has the most gives way, so that
+/// nobody pushes out what others have typed.
 const FORMS_MAX: usize = 64;
 /// Ways that somebody has come back by and that are remembered, at most.
 const USED_MAX: usize = 4096;
@@ -50,10 +52,33 @@ pub(super) struct OpenId {
 
 #[derive(Default)]
 struct Ways {
-    /// Forms that were not sent, by the state of the way that their users took.
-    forms: VecDeque<(String, String)>,
+    /// The oldest first.
+    forms: Vec<Waiting>,
     /// States of those who are back: nobody comes back twice.
     used: VecDeque<String>,
+}
+
+/// A form that was not sent yet.
+struct Waiting {
+    /// The state of the way that its user took.
+    state: String,
+    from: Place,
+    form: String,
+}
+
+impl Ways {
+    fn keep(&mut self, waiting: Waiting) {
+        if self.forms.len() >= FORMS_MAX {
+            let of = |place: Place| self.forms.iter().filter(|form| form.from == place).count();
+            let most = self.forms.iter().map(|form| of(form.from)).max();
+            let oldest = self
+                .forms
+                .iter()
+                .position(|form| Some(of(form.from)) == most);
+            self.forms.remove(oldest.unwrap_or_default());
+        }
+        self.forms.push(waiting);
+    }
 }
 
 /// What a browser comes back with.
@@ -137,20 +162,16 @@ impl OpenId {
         outside: &Outside,
         is_again: bool,
         next: &str,
-        replay: String,
+        (form, from): (String, IpAddr),
     ) -> Result<(String, String), NotVouched> {
         let flow = Flow::begin(is_again, next, seconds());
         let flow =
             flow.map_err(|()| NotVouched::new(503, "This machine is out of random bytes."))?;
         let address = self.provider.address(outside, &flow).await;
         let address = address.map_err(|trouble| self.told(trouble))?;
-        if !replay.is_empty() {
-            self.with(|ways| {
-                if ways.forms.len() >= FORMS_MAX {
-                    ways.forms.pop_front();
-                }
-                ways.forms.push_back((flow.state(), replay));
-            });
+        if !form.is_empty() {
+            let (state, from) = (flow.state(), place(from));
+            self.with(|ways| ways.keep(Waiting { state, from, form }));
         }
         Ok((address, flow.cookie().to_owned()))
     }
@@ -168,9 +189,8 @@ impl OpenId {
     fn take_form(&self, flow: &Flow) -> String {
         let state = flow.state();
         self.with(|ways| {
-            let place = ways.forms.iter().position(|(of, _)| *of == state);
-            let form = place.and_then(|place| ways.forms.remove(place));
-            form.map_or_else(String::new, |(_, form)| form)
+            let index = ways.forms.iter().position(|form| form.state == state);
+            index.map_or_else(String::new, |index| ways.forms.remove(index).form)
         })
     }
 

@@ -59,15 +59,15 @@ async fn on_the_way(app: &App, caller: Option<&Caller>, request: Request) -> Res
     let Some(openid) = &app.signin.openid else {
         return none();
     };
-    let headers = request.headers().clone();
+    let (headers, from) = (request.headers().clone(), address(&request));
     let Some(form) = Form::read(request).await else {
         return no_form();
     };
     let sent = match check_origin(openid, &headers) {
         Ok(()) => {
-            let (is_again, replay) = (caller.is_some(), form.replay.clone());
-            let next = &form.next;
-            openid.send_out(&app.outside, is_again, next, replay).await
+            let waiting = (form.replay.clone(), from);
+            let sent = openid.send_out(&app.outside, caller.is_some(), &form.next, waiting);
+            sent.await
         }
         Err(failure) => Err(failure),
     };

@@ -246,11 +246,10 @@ impl Provider {
                 Bad::Token(what) => format!("Its ID token {what}."),
             })
         })?;
-        if let (false, Some(user), Some(access)) = (
-            claims.all.contains_key(&self.options.roles.claim),
-            &endpoints.user,
-            answer.access_token,
-        ) {
+        let says_all = claims.all.contains_key(&self.options.roles.claim)
+            && self.options.name(&claims.all).is_some();
+        if let (false, Some(user), Some(access)) = (says_all, &endpoints.user, answer.access_token)
+        {
             let more = user_info(outside, user, &access, &claims.subject).await?;
             for (name, value) in more {
                 claims.all.entry(name).or_insert(value);
@@ -338,7 +337,7 @@ struct Tokens {
     access_token: Option<String>,
 }
 
-/// What the provider says of the user beyond the token (Core, 5.3): some put groups only there.
+/// What the provider says of the user beyond the token (Core, 5.3): some put groups or names only there.
 async fn user_info(
     outside: &Outside,
     url: &HttpUrl,

@@ -391,7 +391,7 @@ async fn whoever_has_no_role_or_no_name_or_a_bad_token_is_told_so_and_written_do
         // What was typed is still there, for another try or another way.
         assert_eq!(field(&page, "replay"), "a=1");
     }
-    // Where the token has no groups, what the provider knows beyond it may have.
+    // Where the token has no groups or no name, what the provider knows beyond it may have.
     provider.script(|script| {
         script.user = json!({ "sub": "7", "groups": ["leads"], "preferred_username": "eve" })
     });
@@ -407,6 +407,41 @@ async fn whoever_has_no_role_or_no_name_or_a_bad_token_is_told_so_and_written_do
             .1
             .starts_with("openid:otto admin ")
     );
+    let mut options = provider.options();
+    options.name = Some("nick".into());
+    let mut house = House::with("nick", Millis::from_secs(300), Some(options));
+    provider.script(|script| script.user = json!({ "sub": "7", "nick": "ott", "groups": ["x"] }));
+    let away = house.send_out("/sign-in/openid", "", "next=/form").await;
+    let (status, session, page) = house.bring_back(&provider, &away, json!({})).await;
+    assert_eq!(status, 303, "{page}");
+    let (_, page) = house.get(&session).await;
+    assert!(page.starts_with("openid:ott operator "), "{page}");
+}
+
+#[test]
+fn nobody_pushes_out_what_others_have_typed() {
+    let mut ways = Ways::default();
+    let mut keep = |number: usize, from: [u8; 4]| {
+        ways.keep(Waiting {
+            state: number.to_string(),
+            from: from.into(),
+            form: String::new(),
+        });
+    };
+    keep(0, [10, 0, 0, 1]);
+    keep(1, [10, 0, 0, 2]);
+    for number in 2..300 {
+        keep(number, [10, 0, 0, 9]);
+    }
+    keep(300, [10, 0, 0, 3]);
+    let kept: Vec<usize> = ways
+        .forms
+        .iter()
+        .map(|form| form.state.parse().unwrap())
+        .collect();
+    assert_eq!(kept.len(), FORMS_MAX);
+    assert_eq!(kept[..3], [0, 1, 239]);
+    assert_eq!(kept.last(), Some(&300));
 }
 
 #[tokio::test]
