@@ -1,5 +1,6 @@
 //! Charts, drawn as SVG. Colours come from classes: the page's policy allows no styles of their own.
 
+use super::capacity::Capacity;
 use super::history::Point;
 use super::outlook::Outlook;
 use super::words::percent_of;
@@ -234,12 +235,12 @@ fn rounded_up(number: u32) -> u32 {
 
 /// How long the bars of a pool's servers are: so many sessions are the whole width.
 pub(super) fn scale(servers: &[ServerStatus]) -> u32 {
-    let capacity = servers.iter().filter_map(|server| server.max_sessions);
+    let capacity = |server: &ServerStatus| Capacity::of(server).map(|capacity| capacity.all);
     let counts = servers.iter().map(|server| server.sessions.all());
-    let limits = capacity.max().unwrap_or(0);
+    let limits = servers.iter().filter_map(capacity).max().unwrap_or(0);
     let room = counts.max().unwrap_or(0);
     // Of a server without a limit the bar is never full.
-    let unlimited = match servers.iter().any(|server| server.max_sessions.is_none()) {
+    let unlimited = match servers.iter().any(|server| capacity(server).is_none()) {
         true => rounded_up(room.saturating_add(room / 4).max(10)),
         false => 0,
     };
@@ -249,20 +250,15 @@ pub(super) fn scale(servers: &[ServerStatus]) -> u32 {
 /// A server's bar: as long as its capacity, filled with its sessions.
 pub(super) fn bar(server: &ServerStatus, scale: u32) -> String {
     let (active, idle) = (server.sessions.active, server.sessions.idle);
-    let length = percent_of(
-        server
-            .max_sessions
-            .unwrap_or(scale)
-            .max(server.sessions.all()),
-        scale,
-    );
+    let capacity = Capacity::of(server);
+    let all = capacity.map_or(scale, |capacity| capacity.all);
+    let length = percent_of(all.max(server.sessions.all()), scale);
     let leaving = ["held", "draining", "removed", "closing", "drill"];
     let is_leaving = leaving.contains(&server.standing.reason.as_str());
     let kind = if is_leaving { " leaving" } else { "" };
-    let track = if server.max_sessions.is_some() {
-        "track"
-    } else {
-        "track endless"
+    let track = match capacity {
+        Some(_) => "track",
+        None => "track endless",
     };
     let (first, both) = (
         percent_of(active, scale),

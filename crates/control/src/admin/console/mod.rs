@@ -7,6 +7,7 @@ mod access;
 mod act;
 mod assets;
 mod audit;
+mod capacity;
 mod chart;
 mod desk;
 mod events;

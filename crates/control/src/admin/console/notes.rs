@@ -251,12 +251,12 @@ pub(super) fn name(name: &ebbtide_api::Name) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
     /// A server of which this is known, beside what is known of every one.
-    fn server(known: &Value) -> ServerStatus {
+    pub(in super::super) fn server(known: &Value) -> ServerStatus {
         let mut all = json!({
             "name": "web1", "address": "10.0.0.11:8080", "weight": 1, "live": false, "overridden": false,
             "intent": { "label": "ready" },

@@ -2,6 +2,7 @@
 
 use super::super::answer::ApiError;
 use super::act::Act;
+use super::capacity::Capacity;
 use super::desk::Desk;
 use super::fields::Fields;
 use super::outlook::Outlook;
@@ -350,13 +351,12 @@ fn room_without(pool: &PoolStatus, without: &str) -> String {
     if others.peek().is_none() {
         return "none".into();
     }
-    let room = others.try_fold((0_u64, 0_u64), |(left, all), server| {
-        let max = u64::from(server.max_sessions?);
-        let used = u64::from(server.sessions.all());
-        Some((left + max.saturating_sub(used), all + max))
-    });
-    match room {
-        Some((left, all)) => format!("for {} more, of {} in all", number(left), number(all)),
+    match Capacity::of_all(others) {
+        Some(room) => format!(
+            "for {} more, of {} in all",
+            number(room.left),
+            number(room.all)
+        ),
         None => "no limit is set".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::answer::ApiError;
 use super::Drawn;
+use super::capacity::Capacity;
 use super::chart;
 use super::desk::Desk;
 use super::fields::Fields;
@@ -186,15 +187,9 @@ fn rebalance(one: Rebalance) -> String {
 
 /// How many more sessions the pool could take, where that is limited.
 fn room(pool: &PoolStatus) -> Option<String> {
-    let mut admitting = pool
-        .servers
-        .iter()
-        .filter(|server| server.standing.admits_new);
-    let left = admitting.try_fold(0_u64, |sum, server| {
-        let left = server.max_sessions?.saturating_sub(server.sessions.all());
-        Some(sum + u64::from(left))
-    })?;
-    Some(format!("room for {} more", number(left)))
+    let servers = pool.servers.iter();
+    let room = Capacity::of_all(servers.filter(|server| server.standing.admits_new))?;
+    Some(format!("room for {} more", number(room.left)))
 }
 
 fn pool_actions(pool: &PoolStatus, config: Option<&PoolConfig>) -> Vec<Action> {
