@@ -7,21 +7,18 @@ mod tests;
 
 use crate::inbox::{Inbox, Message};
 use crate::manifest::ManifestSource;
+use crate::outside::exchange::exchange;
 use crate::outside::rounds::{self, Turn};
 use crate::probe::describe;
 use crate::prober::jittered;
 use ebbtide_core::{Input, Load, LoadSettings, ServerName, Snapshot};
 use ebbtide_protocol::exporter::{ExporterReader, Figures};
 use ebbtide_protocol::exposition::Selector;
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode, header};
 use meter::Meter;
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -30,8 +27,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// The longest page that is read, in bytes. It is read as it comes and never kept.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// As much of an answer's head is read, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Exporters that are asked at the same time.
 const AT_ONCE_MAX: usize = 64;
 /// A load that it takes two pages to know is wanted this soon.
@@ -119,49 +114,34 @@ async fn fetch(exporter: &str, selector: Option<Selector>) -> Result<Figures, St
         .header(header::USER_AGENT, "ebbtide-load")
         .header(header::ACCEPT, "text/plain; version=0.0.4, */*;q=0.1")
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
+        .body(Full::default())
         .map_err(|error| error.to_string())?;
-    read_page(stream, request, ExporterReader::new(selector)).await
+    let reader = ExporterReader::new(selector);
+    exchange(stream, request, async |answer| {
+        read_page(answer, reader).await
+    })
+    .await?
 }
 
 /// Reads the page as it comes.
 async fn read_page(
-    stream: TcpStream,
-    request: Request<Empty<Bytes>>,
+    answer: Response<Incoming>,
     mut reader: ExporterReader,
 ) -> Result<Figures, String> {
-    let said = |error: hyper::Error| format!("no sound answer: {error}");
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(said)?;
-    let exchange = async {
-        let answer = sender.send_request(request).await.map_err(said)?;
-        if answer.status() != StatusCode::OK {
-            return Err(format!("it is answered {}", answer.status().as_u16()));
-        }
-        let (mut body, mut bytes) = (answer.into_body(), 0);
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| format!("its page broke off: {error}"))?;
-            let Some(piece) = frame.data_ref() else {
-                continue;
-            };
-            bytes += piece.len();
-            if bytes > PAGE_BYTES_MAX {
-                return Err("its page is longer than 8 MiB".into());
-            }
-            reader.feed(piece);
-        }
-        reader.finish().map_err(|fault| fault.reason())
-    };
-    // Whatever ends the connection is told to whoever waits for the answer too.
-    let carry = async {
-        drop(connection.await);
-        pending::<Infallible>().await
-    };
-    tokio::select! {
-        figures = exchange => figures,
-        never = carry => match never {},
+    if answer.status() != StatusCode::OK {
+        return Err(format!("it is answered {}", answer.status().as_u16()));
     }
+    let (mut body, mut bytes) = (answer.into_body(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| format!("its page broke off: {error}"))?;
+        let Some(piece) = frame.data_ref() else {
+            continue;
+        };
+        bytes += piece.len();
+        if bytes > PAGE_BYTES_MAX {
+            return Err("its page is longer than 8 MiB".into());
+        }
+        reader.feed(piece);
+    }
+    reader.finish().map_err(|fault| fault.reason())
 }

@@ -3,13 +3,10 @@
 
 use super::HttpUrl;
 use super::connect::Connector;
+use super::exchange::exchange;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::{Request, header};
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -18,8 +15,7 @@ use tokio::time::timeout;
 
 /// How long one document may take.
 const LIMIT: Duration = Duration::from_secs(8);
-/// Bytes of an answer's head and of its body, at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of an answer's body, at most.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 /// Documents that are fetched at the same time.
 const AT_ONCE: usize = 8;
@@ -90,20 +86,7 @@ pub(super) async fn run(mut orders: mpsc::UnboundedReceiver<Order>, connector: C
 async fn attempt(connector: &Connector, fetch: &Fetch) -> Result<Fetched, String> {
     let connected = connector.connect(&fetch.url).await;
     let stream = connected.map_err(|error| format!("cannot be asked for: {error}"))?;
-    let request = request(fetch)?;
-    let said = |error: hyper::Error| format!("came with no sound answer: {error}");
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(said)?;
-    // Whatever ends the connection is told to whoever waits for the answer too.
-    let carry = async {
-        drop(connection.await);
-        pending::<Infallible>().await
-    };
-    let read = async {
-        let answer = sender.send_request(request).await.map_err(said)?;
+    let fetched = exchange(stream, request(fetch)?, async |answer| {
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect();
         let body = body.await.map_err(|error| {
@@ -114,11 +97,9 @@ async fn attempt(connector: &Connector, fetch: &Fetch) -> Result<Fetched, String
             status,
             body: body.to_bytes(),
         })
-    };
-    tokio::select! {
-        fetched = read => fetched,
-        never = carry => match never {},
-    }
+    });
+    let fetched = fetched.await;
+    fetched.map_err(|error| format!("came with {error}"))?
 }
 
 fn request(fetch: &Fetch) -> Result<Request<Full<Bytes>>, String> {

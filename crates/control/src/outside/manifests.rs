@@ -6,17 +6,15 @@ mod tests;
 
 use crate::inbox::{Inbox, Message};
 use crate::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestSource};
+use crate::outside::exchange::exchange;
 use crate::outside::rounds::{self, Turn};
 use crate::prober::jittered;
 use ebbtide_core::{ManifestCopies, Millis, ServerName, Snapshot};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::future::pending;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -34,8 +32,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 /// Manifests that are fetched at the same time: each may be 16 MiB long.
 const AT_ONCE_MAX: usize = 16;
-/// As much of an answer's head is read, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// What one server's manifest is asked, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -229,7 +225,6 @@ async fn web_content(
     target: &str,
     known: Option<Mark>,
 ) -> Result<Fetched, String> {
-    let said = |error: hyper::Error| format!("no sound answer: {error}");
     let mut request = Request::get(target)
         .header(header::HOST, authority)
         .header(header::USER_AGENT, "ebbtide-manifest")
@@ -238,15 +233,9 @@ async fn web_content(
     if let Some(Mark::Tag(tag)) = &known {
         request = request.header(header::IF_NONE_MATCH, tag.as_ref());
     }
-    let request = request.body(Empty::<Bytes>::new());
+    let request = request.body(Full::default());
     let request = request.map_err(|error| error.to_string())?;
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(said)?;
-    let exchange = async {
-        let answer = sender.send_request(request).await.map_err(said)?;
+    let fetched = exchange(stream, request, async |answer| {
         match answer.status() {
             StatusCode::NOT_MODIFIED if known.is_some() => return Ok(None),
             StatusCode::OK => {}
@@ -263,14 +252,6 @@ async fn web_content(
                 },
             )?;
         Ok(Some((body.to_bytes().to_vec(), mark)))
-    };
-    // Whatever ends the connection is told to whoever waits for the answer too.
-    let carry = async {
-        drop(connection.await);
-        pending::<std::convert::Infallible>().await
-    };
-    tokio::select! {
-        fetched = exchange => fetched,
-        never = carry => match never {},
-    }
+    });
+    fetched.await?
 }

@@ -5,6 +5,7 @@
 
 mod agents;
 mod connect;
+mod exchange;
 mod exporters;
 mod fetch;
 mod logout;

@@ -5,25 +5,19 @@ use super::body::{body, signature};
 use super::{Complaint, DELIVERED, FAILED, Hook, REFUSED};
 use crate::clock::clock;
 use crate::outside::connect::Connector;
+use crate::outside::exchange::exchange;
 use crate::outside::{HttpUrl, Tally};
 use ebbtide_api::Event;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
-use std::future::pending;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 #[cfg(test)]
 use tokio_rustls::rustls::RootCertStore;
 
-/// As much of an answer's head is read, in bytes.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
@@ -143,8 +137,10 @@ impl Sender {
             io::ErrorKind::InvalidInput => Trouble::Lasting(error.to_string()),
             _ => Trouble::Passing(error.to_string()),
         })?;
-        let status = exchange(stream, self.request(hook, event)?).await;
-        judge(status.map_err(Trouble::Passing)?)
+        let status = exchange(stream, self.request(hook, event)?, async |answer| {
+            answer.status()
+        });
+        judge(status.await.map_err(Trouble::Passing)?)
     }
 
     fn request(&self, hook: &Hook, event: &Event) -> Result<Request<Full<Bytes>>, Trouble> {
@@ -168,29 +164,6 @@ impl Sender {
         request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Trouble::Lasting(error.to_string()))
-    }
-}
-
-/// Sends the request; the status of the final answer.
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request<Full<Bytes>>,
-) -> Result<StatusCode, String> {
-    let said = |error: hyper::Error| format!("no sound answer: {error}");
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(said)?;
-    // Whatever ends the connection is told to whoever waits for the answer too.
-    let carry = async {
-        drop(connection.await);
-        pending::<Infallible>().await
-    };
-    // The connection is dropped with the answer's body, however long that is.
-    tokio::select! {
-        answer = sender.send_request(request) => Ok(answer.map_err(said)?.status()),
-        never = carry => match never {},
     }
 }
 
