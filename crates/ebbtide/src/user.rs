@@ -15,9 +15,10 @@ impl From<UsersError> for Failure {
     fn from(error: UsersError) -> Self {
         match error {
             UsersError::Invalid(text) => Self::usage(text),
-            UsersError::Conflict(text) | UsersError::File(text) | UsersError::Io(text) => {
-                Self::failed(text)
-            }
+            UsersError::Unknown(text)
+            | UsersError::Conflict(text)
+            | UsersError::File(text)
+            | UsersError::Io(text) => Self::failed(text),
         }
     }
 }
