@@ -1,12 +1,12 @@
 //! The typed client: one method for each endpoint.
 
 use crate::{
-    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, Doors, DrainRequest,
-    DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest, MoveRequest,
-    MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonQuery, ReasonRequest,
-    RebalancePlan, RebalanceRequest, Replicas, ServerStatus, SessionPage, SessionQuery,
-    SessionsEnded, SessionsTold, SetServer, Status, StopRequest, TellSessionsRequest, Tokens,
-    Users, WaitAnswer, WaitQuery,
+    AddServer, AuditPage, AuditQuery, Changed, CloseRequest, CreateToken, CreateUser, Doors,
+    DrainRequest, DrillRequest, EndSessionsRequest, ErrorBody, ErrorDetail, Event, HoldRequest,
+    MoveRequest, MovesReport, NewDoor, NewToken, OpenDoor, PREFIX, PoolStatus, ReasonQuery,
+    ReasonRequest, RebalancePlan, RebalanceRequest, Replicas, ServerStatus, SessionPage,
+    SessionQuery, SessionsEnded, SessionsTold, SetPassword, SetRole, SetServer, Status,
+    StopRequest, TellSessionsRequest, Tokens, Users, WaitAnswer, WaitQuery,
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -296,6 +296,35 @@ impl Client {
     /// The console's users, and the file that they stand in.
     pub async fn users(&self) -> Result<Users> {
         self.get("/users").await
+    }
+
+    /// Adds a user of the console.
+    pub async fn create_user(&self, body: &CreateUser) -> Result<Changed> {
+        self.post("/users", body).await
+    }
+
+    /// Removes a user of the console, who is signed out everywhere.
+    pub async fn delete_user(&self, name: &str, query: &crate::ReasonQuery) -> Result<Changed> {
+        let path = with_query(&format!("/users/{}", encode(name)), query)?;
+        self.send(Method::DELETE, &path, NOTHING).await
+    }
+
+    /// Gives a user of the console another role, which signs him out everywhere.
+    pub async fn set_user_role(&self, name: &str, body: &SetRole) -> Result<Changed> {
+        self.post(&format!("/users/{}/role", encode(name)), body)
+            .await
+    }
+
+    /// Gives a user of the console another password, which signs him out everywhere.
+    pub async fn set_user_password(&self, name: &str, body: &SetPassword) -> Result<Changed> {
+        self.post(&format!("/users/{}/password", encode(name)), body)
+            .await
+    }
+
+    /// Signs a user of the console out everywhere.
+    pub async fn sign_out_user(&self, name: &str, body: &ReasonRequest) -> Result<Changed> {
+        self.post(&format!("/users/{}/sign-out", encode(name)), body)
+            .await
     }
 
     /// The description of this API.

@@ -58,7 +58,7 @@ pub enum ErrorKind {
     Invalid,
     /// 409: a guard holds it back; `force` would do it.
     Guarded,
-    /// 409: it exists already.
+    /// 409: it exists already, is so already, or nobody would be left who may do such a thing.
     Conflict,
     /// 503, or 507 when the disk is full: the store could not take it. Nothing has changed.
     Store,

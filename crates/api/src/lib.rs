@@ -25,9 +25,10 @@ pub use rebalance::{Crowd, Rebalance, RebalancePlan, RebalanceRequest};
 pub use replica::{Copy, Replicas, Resource};
 pub use request::{
     AddServer, AuditEntry, AuditPage, AuditQuery, BlockNew, Changed, CloseRequest, CreateToken,
-    DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery, ReasonRequest,
-    RemoveQuery, Role, Session, SessionPage, SessionQuery, SessionsEnded, SessionsTold, SetServer,
-    TellSessionsRequest, Token, Tokens, Untold, User, Users, WaitAnswer, WaitFor, WaitQuery,
+    CreateUser, DrainRequest, EndSessionsRequest, HoldRequest, NewToken, ReasonQuery,
+    ReasonRequest, RemoveQuery, Role, Session, SessionPage, SessionQuery, SessionsEnded,
+    SessionsTold, SetPassword, SetRole, SetServer, TellSessionsRequest, Token, Tokens, Untold,
+    User, Users, WaitAnswer, WaitFor, WaitQuery,
 };
 pub use status::{
     Agent, Forecast, Health, Intent, Listener, Machine, Name, Node, PoolIntent, PoolStatus,

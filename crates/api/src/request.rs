@@ -488,6 +488,57 @@ pub struct Users {
     pub users: Vec<User>,
 }
 
+/// Body of `POST users`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateUser {
+    /// Who: the name to sign in with, and in the audit log.
+    pub name: String,
+    /// What the user may do.
+    pub role: Role,
+    /// 12 characters to 1,024 bytes.
+    pub password: String,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Passwords are never printed.
+impl fmt::Debug for CreateUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CreateUser({}, {})", self.name, self.role)
+    }
+}
+
+/// Body of `POST users/{name}/role`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetRole {
+    /// What the user may do from now on.
+    pub role: Role,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Body of `POST users/{name}/password`.
+#[derive(Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPassword {
+    /// 12 characters to 1,024 bytes.
+    pub password: String,
+    /// Why, for the audit log.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Passwords are never printed.
+impl fmt::Debug for SetPassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetPassword")
+    }
+}
+
 /// What `wait` waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -560,5 +611,20 @@ mod tests {
             secret: "ebb_hush".into(),
         };
         assert!(!format!("{new:?}").contains("hush"));
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let add = CreateUser {
+            name: "anna".into(),
+            role: Role::Viewer,
+            password: "hush hush hush".into(),
+            reason: None,
+        };
+        let set = SetPassword {
+            password: "hush hush hush".into(),
+            reason: None,
+        };
+        assert!(!format!("{add:?} {set:?}").contains("hush"));
     }
 }

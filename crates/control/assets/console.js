@@ -303,12 +303,19 @@
 		form.submit();
 	}
 
+	// What of a form may stand in an address: passwords may not, nor what shows that the form is ours.
+	function withoutSecrets(form) {
+		const data = said(form);
+		for (const field of form.querySelectorAll('[type=password], [name=csrf]')) data.delete(field.name);
+		return data.toString();
+	}
+
 	// What a form would do is foretold anew while it is filled in.
 	async function foretell(form) {
-		const asked = said(form).toString();
+		const asked = withoutSecrets(form);
 		const answer = await fetch(form.getAttribute('action') + '?' + asked, { headers: PART, cache: 'no-store' });
 		const place = $('foretold');
-		if (!answer.ok || !place || !panel.contains(form) || said(form).toString() !== asked) return;
+		if (!answer.ok || !place || !panel.contains(form) || withoutSecrets(form) !== asked) return;
 		const next = html(await answer.text()).getElementById('foretold');
 		if (next) morph(place, next);
 	}
@@ -361,7 +368,7 @@
 			// Another pool has other servers.
 			if (event.target.name === 'pool' && form.elements.server) form.elements.server.value = '';
 			soon(() => filter(form));
-		} else if (form.matches('[data-panel-form]') && panel.contains(form) && event.target.name !== 'reason') {
+		} else if (form.matches('[data-panel-form]') && panel.contains(form) && event.target.name !== 'reason' && event.target.type !== 'password') {
 			soon(() => foretell(form));
 		}
 	});

@@ -137,6 +137,18 @@ fn endpoints() -> Vec<(String, String)> {
     all.collect()
 }
 
+#[test]
+fn every_endpoint_has_a_name_of_its_own() {
+    let document: serde_json::Value = serde_json::from_str(&ebbtide_control::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap().values();
+    let calls = paths.flat_map(|methods| methods.as_object().unwrap().values());
+    let mut names = std::collections::BTreeSet::new();
+    for call in calls {
+        let name = call["operationId"].as_str().unwrap();
+        assert!(names.insert(name), "{name} stands there twice");
+    }
+}
+
 #[tokio::test]
 async fn every_endpoint_that_is_described_exists_and_needs_a_token() {
     let scratch = Scratch::new();

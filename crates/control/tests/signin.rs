@@ -416,6 +416,129 @@ async fn a_forced_change_takes_a_fresh_sign_in() {
 }
 
 #[tokio::test]
+async fn what_lets_somebody_in_takes_a_fresh_sign_in_and_no_password_travels() {
+    const OTHER: &str = "another good one";
+    let scratch = Scratch::new();
+    let node = Node::never_fresh(config(2), &scratch);
+    add_users(&node);
+    let ada = Browser::sign_in(&node, "ada");
+    for (path, body) in [
+        (
+            "/users",
+            format!(r#"{{"name":"bo","role":"admin","password":"{OTHER}"}}"#),
+        ),
+        ("/users/vera/role", r#"{"role":"admin"}"#.to_owned()),
+        (
+            "/users/vera/password",
+            format!(r#"{{"password":"{OTHER}"}}"#),
+        ),
+    ] {
+        let (status, text) = ada.post(&node, &api(path), &body);
+        assert_eq!(status, 403, "{path}: {text}");
+        assert!(text.contains("\"sign-in-old\""), "{path}: {text}");
+    }
+    let (status, text) = ada.post(&node, &api("/users/vera/sign-out"), "{}");
+    assert_eq!(status, 200, "{text}");
+
+    // The console's form asks who it is, and then for the password that it did not keep.
+    let form = format!(
+        "csrf={}&name=bo&role=viewer&password={}&password_again={}",
+        ada.csrf,
+        OTHER.replace(' ', "+"),
+        OTHER.replace(' ', "+")
+    );
+    let fields = format!("{}{FORM}", ada.cookie);
+    let (status, page) = node.raw("POST", "/do/add-user", &fields, &form);
+    assert_eq!(status, 403);
+    assert!(page.contains("Your password again"), "{page}");
+    let replay = field(&page, "replay").replace("&#38;", "&");
+    assert_eq!(replay, "name=bo&role=viewer&password=&password_again=");
+    let mut again = form_urlencoded::Serializer::new(String::new());
+    again
+        .append_pair("csrf", &ada.csrf)
+        .append_pair("password", SECRET)
+        .append_pair("next", "/do/add-user")
+        .append_pair("replay", &replay);
+    let (status, page) = node.raw("POST", "/sign-in/again", &fields, &again.finish());
+    assert_eq!(status, 200, "{page}");
+    assert_eq!(field(&page, "name"), "bo");
+    assert!(page.contains("id=\"password_again\""), "{page}");
+    assert!(
+        !page.contains("another") && !page.contains("horse"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn a_user_changes_his_own_password_and_stays_where_he_sits() {
+    let scratch = Scratch::new();
+    let node = node_with_users(&scratch);
+    let (here, there) = (
+        Browser::sign_in(&node, "vera"),
+        Browser::sign_in(&node, "vera"),
+    );
+    let otto = Browser::sign_in(&node, "otto");
+    let change = |browser: &Browser, present: &str, new: &str, again: &str| {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("csrf", &browser.csrf)
+            .append_pair("name", "otto")
+            .append_pair("password", present)
+            .append_pair("new", new)
+            .append_pair("again", again);
+        let fields = format!("{}{FORM}", browser.cookie);
+        node.whole("POST", "/sign-in/password", &fields, &form.finish())
+    };
+    let good = " a space at each end ";
+    for (present, new, again, status, says) in [
+        (SECRET, good, "another good one", 422, "both times"),
+        (SECRET, "short", "short", 422, "at least 12"),
+        (SECRET, SECRET, SECRET, 422, "is the present one"),
+        (
+            "wrong wrong wrong",
+            good,
+            good,
+            401,
+            "present password is wrong",
+        ),
+    ] {
+        let (code, head, page) = change(&here, present, new, again);
+        assert_eq!((code, cookie(&head)), (status, None), "{page}");
+        assert!(page.contains(says), "{page}");
+        assert!(!page.contains(good) && !page.contains(present), "{page}");
+    }
+    let forged = Browser {
+        csrf: otto.csrf.clone(),
+        ..here.clone()
+    };
+    assert_eq!(change(&forged, SECRET, good, good).0, 403);
+    assert!(here.is_in(&node) && there.is_in(&node));
+
+    let (status, head, page) = change(&here, SECRET, good, good);
+    assert_eq!(status, 200, "{page}");
+    assert!(page.contains("vera has another password"), "{page}");
+    // The form's name is for the browser's memory: the password is the one of whoever sits there.
+    assert!(otto.is_in(&node));
+    assert!(!here.is_in(&node) && !there.is_in(&node));
+    assert!(Browser::of(&node, &head).is_in(&node));
+    let form = "name=vera&password=%20a+space+at+each+end%20";
+    assert_eq!(node.raw("POST", "/sign-in", FORM, form).0, 303);
+    let lines = audit(&node).await;
+    assert!(
+        lines.contains(
+            &"vera 127.0.0.1 user password vera: the user vera has another password".to_owned()
+        ),
+        "{lines:?}"
+    );
+    let all = lines.join("\n");
+    assert!(!all.contains("the file of users users vera: the user vera has another"));
+    assert!(all.contains("with the role viewer, by the new password"));
+
+    // Whoever guesses at somebody's open window is made to wait as at the door.
+    let last = (0..4).map(|_| change(&otto, "wrong wrong wrong", good, good).0);
+    assert_eq!(last.collect::<Vec<_>>(), [401, 401, 401, 429]);
+}
+
+#[tokio::test]
 async fn what_was_typed_when_the_sign_in_ended_is_shown_before_it_is_sent() {
     let scratch = Scratch::new();
     let node = node_with_users(&scratch);

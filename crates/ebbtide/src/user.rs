@@ -15,9 +15,10 @@ impl From<UsersError> for Failure {
     fn from(error: UsersError) -> Self {
         match error {
             UsersError::Invalid(text) => Self::usage(text),
-            UsersError::Conflict(text) | UsersError::File(text) | UsersError::Io(text) => {
-                Self::failed(text)
-            }
+            UsersError::Unknown(text)
+            | UsersError::Conflict(text)
+            | UsersError::File(text)
+            | UsersError::Io(text) => Self::failed(text),
         }
     }
 }
@@ -103,7 +104,7 @@ async fn find(global: &Global) -> Result<PathBuf, Failure> {
     let is_named = global.admin.as_ref();
     if is_named.is_some_and(|admin| !admin.starts_with("unix:")) {
         return Err(Failure::usage(
-            "users are changed on the node's own machine: name its socket (--admin unix:PATH), or the \
+            "`ebbtide user` works on the node's own machine: name its socket (--admin unix:PATH), or the \
              file of users (--file FILE)",
         ));
     }

@@ -99,6 +99,11 @@ impl Caller {
         }
     }
 
+    /// Whether the caller signed in with a password, which stands in the file of users.
+    pub fn has_password(&self) -> bool {
+        matches!(&self.via, Via::Browser(browser) if !browser.is_vouched())
+    }
+
     /// Whether a forced change has to ask first who it is.
     pub fn is_stale(&self) -> bool {
         matches!(&self.via, Via::Browser(browser) if !browser.is_fresh())

@@ -103,7 +103,7 @@ pub(super) async fn maintenance(
 }
 
 /// Closes a pool at a deadline, or changes how it is closing or closed.
-#[utoipa::path(post, path = "/pools/{pool}/close", tag = "change",
+#[utoipa::path(post, path = "/pools/{pool}/close", operation_id = "close_pool", tag = "change",
     params(("pool" = String, Path)), request_body = CloseRequest,
     responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
 pub(super) async fn close(
@@ -153,7 +153,7 @@ fn until(at: Timestamp) -> Result<Millis, ApiError> {
 }
 
 /// Opens a pool, or ends its countdown.
-#[utoipa::path(post, path = "/pools/{pool}/open", tag = "change",
+#[utoipa::path(post, path = "/pools/{pool}/open", operation_id = "open_pool", tag = "change",
     params(("pool" = String, Path)), request_body = ReasonRequest,
     responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
 pub(super) async fn open(

@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 const LASTING: Millis = Millis::from_secs(30 * 60);
 
 /// Opens a door to a server; the answer has its address.
-#[utoipa::path(post, path = "/servers/{pool}/{server}/doors", tag = "change",
+#[utoipa::path(post, path = "/servers/{pool}/{server}/doors", operation_id = "open_door", tag = "change",
     params(("pool" = String, Path), ("server" = String, Path)), request_body = OpenDoor,
     responses((status = 200, body = NewDoor), (status = "default", body = ErrorBody)))]
 pub(super) async fn open(
@@ -117,7 +117,7 @@ fn keys() -> Result<DoorKeys, ApiError> {
 }
 
 /// The doors that are open.
-#[utoipa::path(get, path = "/doors", tag = "read",
+#[utoipa::path(get, path = "/doors", operation_id = "list_doors", tag = "read",
     responses((status = 200, body = Doors), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>) -> Json<Doors> {
     let (snapshot, now) = (app.snapshot(), clock());
@@ -145,7 +145,7 @@ fn pool_name(snapshot: &Snapshot, door: &ebbtide_core::Door) -> String {
 }
 
 /// Closes a door; what goes through it ends within a second.
-#[utoipa::path(delete, path = "/doors/{id}", tag = "change",
+#[utoipa::path(delete, path = "/doors/{id}", operation_id = "close_door", tag = "change",
     params(("id" = String, Path), ReasonQuery),
     responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
 pub(super) async fn close(

@@ -50,7 +50,7 @@ pub(super) async fn move_session(
 }
 
 /// Drains a server, and answers when the sessions that others can take over have left it.
-#[utoipa::path(post, path = "/servers/{pool}/{server}/stop", tag = "change",
+#[utoipa::path(post, path = "/servers/{pool}/{server}/stop", operation_id = "stop_server", tag = "change",
     params(("pool" = String, Path), ("server" = String, Path)), request_body = StopRequest,
     responses((status = 200, body = MovesReport), (status = "default", body = ErrorBody)))]
 pub(super) async fn stop(

@@ -28,7 +28,8 @@ use utoipa::{Modify, OpenApi};
         rebalance::plan, rebalance::begin, rebalance::stop,
         moves::move_session, moves::stop, moves::drill,
         doors::open, doors::list, doors::close, sessions::end_one, sessions::end, tell::tell, changes::reload, changes::rotate_token_secret, tokens::list,
-        tokens::create, tokens::remove, users::list, document
+        tokens::create, tokens::remove, users::list,
+        users::create, users::remove, users::set_role, users::set_password, users::sign_out, document
     ),
     security(("token" = [])),
     modifiers(&BearerToken),

@@ -67,7 +67,7 @@ pub(super) async fn begin(
 }
 
 /// Stops a rebalance.
-#[utoipa::path(delete, path = "/pools/{pool}/rebalance", tag = "change",
+#[utoipa::path(delete, path = "/pools/{pool}/rebalance", operation_id = "stop_rebalance", tag = "change",
     params(("pool" = String, Path), ReasonQuery),
     responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
 pub(super) async fn stop(

@@ -106,7 +106,11 @@ fn admin() -> Router<App> {
         .route("/token-secret/rotate", post(changes::rotate_token_secret))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{name}", delete(tokens::remove))
-        .route("/users", get(users::list))
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/{name}", delete(users::remove))
+        .route("/users/{name}/role", post(users::set_role))
+        .route("/users/{name}/password", post(users::set_password))
+        .route("/users/{name}/sign-out", post(users::sign_out))
         .route_layer(from_fn(limit_time))
 }
 

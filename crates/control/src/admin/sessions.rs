@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A page of the sessions, by number.
-#[utoipa::path(get, path = "/sessions", tag = "read", params(SessionQuery),
+#[utoipa::path(get, path = "/sessions", operation_id = "list_sessions", tag = "read", params(SessionQuery),
     responses((status = 200, body = SessionPage), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,

@@ -18,7 +18,7 @@ const PREFIX: &str = "ebb_";
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// The bearer tokens, without their secrets.
-#[utoipa::path(get, path = "/tokens", tag = "admin",
+#[utoipa::path(get, path = "/tokens", operation_id = "list_tokens", tag = "admin",
     responses((status = 200, body = Tokens), (status = "default", body = ErrorBody)))]
 pub(super) async fn list(State(app): State<App>) -> Json<Tokens> {
     let tokens = app.with_operators(|operators| operators.iter().map(shown).collect());
@@ -34,7 +34,7 @@ fn shown(operator: &Operator) -> Token {
 }
 
 /// Makes a bearer token. The answer is the only time that its secret is seen.
-#[utoipa::path(post, path = "/tokens", tag = "admin", request_body = CreateToken,
+#[utoipa::path(post, path = "/tokens", operation_id = "create_token", tag = "admin", request_body = CreateToken,
     responses((status = 200, body = NewToken), (status = "default", body = ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
@@ -85,7 +85,7 @@ pub(super) async fn create(
 }
 
 /// Removes a bearer token; it is worth nothing from then on.
-#[utoipa::path(delete, path = "/tokens/{name}", tag = "admin",
+#[utoipa::path(delete, path = "/tokens/{name}", operation_id = "delete_token", tag = "admin",
     params(("name" = String, Path), ReasonQuery),
     responses((status = 200, body = Changed), (status = "default", body = ErrorBody)))]
 pub(super) async fn remove(

@@ -52,7 +52,7 @@ impl Browser {
     }
 
     /// Whether a provider vouched for its user, who then has no password here.
-    pub(super) fn is_vouched(&self) -> bool {
+    pub fn is_vouched(&self) -> bool {
         self.is_vouched
     }
 

@@ -6,9 +6,11 @@
 //! change. A page gets its caller as `Extension<Caller>`.
 
 mod browser;
+mod change;
 mod csrf;
 mod guard;
 mod openid;
+mod own;
 mod pages;
 mod password;
 mod rate;
@@ -22,13 +24,14 @@ use crate::outside::HttpUrl;
 use crate::store::{ConsoleSession, StoreThread};
 use axum::http::HeaderMap;
 pub(crate) use browser::Browser;
+use change::Underway;
 pub(crate) use csrf::CSRF_FIELD;
 use ebbtide_api::{User, Users};
 use ebbtide_core::{Actor, AuditEntry, Millis, Moment, Now, count};
 pub(crate) use guard::{admit, guard, headers, is_sign_of_life, require};
 use openid::OpenId;
 pub use openid::{OPENID_BACK, OpenIdOptions, OpenIdRoles};
-pub(crate) use pages::{ask_again, routes};
+pub(crate) use pages::{SECRET_FIELDS, ask_again, routes};
 use password::{Comparing, PASSWORD_BYTES_MAX};
 use rate::{Allowance, Attempts};
 pub(crate) use sessions::SessionKey;
@@ -38,8 +41,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Mutex as TurnMutex;
 use tokio::time::interval;
 use users::Watched;
+pub(crate) use users::{Change, last_admin};
 pub use users::{ListedUser, USERS_FILE, UsersError, UsersFile};
 
 /// How often the file of users is looked at, and sessions whose time is up are ended.
@@ -70,11 +75,15 @@ pub(crate) struct SignIn {
     comparing: Comparing,
     openid: Option<OpenId>,
     hosts: Arc<[String]>,
+    /// Held while a change is made to the file of users: one at a time.
+    changing: TurnMutex<()>,
     state: Mutex<State>,
 }
 
 struct State {
     users: Watched,
+    /// What this node is changing in the file of users now.
+    underway: Option<Underway>,
     sessions: Sessions,
     attempts: Attempts,
     failed_lines: Allowance,
@@ -119,8 +128,10 @@ impl SignIn {
             comparing: Comparing::new(),
             openid: options.openid.map(OpenId::new),
             hosts,
+            changing: TurnMutex::new(()),
             state: Mutex::new(State {
                 users: Watched::new(std::path::absolute(&options.users).unwrap_or(options.users)),
+                underway: None,
                 sessions,
                 attempts,
                 failed_lines: lines(),
@@ -159,15 +170,21 @@ impl SignIn {
         if changes.is_empty() {
             return;
         }
-        let lines = changes.into_iter().map(|(name, what)| {
-            let actor = Actor {
-                who: "ebbtide".into(),
-                from: "the file of users".into(),
-                reason: None,
-            };
-            line(clock(), actor, "users", &name, what)
+        let lines = changes.into_iter().map(|(name, change)| {
+            match state.underway.take_if(|own| own.is(&name, &change)) {
+                Some(own) => own.line(),
+                None => {
+                    let actor = Actor {
+                        who: "ebbtide".into(),
+                        from: "the file of users".into(),
+                        reason: None,
+                    };
+                    line(clock(), actor, "users", &name, change.outcome(&name))
+                }
+            }
         });
-        self.sweep(state, lines.collect());
+        let lines = lines.collect();
+        self.sweep(state, lines);
     }
 
     /// Ends the sessions whose time is up, or whose users are others now; stores that, and `lines`.

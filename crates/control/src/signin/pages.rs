@@ -6,7 +6,7 @@
 use super::browser::{clear_cookie, is_https, key, secrets, set_cookie};
 use super::csrf::{CSRF_FIELD, FORM_BYTES_MAX, csrf_token, fields, is_form};
 use super::guard::{address, guard, headers};
-use super::{NotIn, SessionKey, openid};
+use super::{NotIn, SessionKey, openid, own};
 use crate::admin::{App, Caller, Via};
 use askama::Template;
 use axum::Extension;
@@ -31,6 +31,12 @@ pub(super) const HOME: &str = "/";
 pub(super) const SIGN_IN: &str = "/sign-in";
 const AGAIN: &str = "/sign-in/again";
 
+/// Fields of forms that do not travel: passwords for others, and what asks for them anew.
+pub(crate) const SECRET_FIELDS: [(&str, &str); 2] = [
+    ("password", "Password: at least 12 characters"),
+    ("password_again", "The same again"),
+];
+
 /// The pages for signing in and out.
 pub(crate) fn routes(app: &App) -> Router<App> {
     let open = Router::new()
@@ -41,6 +47,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route(AGAIN, get(ask_again_plainly).post(again))
         .route("/sign-out", post(sign_out))
         .route("/sign-out/everywhere", post(sign_out_everywhere))
+        .merge(own::routes())
         .merge(openid::own_routes());
     open.layer(from_fn(headers)).merge(guard(app, own))
 }
@@ -97,7 +104,7 @@ impl<'a> SignInPage<'a> {
             next,
             replay,
             csrf: caller.csrf(),
-            hint: "A forced change goes past a guard, and you signed in some time ago.",
+            hint: "This asks again who you are: you signed in some time ago.",
             ..Self::default()
         }
     }
@@ -109,6 +116,8 @@ struct RepeatPage<'a> {
     next: &'a str,
     csrf: &'a str,
     fields: &'a [(String, String)],
+    /// Passwords to type again: names and labels.
+    secrets: &'a [(&'static str, &'static str)],
 }
 
 #[derive(Template)]
@@ -171,7 +180,10 @@ pub(super) fn local(next: &str) -> &str {
 #[derive(Default)]
 pub(super) struct Form {
     name: String,
-    password: String,
+    pub password: String,
+    /// Of whoever changes his own password.
+    pub new: String,
+    pub again: String,
     pub next: String,
     pub replay: String,
 }
@@ -187,6 +199,8 @@ impl Form {
             match name.as_str() {
                 "name" => form.name = value,
                 "password" => form.password = value,
+                "new" => form.new = value,
+                "again" => form.again = value,
                 "next" => form.next = local(&value).to_owned(),
                 "replay" if value.len() <= REPLAY_BYTES_MAX => form.replay = value,
                 _ => {}
@@ -251,19 +265,29 @@ pub(super) fn go_on(next: &str, replay: &str, csrf: &str) -> Response {
     if replay.is_empty() {
         return redirect(next);
     }
-    let fields = fields(replay.as_bytes());
+    let (emptied, fields): (Vec<_>, Vec<_>) = fields(replay.as_bytes())
+        .into_iter()
+        .partition(|(name, _)| is_secret(name));
+    let is_asked = |(name, _): &(&str, &str)| emptied.iter().any(|(other, _)| other == name);
+    let secrets: Vec<_> = SECRET_FIELDS.into_iter().filter(is_asked).collect();
     page(
         200,
         &RepeatPage {
             next,
             csrf,
             fields: &fields,
+            secrets: &secrets,
         },
     )
 }
 
-fn not_in(why: NotIn, mut asked: SignInPage<'_>) -> Response {
-    let (status, problem, wait) = match why {
+fn is_secret(name: &str) -> bool {
+    SECRET_FIELDS.iter().any(|(secret, _)| *secret == name)
+}
+
+/// The status, what the page says, and after how many seconds to try again.
+pub(super) fn refusal(why: NotIn) -> (u16, String, Option<u64>) {
+    match why {
         NotIn::Wrong => (401, "The name or the password is wrong.".to_owned(), None),
         NotIn::Wait(span) => {
             let seconds = span.0.div_ceil(1000);
@@ -275,9 +299,16 @@ fn not_in(why: NotIn, mut asked: SignInPage<'_>) -> Response {
             let text = "Too many people sign in at this moment. Please try again.";
             (503, text.to_owned(), Some(1))
         }
-    };
+    }
+}
+
+fn not_in(why: NotIn, mut asked: SignInPage<'_>) -> Response {
+    let (status, problem, wait) = refusal(why);
     asked.problem = problem;
-    let mut response = page(status, &asked);
+    with_wait(page(status, &asked), wait)
+}
+
+pub(super) fn with_wait(mut response: Response, wait: Option<u64>) -> Response {
     if let Some(seconds) = wait {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
@@ -427,12 +458,14 @@ pub(super) async fn not_signed_in(app: &App, request: Request) -> Response {
     )
 }
 
-/// A form as it travels, without what belonged to the old session.
+/// A form as it travels, without what belonged to the old session. Of passwords only that they were asked
+/// for goes along.
 fn replayed(form: &[u8]) -> String {
     let mut replay = form_urlencoded::Serializer::new(String::new());
     for (name, value) in fields(form) {
         if name != CSRF_FIELD {
-            replay.append_pair(&name, &value);
+            let kept = if is_secret(&name) { "" } else { &value };
+            replay.append_pair(&name, kept);
         }
     }
     let replay = replay.finish();
@@ -479,6 +512,8 @@ mod tests {
             [("message", "a&b <b>"), ("within", "5m"), ("message", "two")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
         );
+        let secret = b"name=boris&password=hush+hush+hush&password_again=hush";
+        assert_eq!(replayed(secret), "name=boris&password=&password_again=");
         let long = format!("a={}", "%C3%A4".repeat(REPLAY_BYTES_MAX / 6 + 1));
         assert!(replayed(long.as_bytes()).is_empty());
     }
@@ -503,6 +538,7 @@ mod tests {
             next: evil,
             csrf: "",
             fields: &fields,
+            secrets: &[],
         };
         let refused = RefusedPage {
             heading: evil,

@@ -22,7 +22,7 @@ pub(super) const PASSWORD_BYTES_MAX: usize = 1024;
 
 /// Hashes made at once.
 const AT_ONCE: usize = 2;
-/// Sign-ins that wait for one, at most.
+/// Sign-ins and new passwords that wait for one, at most.
 const WAITING_MAX: usize = 32;
 
 /// What nobody's password hashes to, for comparing where there is no such user: the answer then takes
@@ -97,7 +97,7 @@ pub(super) fn verify(secret: &str, phc: &str) -> bool {
     argon2.verify_password(secret.as_bytes(), &hash).is_ok()
 }
 
-/// Where passwords are compared, a few at a time.
+/// Where passwords are compared, and new ones hashed, a few at a time.
 pub(super) struct Comparing {
     room: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -114,16 +114,32 @@ impl Comparing {
     /// Whether `secret` is the password with this hash; without one it is not, and takes as long.
     /// `None` if too many wait already.
     pub async fn is_right(&self, secret: String, phc: Option<String>) -> Option<bool> {
+        let compared = self.in_turn(move || {
+            let is_right = verify(&secret, phc.as_deref().unwrap_or(NOBODY));
+            is_right && phc.is_some()
+        });
+        compared.await
+    }
+
+    /// The PHC string of a new password's hash. `None` if too many wait already.
+    pub async fn hash(&self, secret: String) -> Option<Result<String, String>> {
+        self.in_turn(move || hash(&secret)).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let waiting = Waiting::new(&self.waiting)?;
         let permit = Arc::clone(&self.room).acquire_owned().await.ok()?;
         drop(waiting);
-        let compared = tokio::task::spawn_blocking(move || {
-            let is_right = verify(&secret, phc.as_deref().unwrap_or(NOBODY));
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work();
             // Held to the end, whoever may have hung up meanwhile.
             drop(permit);
-            is_right && phc.is_some()
+            done
         });
-        compared.await.ok()
+        done.await.ok()
     }
 }
 
@@ -190,6 +206,8 @@ mod tests {
         assert!(places.iter().all(Option::is_some));
         let answer = comparing.is_right("correct horse".into(), None).await;
         assert_eq!(answer, None);
+        let refused = comparing.hash("correct horse".into()).await;
+        assert_eq!(refused, None);
         drop((all, places));
         let answer = comparing.is_right("correct horse".into(), None).await;
         assert_eq!(answer, Some(false));

@@ -1,5 +1,5 @@
-//! Users in a file: who may sign in, and as what. The command line changes the file, a running node
-//! reads it again when it has changed.
+//! Users in a file: who may sign in, and as what. The command line and the control API change the file,
+//! a running node reads it again when it has changed.
 //!
 //! A change is written beside the file and takes its place whole, so that nobody ever reads half of
 //! it. Two commands at once wait for each other.
@@ -27,8 +27,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// without anybody's noticing. Its group may read it: configuration management likes to have it so.
 const MODE_REFUSED: u32 = 0o027;
 const HEADER: &str = "\
-# Who may sign in to Ebbtide's console. `ebbtide user` keeps this file, and a running node reads it
-# again when it changes. Of a password only its argon2id hash stands here.
+# Who may sign in to Ebbtide's console. `ebbtide user` and the console keep this file, and a running
+# node reads it again when it changes. Of a password only its argon2id hash stands here.
 ";
 
 /// A user, as the file has it.
@@ -56,6 +56,40 @@ impl User {
 
 pub(super) type Users = BTreeMap<String, User>;
 
+/// A change to one user. A password is here as the PHC string of its hash.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add { role: Role, hash: String },
+    Remove,
+    Role(Role),
+    Password(String),
+    SignOut,
+}
+
+impl Change {
+    /// What is done, for the audit log.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Add { .. } => "user add",
+            Self::Remove => "user remove",
+            Self::Role(_) => "user role",
+            Self::Password(_) => "user password",
+            Self::SignOut => "user sign-out",
+        }
+    }
+
+    /// What comes of it, for the audit log.
+    pub fn outcome(&self, name: &str) -> String {
+        match self {
+            Self::Add { role, .. } => format!("the user {name} has the role {role}"),
+            Self::Remove => format!("the user {name} is no more"),
+            Self::Role(role) => format!("the user {name} has the role {role} now"),
+            Self::Password(_) => format!("the user {name} has another password"),
+            Self::SignOut => format!("the user {name} is signed out everywhere"),
+        }
+    }
+}
+
 /// A user, without the password's hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedUser {
@@ -77,7 +111,9 @@ pub struct UsersFile {
 pub enum UsersError {
     /// A name or a password that is none; the file is as it was.
     Invalid(String),
-    /// There is such a user already, or there is none; the file is as it was.
+    /// There is no such user; the file is as it was.
+    Unknown(String),
+    /// There is such a user already, or it would leave no admin; the file is as it was.
     Conflict(String),
     /// The file holds something else.
     File(String),
@@ -88,9 +124,11 @@ pub enum UsersError {
 impl fmt::Display for UsersError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Invalid(text) | Self::Conflict(text) | Self::File(text) | Self::Io(text) => {
-                f.write_str(text)
-            }
+            Self::Invalid(text)
+            | Self::Unknown(text)
+            | Self::Conflict(text)
+            | Self::File(text)
+            | Self::Io(text) => f.write_str(text),
         }
     }
 }
@@ -143,62 +181,83 @@ impl UsersFile {
     pub fn add(&self, name: &str, role: Role, secret: &str) -> Result<(), UsersError> {
         check_name(name)?;
         password::check(name, secret).map_err(UsersError::Invalid)?;
-        let password = password::hash(secret).map_err(UsersError::File)?;
-        self.change(|users| {
-            if users.contains_key(name) {
-                return Err(exists(name));
-            }
-            if users.len() >= USERS_MAX {
-                let text = format!("there are {USERS_MAX} users already; remove others first");
-                return Err(UsersError::Conflict(text));
-            }
-            let user = User {
-                role,
-                created: Timestamp(clock().wall.0),
-                password,
-                signed_out: None,
-            };
-            users.insert(name.to_owned(), user);
-            Ok(())
-        })
+        let hash = password::hash(secret).map_err(UsersError::File)?;
+        self.make(name, Change::Add { role, hash })
     }
 
     /// Removes a user, who is signed out everywhere.
     pub fn remove(&self, name: &str) -> Result<(), UsersError> {
-        self.change(|users| {
-            self.find(users, name)?;
-            users.remove(name);
-            Ok(())
-        })
+        self.make(name, Change::Remove)
     }
 
     /// Sets another password, which signs the user out everywhere.
     pub fn set_password(&self, name: &str, secret: &str) -> Result<(), UsersError> {
         password::check(name, secret).map_err(UsersError::Invalid)?;
-        let password = password::hash(secret).map_err(UsersError::File)?;
-        self.change(|users| {
-            self.find(users, name)?.password = password;
-            Ok(())
-        })
+        let hash = password::hash(secret).map_err(UsersError::File)?;
+        self.make(name, Change::Password(hash))
     }
 
     /// Gives a user another role, which signs him out everywhere.
     pub fn set_role(&self, name: &str, role: Role) -> Result<(), UsersError> {
-        self.change(|users| {
-            self.find(users, name)?.role = role;
-            Ok(())
-        })
+        self.make(name, Change::Role(role))
     }
 
     /// Signs a user out everywhere.
     pub fn sign_out(&self, name: &str) -> Result<(), UsersError> {
+        self.make(name, Change::SignOut)
+    }
+
+    fn make(&self, name: &str, change: Change) -> Result<(), UsersError> {
+        self.change(|users| self.apply(users, name, change))
+    }
+
+    /// Makes a change, unless it is none, or would take the role admin from the last user who has it.
+    /// Whoever has the node's own machine may do that. `stamp`: only if this is still the user's.
+    pub(super) fn make_guarded(
+        &self,
+        name: &str,
+        change: Change,
+        stamp: Option<&str>,
+    ) -> Result<(), UsersError> {
         self.change(|users| {
-            let user = self.find(users, name)?;
-            let last = user.signed_out.map_or(0, |at| at.0);
-            // One after the other within a millisecond, or with a clock that steps, is a change too.
-            user.signed_out = Some(Timestamp(clock().wall.0.max(last + 1)));
-            Ok(())
+            let user = users.get(name);
+            let is_other = |stamp| user.is_none_or(|user| user.stamp() != stamp);
+            if stamp.is_some_and(is_other) {
+                let text = format!("somebody else has changed the user {name} meanwhile");
+                return Err(UsersError::Conflict(text));
+            }
+            if let Change::Role(role) = change
+                && user.is_some_and(|user| user.role == role)
+            {
+                let text = format!("the user {name} has the role {role} already");
+                return Err(UsersError::Conflict(text));
+            }
+            let had_admin = has_admin(users);
+            self.apply(users, name, change)?;
+            match had_admin && !has_admin(users) {
+                true => Err(UsersError::Conflict(last_admin(name))),
+                false => Ok(()),
+            }
         })
+    }
+
+    fn apply(&self, users: &mut Users, name: &str, change: Change) -> Result<(), UsersError> {
+        match change {
+            Change::Add { role, hash } => return add(users, name, role, hash),
+            Change::Remove => {
+                self.find(users, name)?;
+                users.remove(name);
+            }
+            Change::Role(role) => self.find(users, name)?.role = role,
+            Change::Password(hash) => self.find(users, name)?.password = hash,
+            Change::SignOut => {
+                let user = self.find(users, name)?;
+                let last = user.signed_out.map_or(0, |at| at.0);
+                // One after the other within a millisecond, or with a clock that steps, is a change too.
+                user.signed_out = Some(Timestamp(clock().wall.0.max(last + 1)));
+            }
+        }
+        Ok(())
     }
 
     fn find<'users>(
@@ -207,7 +266,7 @@ impl UsersFile {
         name: &str,
     ) -> Result<&'users mut User, UsersError> {
         users.get_mut(name).ok_or_else(|| {
-            UsersError::Conflict(format!(
+            UsersError::Unknown(format!(
                 "there is no user {name} in {}; `ebbtide user list` shows who there is",
                 self.path.display()
             ))
@@ -228,6 +287,37 @@ impl UsersFile {
     }
 }
 
+fn add(users: &mut Users, name: &str, role: Role, hash: String) -> Result<(), UsersError> {
+    check_name(name)?;
+    if users.contains_key(name) {
+        return Err(exists(name));
+    }
+    if users.len() >= USERS_MAX {
+        let text = format!("there are {USERS_MAX} users already; remove others first");
+        return Err(UsersError::Conflict(text));
+    }
+    let user = User {
+        role,
+        created: Timestamp(clock().wall.0),
+        password: hash,
+        signed_out: None,
+    };
+    users.insert(name.to_owned(), user);
+    Ok(())
+}
+
+fn has_admin(users: &Users) -> bool {
+    users.values().any(|user| user.role == Role::Admin)
+}
+
+/// Why the last admin stays one.
+pub(crate) fn last_admin(name: &str) -> String {
+    format!(
+        "{name} is the only user with the role admin, and without one nobody could change users in the \
+         console: give somebody else the role first, or use `ebbtide user` on the node's own machine"
+    )
+}
+
 fn check_name(name: &str) -> Result<(), UsersError> {
     if is_name(name) {
         return Ok(());
@@ -246,9 +336,15 @@ fn exists(name: &str) -> UsersError {
 }
 
 fn file_error(path: &Path, error: &io::Error) -> UsersError {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; only the user that Ebbtide runs as, and root, may read and change it, and for a change the \
+             directory must be theirs, too"
+        }
+        _ => "",
+    };
     UsersError::Io(format!(
-        "the file of users {}: {error}; only the user that Ebbtide runs as, and root, may read and \
-         change it",
+        "the file of users {}: {error}{hint}",
         path.display()
     ))
 }
@@ -437,9 +533,9 @@ impl Watched {
         self.problem.as_deref()
     }
 
-    /// Reads the file again if it is another than it was; what has changed, a line each. While the
-    /// file is mistaken, what it said before goes on counting; a file that is gone has nobody in it.
-    pub fn refresh(&mut self) -> Vec<(String, String)> {
+    /// Reads the file again if it is another than it was; who has changed, and how. While the file is
+    /// mistaken, what it said before goes on counting; a file that is gone has nobody in it.
+    pub fn refresh(&mut self) -> Vec<(String, Change)> {
         let mark = self.look();
         if mark == self.mark && !self.is_unread {
             return Vec::new();
@@ -470,25 +566,23 @@ impl Watched {
     }
 }
 
-/// Who has come, gone and changed: the name, and what happened.
-fn differences(before: &Users, after: &Users) -> Vec<(String, String)> {
+/// Who has come, gone and changed: the name, and how.
+fn differences(before: &Users, after: &Users) -> Vec<(String, Change)> {
     let gone = before.keys().filter(|name| !after.contains_key(*name));
-    let gone = gone.map(|name| (name.clone(), format!("the user {name} is no more")));
+    let gone = gone.map(|name| (name.clone(), Change::Remove));
     let now = after.iter().filter_map(|(name, user)| {
-        let what = match before.get(name) {
-            None => format!("the user {name} has the role {}", user.role),
-            Some(old) if old.role != user.role => {
-                format!("the user {name} has the role {} now", user.role)
-            }
-            Some(old) if old.password != user.password => {
-                format!("the user {name} has another password")
-            }
-            Some(old) if old.signed_out != user.signed_out => {
-                format!("the user {name} is signed out everywhere")
-            }
+        let hash = || user.password.clone();
+        let change = match before.get(name) {
+            None => Change::Add {
+                role: user.role,
+                hash: hash(),
+            },
+            Some(old) if old.role != user.role => Change::Role(user.role),
+            Some(old) if old.password != user.password => Change::Password(hash()),
+            Some(old) if old.signed_out != user.signed_out => Change::SignOut,
             Some(_) => return None,
         };
-        Some((name.clone(), what))
+        Some((name.clone(), change))
     });
     gone.chain(now).collect()
 }
@@ -521,7 +615,8 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         let said = |node: &mut Watched| {
-            let lines = node.refresh().into_iter().map(|(_, what)| what);
+            let lines = node.refresh().into_iter();
+            let lines = lines.map(|(name, change)| change.outcome(&name));
             lines.collect::<Vec<_>>().join("\n")
         };
         assert_eq!(said(&mut node), "the user anna.b has the role operator");
@@ -553,7 +648,7 @@ mod tests {
         file.remove("anna.b").unwrap();
         // When it could not be read at first, it is read again although it is as it was.
         node.mark = node.look();
-        assert_eq!(node.refresh(), []);
+        assert!(node.refresh().is_empty());
         node.is_unread = true;
         assert_eq!(said(&mut node), "the user anna.b is no more");
         assert!(node.is_empty());
@@ -606,7 +701,9 @@ mod tests {
         let directory = scratch("refused");
         let file = UsersFile::new(directory.join(USERS_FILE));
         let text = |result: Result<(), UsersError>| match result {
-            Err(UsersError::Invalid(text) | UsersError::Conflict(text)) => text,
+            Err(
+                UsersError::Invalid(text) | UsersError::Unknown(text) | UsersError::Conflict(text),
+            ) => text,
             other => panic!("not refused: {other:?}"),
         };
         file.add("anna", Role::Admin, SECRET).unwrap();
@@ -626,6 +723,38 @@ mod tests {
         }
         let listed = file.list().unwrap();
         assert_eq!((listed.len(), listed[0].role), (1, Role::Admin));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn by_the_api_an_admin_stays_and_nothing_is_no_change() {
+        let directory = scratch("guarded");
+        let path = directory.join(USERS_FILE);
+        let file = UsersFile::new(path.clone());
+        let refused = |name: &str, change| match file.make_guarded(name, change, None) {
+            Err(UsersError::Conflict(text)) => text,
+            other => panic!("not refused: {other:?}"),
+        };
+        file.add("anna", Role::Admin, SECRET).unwrap();
+        file.add("boris", Role::Viewer, SECRET).unwrap();
+        let before = fs::read_to_string(&path).unwrap();
+        for change in [Change::Remove, Change::Role(Role::Operator)] {
+            assert!(refused("anna", change).contains("only user with the role admin"));
+        }
+        let same = refused("boris", Change::Role(Role::Viewer));
+        assert!(same.contains("already"), "{same}");
+        let of_another = Some("no stamp of his");
+        let late = file.make_guarded("boris", Change::SignOut, of_another);
+        assert!(matches!(late, Err(UsersError::Conflict(text)) if text.contains("meanwhile")));
+        assert_eq!(before, fs::read_to_string(&path).unwrap());
+
+        let more = Change::Role(Role::Admin);
+        file.make_guarded("boris", more, None).unwrap();
+        file.make_guarded("anna", Change::Remove, None).unwrap();
+        // Whoever has the machine needs nobody's leave, and where there is no admin none can be lost.
+        file.set_role("boris", Role::Viewer).unwrap();
+        file.make_guarded("boris", Change::SignOut, None).unwrap();
+        file.make_guarded("boris", Change::Remove, None).unwrap();
         fs::remove_dir_all(&directory).unwrap();
     }
 

@@ -174,7 +174,7 @@ pub const SETTINGS: &[Setting] = &[
         "admin.users",
         Kind::FilePath,
         Default::Else("`users` in `state_dir`"),
-        "The file of the console's users; `ebbtide user` keeps it. It is read again when it changes. \
+        "The file of the console's users; `ebbtide user` and the console keep it. It is read again when it changes. \
          Another path needs a restart. See [console.md](console.md#signing-in).",
     ),
     setting(

@@ -15,6 +15,7 @@ mod spread;
 mod tell;
 mod text;
 mod told;
+mod users;
 
 use crate::harness::{Ebbtide, LIMIT, Setup, models, text, timestamp};
 pub use desk::{Desk, audited};

@@ -171,8 +171,14 @@ fn in_a_browser_with_the_role_of_a_group() {
         (&true.into(), &"openid:otto".into())
     );
 
+    // Whoever has no password here has none to change.
+    let own = "/sign-in/password";
+    desk.browser.open(&format!("{}{own}", desk.home));
+    desk.wait_for_text("main", "not signed in here with a password");
+
     // Out of the console, and in again without a word: the provider knows him.
     desk.open("/");
+    assert!(!desk.has(&format!("a[href=\"{own}\"]")));
     desk.run("document.querySelector('form[action=\"/sign-out\"] button').click()");
     desk.wait_for("#provider");
     assert_eq!(status(&desk), 401);

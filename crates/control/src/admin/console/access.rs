@@ -10,6 +10,14 @@ use axum::Json;
 use axum::extract::State;
 use ebbtide_api::{Role, Token, User};
 
+/// What can be done with a user: panels and their words.
+const ACTIONS: [(&str, &str); 4] = [
+    ("user-role", "Role"),
+    ("user-password", "Password"),
+    ("user-sign-out", "Sign out"),
+    ("remove-user", "Remove"),
+];
+
 #[derive(Template)]
 #[template(path = "access.html")]
 struct Page {

@@ -6,7 +6,7 @@ use super::desk::Desk;
 use super::fields::Fields;
 use super::offer::{self, Target};
 use super::panel::{Done, Panel};
-use super::{Drawn, frame, node_offer, pool_offer, session_offer, tell_offer, words};
+use super::{Drawn, frame, node_offer, pool_offer, session_offer, tell_offer, user_offer, words};
 use crate::signin;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -51,10 +51,15 @@ pub(super) enum Act {
     Rotate,
     AddToken,
     RemoveToken,
+    AddUser,
+    UserRole,
+    UserPassword,
+    UserSignOut,
+    RemoveUser,
 }
 
 impl Act {
-    const ALL: [(Self, &'static str); 24] = [
+    const ALL: [(Self, &'static str); 29] = [
         (Self::Ready, "ready"),
         (Self::Hold, "hold"),
         (Self::Drain, "drain"),
@@ -79,6 +84,11 @@ impl Act {
         (Self::Rotate, "rotate"),
         (Self::AddToken, "add-token"),
         (Self::RemoveToken, "remove-token"),
+        (Self::AddUser, "add-user"),
+        (Self::UserRole, "user-role"),
+        (Self::UserPassword, "user-password"),
+        (Self::UserSignOut, "user-sign-out"),
+        (Self::RemoveUser, "remove-user"),
     ];
 
     /// The word in its address.
@@ -98,6 +108,8 @@ impl Act {
     fn needs(self) -> Role {
         match self {
             Self::Reload | Self::Rotate | Self::AddToken | Self::RemoveToken => Role::Admin,
+            Self::AddUser | Self::RemoveUser => Role::Admin,
+            Self::UserRole | Self::UserPassword | Self::UserSignOut => Role::Admin,
             _ => Role::Operator,
         }
     }
@@ -117,6 +129,10 @@ impl Act {
             Self::Rotate => Ok(node_offer::rotate()),
             Self::AddToken => Ok(node_offer::add_token(asked)),
             Self::RemoveToken => Ok(node_offer::remove_token(asked)),
+            Self::AddUser => Ok(user_offer::add(asked)),
+            Self::UserRole | Self::UserPassword | Self::UserSignOut | Self::RemoveUser => {
+                user_offer::of_user(desk, self, asked).await
+            }
             _ => offer::of_server(desk, self, asked).await,
         }
     }
@@ -264,6 +280,11 @@ impl Act {
             Self::Door => door(desk, asked).await,
             Self::CloseDoor | Self::Reload | Self::Rotate => of_node(self, desk, asked).await,
             Self::AddToken | Self::RemoveToken => of_token(self, desk, asked).await,
+            Self::AddUser
+            | Self::UserRole
+            | Self::UserPassword
+            | Self::UserSignOut
+            | Self::RemoveUser => user_offer::done(self, desk, asked).await,
             Self::Set => set(desk, asked).await,
             Self::AllAtOnce => all_at_once(desk, asked).await,
             _ => self.of_server(desk, asked).await,
@@ -552,11 +573,7 @@ async fn of_token(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiErro
         let Json(changed) = tokens::remove(state, caller, Names(name), query).await?;
         return Ok(changed.into());
     }
-    let role = match asked.get("role") {
-        Some("admin") => Role::Admin,
-        Some("operator") => Role::Operator,
-        _ => Role::Viewer,
-    };
+    let role = node_offer::read_role(asked)?;
     let body = CreateToken { name, role, reason };
     let Json(token) = tokens::create(state, caller, Body(body)).await?;
     Ok(Done {

@@ -2,8 +2,8 @@
 
 use super::words::percent;
 
-/// Fields, in order; a name may come several times.
-#[derive(Clone, Debug, Default)]
+/// Fields, in order; a name may come several times. Never printed: a password may be among them.
+#[derive(Clone, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {

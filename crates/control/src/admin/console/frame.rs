@@ -49,6 +49,8 @@ struct Frame<'a> {
     role: Option<Role>,
     /// Empty for callers that need none, and cannot sign out.
     csrf: &'a str,
+    /// Whether there is a password of theirs to change.
+    has_password: bool,
     live: &'a str,
     /// Whether the page is kept up to date.
     is_live: bool,
@@ -99,6 +101,7 @@ pub(super) async fn page(desk: &Desk, here: &str, drawn: &Drawn) -> Result<Respo
         name: desk.name(),
         role: Some(desk.role()),
         csrf: desk.caller.csrf(),
+        has_password: desk.caller.has_password(),
         live: &live,
         is_live: true,
         script: assets::script(),
@@ -122,6 +125,7 @@ pub(super) fn still(desk: &Desk, drawn: &Drawn) -> Result<Response, ApiError> {
         name: desk.name(),
         role: Some(desk.role()),
         csrf: desk.caller.csrf(),
+        has_password: desk.caller.has_password(),
         live: &written(&live)?,
         is_live: false,
         script: assets::script(),
@@ -257,6 +261,7 @@ fn trouble_page(error: &ErrorDetail) -> Result<String, ApiError> {
         name: "",
         role: None,
         csrf: "",
+        has_password: false,
         live: &live,
         is_live: false,
         script: assets::script(),

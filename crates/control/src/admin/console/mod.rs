@@ -31,6 +31,7 @@ mod server;
 mod session_offer;
 mod sessions;
 mod tell_offer;
+mod user_offer;
 mod words;
 
 use super::access::{limit_time, no_changes_while_stopping};

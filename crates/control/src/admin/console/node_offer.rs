@@ -1,8 +1,10 @@
 //! What a change to the node would do, shown before it is made: its configuration, doors, tokens and keys.
 
+use super::super::answer::ApiError;
 use super::act::Act;
 use super::fields::Fields;
 use super::panel::{Field, Kind, Panel};
+use ebbtide_api::Role;
 
 /// The panel for closing a door.
 pub(super) fn close_door(asked: &Fields) -> Panel {
@@ -51,14 +53,28 @@ pub(super) fn rotate() -> Panel {
     }
 }
 
+/// What roles may do.
+pub(super) fn roles() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("viewer", "Viewer: reads"),
+        ("operator", "Operator: also changes servers and sessions"),
+        ("admin", "Admin: also reloads, makes users, tokens and keys"),
+    ]
+}
+
+/// The role that a form names.
+pub(super) fn read_role(asked: &Fields) -> Result<Role, ApiError> {
+    match asked.get("role") {
+        Some("admin") => Ok(Role::Admin),
+        Some("operator") => Ok(Role::Operator),
+        Some("viewer") => Ok(Role::Viewer),
+        _ => Err(ApiError::invalid("choose a role".into())),
+    }
+}
+
 /// The panel for making a bearer token.
 pub(super) fn add_token(asked: &Fields) -> Panel {
     let role = asked.text("role").unwrap_or_else(|| "viewer".into());
-    let roles = vec![
-        ("viewer", "Viewer: reads"),
-        ("operator", "Operator: also changes servers and sessions"),
-        ("admin", "Admin: also reloads, makes tokens and keys"),
-    ];
     Panel {
         what: Act::AddToken.label(),
         title: "A new token".into(),
@@ -72,7 +88,7 @@ pub(super) fn add_token(asked: &Fields) -> Panel {
             Field::new(
                 "role",
                 "What its holder may do",
-                Kind::Choice(roles),
+                Kind::Choice(roles()),
                 Some(role),
             ),
         ],

@@ -48,6 +48,8 @@ pub(super) struct Field {
 /// How a field is filled in.
 pub(super) enum Kind {
     Text,
+    /// A new password.
+    Secret,
     Number,
     /// A time, with values to choose from.
     Span(&'static [&'static str]),

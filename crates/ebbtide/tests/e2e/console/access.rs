@@ -40,6 +40,11 @@ const OTHERS: &[&str] = &[
     "rotate",
     "add-token",
     "remove-token?name=ci",
+    "add-user",
+    "user-role?user=anna",
+    "user-password?user=anna",
+    "user-sign-out?user=anna",
+    "remove-user?user=anna",
 ];
 
 /// Runs axe-core on what is open. The policy of the page keeps scripts out, so the browser's own
@@ -104,6 +109,9 @@ fn every_page_can_be_used_by_everybody() {
             desk.browser.open(&format!("{}/do/{what}", desk.home));
             judge(&desk, &format!("{what}, {scheme}"));
         }
+        let own = format!("{}/sign-in/password", desk.home);
+        desk.browser.open(&own);
+        judge(&desk, &format!("a password of one's own, {scheme}"));
         desk.open("/");
         desk.panel("/do/close?pool=app");
         judge(&desk, &format!("the panel for closing, {scheme}"));

@@ -6,7 +6,7 @@ use ebbtide_control::{USERS_FILE, UsersFile};
 use ebbtide_testkit::{BROWSER_LIMIT, Browser, until};
 use serde_json::{Value, json};
 
-const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "correct horse battery staple";
 
 /// Somebody at the console.
 #[derive(Debug)]
@@ -27,11 +27,18 @@ impl Desk {
         users.add(name, role, PASSWORD).expect("a new user");
         let home = format!("http://{}", ebbtide.admin);
         let desk = Self { browser, home };
-        desk.browser.open(&format!("{}/sign-in?next=/", desk.home));
-        desk.fill("#name", name);
-        desk.give_password();
+        desk.sign_in_as(name, PASSWORD);
         desk.wait_for("body[data-live=true]");
         desk
+    }
+
+    /// Gives a name and a password where people sign in.
+    #[track_caller]
+    pub fn sign_in_as(&self, name: &str, password: &str) {
+        self.browser.open(&format!("{}/sign-in?next=/", self.home));
+        self.fill("#name", name);
+        self.fill("#password", password);
+        self.click("form button");
     }
 
     /// Types the password where it is asked for.

@@ -27,7 +27,7 @@ const STAYS: [u64; 8] = [
 
 /// The file of users is shown where it stands at home, and not in the folder of this test.
 const WITHOUT_THE_TEST: &str = "const file = '/var/lib/ebbtide/users'; const put = () => {\
-     const place = document.querySelector('#a-users ~ .aside code');\
+     const place = document.querySelector('[aria-labelledby=a-users] .aside code');\
      if (place && place.textContent !== file) place.textContent = file; };\
      put(); new MutationObserver(put).observe(document.body, { subtree: true, childList: true, characterData: true })";
 
