@@ -111,6 +111,7 @@ impl Control {
         let app = App::new(AppParts {
             inbox: inbox.clone(),
             snapshots,
+            status: Default::default(),
             sessions: Arc::clone(&options.sessions),
             node: options.node,
             store: store.clone(),
@@ -142,7 +143,6 @@ impl Control {
             answers: BTreeMap::new(),
             last_request: 0,
             sweep_next: 0,
-            status: None,
         };
         let threads = [prober, store_thread, outside_thread];
         let work = move || run(runtime, shell, options.inbox, options.admin, app);

@@ -1,8 +1,8 @@
 //! What reaches the control thread from elsewhere: workers' facts, commands, probes, the store.
 
 use ebbtide_core::{
-    Actor, Answer, Command, Driver, Fact, Input, Knowledge, ManifestCopies, NodeStatus, Now,
-    OwnPage, Refusal, RefusalKind, ServerName,
+    Actor, Answer, Command, Driver, Fact, Input, Knowledge, ManifestCopies, Now, OwnPage, Refusal,
+    RefusalKind, ServerName,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -40,7 +40,6 @@ pub(crate) enum Message {
     },
     Command(Actor, Command, Reply),
     Reload(Actor, Reply),
-    Status(oneshot::Sender<Arc<NodeStatus>>),
     /// Somebody looks at the driver.
     Look(Look),
     Stop,
@@ -116,11 +115,6 @@ impl Inbox {
     ) -> Option<Result<Answer, Refusal>> {
         let answer = self.ask(|reply| Message::Reload(actor, reply));
         answer.await.ok()
-    }
-
-    /// `None` if the control thread is stopping.
-    pub(crate) async fn status(&self) -> Option<Arc<NodeStatus>> {
-        self.ask(Message::Status).await.ok()
     }
 
     /// What `look` sees of the driver; `None` if the control thread is stopping.

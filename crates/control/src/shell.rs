@@ -7,13 +7,13 @@ use crate::inbox::{Inbox, InboxReceiver, Message, Reply};
 use crate::outside::Outside;
 use crate::store::{StoreErrorKind, StoreThread};
 use ebbtide_core::{
-    Actor, Command, Driver, Fact, Input, NodeStatus, Now, Output, Refusal, RefusalKind, RequestId,
-    ServerName, SessionTable, Snapshot,
+    Actor, Command, Driver, Fact, Input, Now, Output, Refusal, RefusalKind, RequestId, ServerName,
+    SessionTable, Snapshot,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -46,8 +46,6 @@ pub(crate) struct Shell {
     pub answers: BTreeMap<RequestId, Reply>,
     pub last_request: u64,
     pub sweep_next: usize,
-    /// The last status, and until when it is good enough.
-    pub status: Option<(Instant, Arc<NodeStatus>)>,
 }
 
 impl Shell {
@@ -61,7 +59,6 @@ impl Shell {
                 () = receiver.take(&mut batch) => {}
                 _ = tick.tick() => self.tick(),
             }
-            let mut askers = Vec::new();
             for message in batch.drain(..) {
                 match message {
                     Message::Fact(fact) => self.step(Input::Fact(fact)),
@@ -98,35 +95,11 @@ impl Shell {
                     }
                     Message::Command(actor, command, reply) => self.command(actor, command, reply),
                     Message::Reload(actor, reply) => self.reload(actor, reply),
-                    Message::Status(asker) => askers.push(asker),
                     Message::Look(look) => look(&self.driver, clock()),
                     Message::Stop => return,
                 }
             }
-            if !askers.is_empty() {
-                let status = self.status();
-                for asker in askers {
-                    // Whoever has hung up does not need it.
-                    drop(asker.send(Arc::clone(&status)));
-                }
-            }
         }
-    }
-
-    /// What people are shown. It looks at every session, so it is given out again for ten times as
-    /// long as it took to make, unless something was published since: whoever asks without end
-    /// takes a tenth of this thread at most.
-    fn status(&mut self) -> Arc<NodeStatus> {
-        let now = Instant::now();
-        if let Some((good_until, status)) = &self.status
-            && now < *good_until
-            && status.generation == self.driver.snapshot().generation
-        {
-            return Arc::clone(status);
-        }
-        let status = Arc::new(self.driver.status(clock()));
-        self.status = Some((now + now.elapsed() * 11, Arc::clone(&status)));
-        status
     }
 
     fn tick(&mut self) {

@@ -292,7 +292,11 @@ async fn sessions_are_found_by_user_and_words_and_ended_together() {
     for id in 1..=6 {
         node.begin_session(id, if id % 2 == 0 { "web2" } else { "web1" });
         if let Found::Live(session) = node.sessions.find(SessionId(id)) {
-            session.name_user(if id <= 3 { "bob" } else { "Bobby Tables" });
+            session.name_user(match id {
+                1..=3 => "bob",
+                4 => "Bobby Öztürk",
+                _ => "Bobby Tables",
+            });
         }
     }
     let client = node.client();
@@ -307,6 +311,7 @@ async fn sessions_are_found_by_user_and_words_and_ended_together() {
     };
     assert_eq!(count(user("bob")).await, 3);
     assert_eq!(count(search("BOB")).await, 6);
+    assert_eq!(count(search("ÖZTÜRK")).await, 1);
     assert_eq!(count(search("000000004")).await, 1);
     assert_eq!(count(search("192.0.2")).await, 6);
 

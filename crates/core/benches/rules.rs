@@ -1,4 +1,5 @@
-//! What the rules cost: the session table at a million sessions, and choosing a server.
+//! What the rules cost: the session table at a million sessions, lists of a hundred thousand and what a
+//! worker waits for them, and choosing a server.
 //!
 //! `cargo bench -p ebbtide-core`. The figures are read, not asserted: they belong to the machine.
 
@@ -10,11 +11,12 @@
 use ebbtide_core::{
     Balance, Candidates, Found, Load, LoadReading, Millis, Moment, Now, PoolConfig, PoolCounters,
     PoolKey, PoolView, Reason, Rotation, ServerCounters, ServerKey, ServerLoad, ServerView,
-    SessionId, SessionTable, Snapshot, Standing, WallTime, choose, split_mix,
+    Session, SessionId, SessionTable, Snapshot, Standing, WallTime, choose, split_mix,
 };
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 const SESSIONS: u64 = 1_000_000;
@@ -22,6 +24,8 @@ const SESSIONS: u64 = 1_000_000;
 const BATCH: u64 = 10_000;
 /// Steps from session to session that no cache foresees; has no factor in common with [`SESSIONS`].
 const STRIDE: u64 = 736_879;
+/// Sessions of which lists are made.
+const LISTED: u64 = 100_000;
 const ROUNDS: usize = 9;
 const NOW: Now = Now {
     moment: Moment(10_000_000),
@@ -31,6 +35,7 @@ const NOW: Now = Now {
 fn main() {
     // Cargo's own arguments (`--bench`, a filter) change nothing: it is over in seconds.
     sessions();
+    lists();
     choices();
 }
 
@@ -61,7 +66,7 @@ fn sessions() {
     let mut table = SessionTable::default();
     let counted = allocation_counter::measure(|| {
         show_once("session table: begin, each of 1,000,000", SESSIONS, || {
-            table = filled(&snapshot);
+            table = filled(&snapshot, SESSIONS);
         });
     });
     let each = counted.bytes_current as f64 / SESSIONS as f64;
@@ -106,10 +111,10 @@ fn id(number: u64) -> SessionId {
     SessionId(z ^ (z >> 27))
 }
 
-fn filled(snapshot: &Snapshot) -> SessionTable {
+fn filled(snapshot: &Snapshot, sessions: u64) -> SessionTable {
     let table = SessionTable::default();
     let pool = &snapshot.pools[0];
-    for number in 0..SESSIONS {
+    for number in 0..sessions {
         let begun = table.begin(id(number), pool.key, &pool.servers[0], client(), None, NOW);
         assert!(begun.is_some());
         if number % BATCH == 0 {
@@ -118,6 +123,66 @@ fn filled(snapshot: &Snapshot) -> SessionTable {
     }
     drop(table.take_changes());
     table
+}
+
+/// What the console and the API ask of the table, and the longest that a worker has waited for a session
+/// meanwhile.
+fn lists() {
+    let snapshot = snapshot(Balance::LeastSessions, 1);
+    let table = filled(&snapshot, LISTED);
+    for number in 0..LISTED {
+        if let Found::Live(session) = table.find(id(number)) {
+            session.touch(Moment(NOW.moment.0 - (number * STRIDE % LISTED) as i64));
+            session.name_user(&format!("user-{number}"));
+        }
+    }
+    let by_activity = |session: &Session| Some((-session.last_activity().0, session.id));
+    // What takes long of a session, such as words that are looked for in its texts.
+    let slowly = |session: &Session| {
+        let text = format!("{} {} {:?}", session.id, session.client, session.user());
+        let fits = text.to_lowercase().contains("user-54321");
+        fits.then_some(session.id)
+    };
+    show_list("100 by number", &table, || {
+        black_box(table.list(&snapshot, None, 100, |_| true));
+    });
+    show_list("50 by activity", &table, || {
+        black_box(table.sorted(&snapshot, None, 50, by_activity));
+    });
+    show_list("one, by what takes long to find", &table, || {
+        black_box(table.sorted(&snapshot, None, 50, slowly));
+    });
+    show_list("tally", &table, || {
+        black_box(table.tally(&snapshot, NOW.moment));
+    });
+}
+
+fn show_list(what: &str, table: &SessionTable, look: impl Fn() + Sync) {
+    show(&format!("list of 100,000: {what}"), 1, &look);
+    let is_over = AtomicBool::new(false);
+    let mut waits = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..ROUNDS * 10).for_each(|_| look());
+            is_over.store(true, Relaxed);
+        });
+        for number in (0..).map(|number| number * STRIDE % LISTED) {
+            let begun = Instant::now();
+            black_box(table.find(id(number)));
+            waits.push(begun.elapsed().as_nanos() as f64);
+            if is_over.load(Relaxed) {
+                break;
+            }
+        }
+    });
+    waits.sort_by(f64::total_cmp);
+    // Whatever else the machine does makes a few finds long.
+    let one_of = |part: usize| waits[waits.len() - 1 - waits.len() / part];
+    let (thousand, many) = (one_of(1_000), one_of(20_000));
+    println!(
+        "{:<52} {many:>12.1} ns   (one of 1,000: {thousand:.1})",
+        "  find meanwhile, longest but one of 20,000"
+    );
 }
 
 /// What a forgotten server is to the data plane: another epoch, with nobody in it.

@@ -288,6 +288,12 @@ impl Session {
         Some(who.as_ref()?.user.as_ref()?.to_string())
     }
 
+    /// What `look` makes of its user's name, if a request has told it.
+    pub fn with_user<T>(&self, look: impl FnOnce(&str) -> T) -> Option<T> {
+        let who = self.who();
+        Some(look(who.as_ref()?.user.as_ref()?))
+    }
+
     /// A request names the user. Of a name that is too long the beginning is kept.
     pub fn name_user(&self, name: &str) {
         let name = &name[..name.floor_char_boundary(USER_BYTES_MAX)];

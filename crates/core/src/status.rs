@@ -6,9 +6,12 @@ use crate::forecast::Forecast;
 use crate::health::Health;
 use crate::intent::Closure;
 use crate::load::Load;
-use crate::standing::Standing;
+use crate::name::ServerKey;
+use crate::standing::{Reason, Standing};
+use crate::table::Tally;
 use crate::time::{Millis, WallTime};
 use crate::traffic::Traffic;
+use std::collections::BTreeMap;
 
 /// The node.
 #[derive(Clone, Debug)]
@@ -52,6 +55,29 @@ pub struct PoolStatus {
     pub awaited: u32,
 }
 
+impl NodeStatus {
+    /// Puts in how many sessions there are.
+    pub fn count(&mut self, tallies: &BTreeMap<ServerKey, Tally>) {
+        for pool in &mut self.pools {
+            pool.count(tallies);
+        }
+    }
+}
+
+impl PoolStatus {
+    /// Puts in how many sessions it has.
+    pub fn count(&mut self, tallies: &BTreeMap<ServerKey, Tally>) {
+        self.awaited = 0;
+        for server in &mut self.servers {
+            let tally = tallies.get(&server.key).copied().unwrap_or_default();
+            (server.active, server.idle) = (tally.active, tally.idle);
+            if server.standing.reason != Reason::Removed {
+                self.awaited += tally.awaited;
+            }
+        }
+    }
+}
+
 /// How far a rebalance is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RebalanceStatus {
@@ -66,6 +92,8 @@ pub struct RebalanceStatus {
 /// A server.
 #[derive(Clone, Debug)]
 pub struct ServerStatus {
+    /// Its number.
+    pub key: ServerKey,
     /// Its name within the pool.
     pub name: String,
     /// Its address, as the operator wrote it.

@@ -349,17 +349,27 @@ impl SessionTable {
     /// Active, idle and awaited sessions of every server, exactly, by looking at each session.
     pub fn tally(&self, snapshot: &Snapshot, now: Moment) -> BTreeMap<ServerKey, Tally> {
         let mut tallies = BTreeMap::<ServerKey, Tally>::new();
-        self.for_each_binding(snapshot, |session| {
-            let active = snapshot
-                .pool(session.pool)
-                .map_or(Millis(0), |pool| pool.config.sticky.active);
-            let tally = tallies.entry(session.server).or_default();
-            match session.state(now, active) {
-                SessionState::Active => tally.active += 1,
-                SessionState::Idle => tally.idle += 1,
-                SessionState::Ended(_) => tally.awaited += u32::from(session.is_awaited()),
+        let is_bound = |_, session: &Session| session.ended().is_none() || session.is_awaited();
+        let mut copied = Vec::new();
+        for shard in &self.shards {
+            lock(shard).copy(is_bound, &mut copied);
+            for session in copied.drain(..) {
+                if snapshot.why_forgotten(&session).is_some() {
+                    continue;
+                }
+                let active = snapshot
+                    .pool(session.pool)
+                    .map_or(Millis(0), |pool| pool.config.sticky.active);
+                let tally = tallies.entry(session.server).or_default();
+                match session.state(now, active) {
+                    SessionState::Active => tally.active += 1,
+                    SessionState::Ended(_) if session.is_awaited() => tally.awaited += 1,
+                    // Whoever is over by now was live when it was copied. It may have moved since, and
+                    // what it is now was not there to be copied: so none is missed in both places.
+                    SessionState::Idle | SessionState::Ended(_) => tally.idle += 1,
+                }
             }
-        });
+        }
         tallies
     }
 
@@ -371,10 +381,8 @@ impl SessionTable {
         limit: usize,
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
-        let is_live = |session: &Session| {
-            session.ended().is_none() && snapshot.why_forgotten(session).is_none() && keep(session)
-        };
-        self.page(after, limit, is_live)
+        let keep = |session: &Session| snapshot.why_forgotten(session).is_none() && keep(session);
+        self.page(false, after, limit, keep)
     }
 
     /// The same of sessions that have ended, and whose tokens have not expired yet.
@@ -384,8 +392,7 @@ impl SessionTable {
         limit: usize,
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
-        let has_ended = |session: &Session| session.ended().is_some() && keep(session);
-        self.page(after, limit, has_ended)
+        self.page(true, after, limit, keep)
     }
 
     /// The first `limit` of the live sessions for which `key` gives something, in its order from after
@@ -397,9 +404,11 @@ impl SessionTable {
         limit: usize,
         key: impl Fn(&Session) -> Option<K>,
     ) -> (Vec<(K, Arc<Session>)>, usize) {
-        let mut first = First::new(after, limit);
-        self.for_each_live(snapshot, |session| first.take(session, key(session)));
-        first.found()
+        let key = |session: &Session| match snapshot.why_forgotten(session) {
+            None => key(session),
+            Some(_) => None,
+        };
+        self.in_order(false, after, limit, key)
     }
 
     /// The same of sessions that have ended, and whose tokens have not expired yet.
@@ -409,12 +418,23 @@ impl SessionTable {
         limit: usize,
         key: impl Fn(&Session) -> Option<K>,
     ) -> (Vec<(K, Arc<Session>)>, usize) {
+        self.in_order(true, after, limit, key)
+    }
+
+    fn in_order<K: Ord>(
+        &self,
+        ended: bool,
+        after: Option<&K>,
+        limit: usize,
+        key: impl Fn(&Session) -> Option<K>,
+    ) -> (Vec<(K, Arc<Session>)>, usize) {
         let mut first = First::new(after, limit);
+        let mut copied = Vec::new();
         for shard in &self.shards {
-            let shard = lock(shard);
-            let all = shard.sessions.values();
-            for session in all.filter(|session| session.ended().is_some()) {
-                first.take(session, key(session));
+            lock(shard).copy(|_, session| session.ended().is_some() == ended, &mut copied);
+            for session in copied.drain(..) {
+                let key = key(&session);
+                first.take(session, key);
             }
         }
         first.found()
@@ -422,21 +442,27 @@ impl SessionTable {
 
     fn page(
         &self,
+        ended: bool,
         after: Option<SessionId>,
         limit: usize,
         keep: impl Fn(&Session) -> bool,
     ) -> Vec<Arc<Session>> {
         // Only the smallest `limit` numbers are kept: memory stays bounded however large the table.
         let mut page = BTreeMap::new();
+        let mut copied = Vec::new();
         for shard in &self.shards {
-            for session in lock(shard).sessions.values() {
-                let is_after = after.is_none_or(|after| session.id > after);
-                let is_within = page.len() < limit
-                    || page
-                        .last_key_value()
-                        .is_some_and(|(last, _)| session.id < *last);
-                if is_after && is_within && keep(session) {
-                    page.insert(session.id, Arc::clone(session));
+            let is_within = |page: &BTreeMap<SessionId, _>, id: SessionId| {
+                let last = page.last_key_value().map(|(last, _)| *last);
+                let has_place = page.len() < limit || last.is_some_and(|last| id < last);
+                has_place && after.is_none_or(|after| id > after)
+            };
+            // The number first: to look at a session that is not there in any cache takes longest.
+            let wanted =
+                |id, session: &Session| is_within(&page, id) && session.ended().is_some() == ended;
+            lock(shard).copy(wanted, &mut copied);
+            for session in copied.drain(..) {
+                if is_within(&page, session.id) && keep(&session) {
+                    page.insert(session.id, session);
                     if page.len() > limit {
                         page.pop_last();
                     }
@@ -453,26 +479,6 @@ impl SessionTable {
         let place = place.map_or(nowhere, |(pool, server)| (pool, server.key, server.epoch));
         let session = Session::buried(id, place, now.moment);
         self.shard(id).sessions.insert(id, Arc::new(session));
-    }
-
-    fn for_each_live(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
-        self.for_each_binding(snapshot, |session| {
-            if session.ended().is_none() {
-                visit(session);
-            }
-        });
-    }
-
-    /// Live sessions, and those that are awaited.
-    fn for_each_binding(&self, snapshot: &Snapshot, mut visit: impl FnMut(&Arc<Session>)) {
-        for shard in &self.shards {
-            for session in lock(shard).sessions.values() {
-                let is_bound = session.ended().is_none() || session.is_awaited();
-                if is_bound && snapshot.why_forgotten(session).is_none() {
-                    visit(session);
-                }
-            }
-        }
     }
 }
 
@@ -494,7 +500,7 @@ impl<'a, K: Ord> First<'a, K> {
         }
     }
 
-    fn take(&mut self, session: &Arc<Session>, key: Option<K>) {
+    fn take(&mut self, session: Arc<Session>, key: Option<K>) {
         let Some(key) = key else {
             return;
         };
@@ -503,7 +509,7 @@ impl<'a, K: Ord> First<'a, K> {
         let is_after = self.after.is_none_or(|after| key > *after);
         let is_within = self.first.len() < self.limit || last.is_some_and(|(last, _)| key < *last);
         if is_after && is_within {
-            self.first.insert(key, Arc::clone(session));
+            self.first.insert(key, session);
             if self.first.len() > self.limit {
                 self.first.pop_last();
             }
@@ -532,6 +538,14 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Shard {
+    /// Copies the sessions that are `wanted`. Who looks for some among all looks at the copies, without
+    /// the lock: that takes long, and whoever begins or ends a session would wait.
+    fn copy(&self, wanted: impl Fn(SessionId, &Session) -> bool, copied: &mut Vec<Arc<Session>>) {
+        let of_shard = self.sessions.iter();
+        let wanted = of_shard.filter(|(id, session)| wanted(**id, session));
+        copied.extend(wanted.map(|(_, session)| Arc::clone(session)));
+    }
+
     fn record(&mut self, session: &Session, kind: SessionChangeKind, at: WallTime) {
         if self.journal.len() >= JOURNAL_MAX {
             self.dropped += 1;

@@ -736,3 +736,48 @@ fn sorted_sessions_come_page_by_page() {
     assert_eq!(seen.len(), 250);
     assert!(seen.is_sorted());
 }
+
+/// While a session moves to and fro and another begins and ends, no look at the table misses one that
+/// stays, or takes it for over.
+#[test]
+fn a_session_that_moves_is_on_every_page_and_in_every_tally() {
+    let snapshot = snapshot(pool(Balance::LeastSessions, views(&[1, 1])));
+    let pool = &snapshot.pools[0];
+    let table = SessionTable::default();
+    let begin = |id| table.begin(id, pool.key, &pool.servers[0], client(1), None, NOW);
+    let staying = (1..=200_u64).map(|step| SessionId(step.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let mut staying: Vec<SessionId> = staying.collect();
+    let mut moving = begin(staying[0]).unwrap();
+    for id in &staying[1..] {
+        begin(*id).unwrap();
+    }
+    staying.sort_unstable();
+    let stays = |session: &ebbtide_core::Session| session.id.0 > 0;
+    std::thread::scope(|scope| {
+        let mover = scope.spawn(|| {
+            for turn in 0..20_000 {
+                let place = pool.servers[(turn + 1) % 2].reserve().unwrap();
+                moving = table.shift(&moving, place, NOW).unwrap();
+                let passing = begin(SessionId(0)).unwrap();
+                table.end(&passing, EndReason::Disconnected, NOW);
+            }
+        });
+        while !mover.is_finished() {
+            let mut seen: Vec<SessionId> = Vec::new();
+            for _ in 0..4 {
+                let page = table.list(&snapshot, seen.last().copied(), 50, stays);
+                seen.extend(page.iter().map(|session| session.id));
+            }
+            assert_eq!(seen, staying);
+            let key = |session: &ebbtide_core::Session| stays(session).then_some(session.id);
+            assert_eq!(table.sorted(&snapshot, None, 9, key).1, 200);
+            assert_eq!(table.list_ended(None, 9, stays).len(), 0);
+            let tallies = table.tally(&snapshot, NOW.moment);
+            let counted: u32 = tallies
+                .values()
+                .map(|tally| tally.active + tally.idle)
+                .sum();
+            assert!((200..=201).contains(&counted), "{counted}");
+        }
+    });
+}

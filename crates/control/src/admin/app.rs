@@ -6,12 +6,13 @@ use crate::outside::Outside;
 use crate::shell::StoreTally;
 use crate::signin::SignIn;
 use crate::store::{Operator, StoreThread};
-use ebbtide_core::{NodeCounters, Now, SessionTable, Snapshot};
+use ebbtide_core::{NodeCounters, NodeStatus, Now, SessionTable, Snapshot};
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
 /// Streams of events and waits from the network, at most: a token of a viewer is not to take every
 /// connection of the admin listener.
@@ -21,6 +22,8 @@ pub(crate) struct AppParts {
     pub inbox: Inbox,
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     pub sessions: Arc<SessionTable>,
+    /// The last status; locked while another one is made.
+    pub status: tokio::sync::Mutex<Option<LastStatus>>,
     pub node: Arc<NodeCounters>,
     pub store: StoreThread,
     pub store_tally: Arc<StoreTally>,
@@ -36,6 +39,13 @@ pub(crate) struct AppParts {
     pub long: Arc<Semaphore>,
     /// The order to stop has come.
     pub stopping: Arc<AtomicBool>,
+}
+
+/// What people were shown last.
+pub(crate) struct LastStatus {
+    pub status: Arc<NodeStatus>,
+    /// Until when it is good enough.
+    pub good_until: Instant,
 }
 
 #[derive(Clone)]

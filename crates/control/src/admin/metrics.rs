@@ -3,6 +3,7 @@
 
 use super::answer::ApiError;
 use super::app::App;
+use super::reads;
 use crate::outside::{Outside, Tally};
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -440,7 +441,7 @@ fn write(sample: &mut MetricEncoder<'_>, kind: MetricType, value: u64) -> fmt::R
 
 /// What is counted.
 pub(super) async fn metrics(State(app): State<App>) -> Result<impl IntoResponse, ApiError> {
-    let status = app.inbox.status().await.ok_or_else(ApiError::stopping)?;
+    let status = reads::ask(&app).await?;
     let scrape = Scrape {
         status,
         snapshot: app.snapshot(),

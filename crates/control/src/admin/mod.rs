@@ -17,6 +17,7 @@ mod replicas;
 mod routes;
 mod serve;
 mod sessions;
+mod sought;
 mod stream;
 mod tell;
 mod tokens;

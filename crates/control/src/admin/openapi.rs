@@ -5,6 +5,7 @@ use super::{
 };
 use axum::Json;
 use ebbtide_api::PREFIX;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -32,7 +33,7 @@ use utoipa::{Modify, OpenApi};
         users::create, users::remove, users::set_role, users::set_password, users::sign_out, document
     ),
     security(("token" = [])),
-    modifiers(&BearerToken),
+    modifiers(&BearerToken, &Responses),
     tags(
         (name = "read", description = "Role viewer"),
         (name = "change", description = "Role operator"),
@@ -48,6 +49,36 @@ impl Modify for BearerToken {
         let components = document.components.get_or_insert_default();
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
         components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// Every response is to be described (OpenAPI 3.1, 4.8.17).
+struct Responses;
+
+impl Modify for Responses {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let paths = document.paths.paths.values_mut();
+        let calls = paths.flat_map(|path| {
+            let reading = path.get.iter_mut();
+            let changing = [
+                &mut path.put,
+                &mut path.post,
+                &mut path.patch,
+                &mut path.delete,
+            ];
+            reading.chain(changing.into_iter().flatten())
+        });
+        for (status, response) in calls.flat_map(|call| &mut call.responses.responses) {
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                response.description = match status.as_str() {
+                    "default" => "It is refused, or failed, and the text says why.",
+                    _ => "It is done.",
+                }
+                .to_owned();
+            }
+        }
     }
 }
 

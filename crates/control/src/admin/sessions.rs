@@ -5,6 +5,7 @@ use super::answer::{ApiError, Body, Names, Params};
 use super::app::App;
 use super::changes::{Answer, carry_out};
 use super::reads::{no_pool, page_size};
+use super::sought::Sought;
 use crate::clock::clock;
 use crate::show;
 use axum::extract::State;
@@ -33,7 +34,7 @@ pub(super) async fn list(
     let wanted = Wanted {
         place: Place::find(query.pool.as_deref(), query.server.as_deref(), &snapshot)?,
         user: query.user,
-        search: query.search.map(|text| text.to_lowercase()),
+        search: query.search.as_deref().map(Sought::new),
         state: query.active.then_some(SessionState::Active),
         ids: None,
     };
@@ -194,7 +195,7 @@ impl Chosen {
         let wanted = Wanted {
             place,
             user: choice.user,
-            search: choice.search.map(|text| text.to_lowercase()),
+            search: choice.search.as_deref().map(Sought::new),
             state: choice.idle.then_some(SessionState::Idle),
             ids: (!ids.is_empty()).then_some(ids.clone()),
         };
@@ -292,8 +293,7 @@ impl Place {
 struct Wanted {
     place: Place,
     user: Option<String>,
-    /// In lower case.
-    search: Option<String>,
+    search: Option<Sought>,
     state: Option<SessionState>,
     ids: Option<BTreeSet<SessionId>>,
 }
@@ -323,17 +323,8 @@ impl Wanted {
     }
 
     fn words_fit(&self, session: &Session) -> bool {
-        if self.user.is_none() && self.search.is_none() {
-            return true;
-        }
-        let user = session.user();
-        let user_fits = self.user.is_none() || self.user == user;
-        let has = |text: &str| {
-            let client = (!session.is_buried()).then(|| session.client.to_string());
-            let texts = [session.id.to_string()];
-            let mut texts = texts.into_iter().chain(client).chain(user);
-            texts.any(|found| found.to_lowercase().contains(text))
-        };
-        user_fits && self.search.as_deref().is_none_or(has)
+        let is_user = |wanted: &String| session.with_user(|user| user == wanted) == Some(true);
+        self.user.as_ref().is_none_or(is_user)
+            && self.search.as_ref().is_none_or(|text| text.is_in(session))
     }
 }

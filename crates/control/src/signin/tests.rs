@@ -151,6 +151,7 @@ fn app(store: Store, options: SignInOptions) -> (watch::Sender<Arc<Snapshot>>, A
         inbox,
         snapshots,
         sessions: Arc::<SessionTable>::default(),
+        status: Default::default(),
         node: Arc::new(NodeCounters::new(1)),
         signin: Arc::new(SignIn::new(options, Vec::new(), store.clone())),
         store,

@@ -135,7 +135,9 @@ impl Rebalance {
 impl State {
     fn rebalance_plan(&self, pool: &PoolState, now: Now) -> RebalancePlan {
         let tallies = self.sessions.tally(&self.snapshot, now.moment);
-        RebalancePlan::of(&self.pool_status(pool, &tallies, now))
+        let mut status = self.pool_status(pool, now);
+        status.count(&tallies);
+        RebalancePlan::of(&status)
     }
 
     fn begin_rebalance(

@@ -6,23 +6,22 @@ use crate::driver::state::{PoolState, ServerState, State};
 use crate::forecast::{Forecast, Survival};
 use crate::health::Health;
 use crate::intent::{Closure, Intent};
-use crate::name::{ServerKey, ServerName};
+use crate::name::ServerName;
 use crate::session::Session;
 use crate::status::{IntentStatus, NodeStatus, PoolIntentStatus, PoolStatus, ServerStatus};
-use crate::table::Tally;
 use crate::time::{Millis, Now, WallTime};
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Most sessions that a forecast looks at: enough for its shape.
 const FORECAST_SESSIONS_MAX: usize = 10_000;
 
 impl Driver {
-    /// What people are shown. Looks at every session, so ask at most once a second or so.
+    /// What people are shown, but for the sessions, which whoever asks has counted by this driver's
+    /// snapshot ([`SessionTable::tally`](crate::SessionTable::tally)) and puts in: that takes long, and
+    /// needs no driver.
     pub fn status(&self, now: Now) -> NodeStatus {
         let state = &self.state;
-        let tallies = state.sessions.tally(&state.snapshot, now.moment);
         let in_file_order = state.config.pools.iter();
         NodeStatus {
             generation: state.generation(),
@@ -30,30 +29,23 @@ impl Driver {
             store_failure: self.store_failure.clone(),
             pools: in_file_order
                 .filter_map(|config| state.pools.get(&config.name))
-                .map(|pool| state.pool_status(pool, &tallies, now))
+                .map(|pool| state.pool_status(pool, now))
                 .collect(),
         }
     }
 }
 
 impl State {
-    pub fn pool_status(
-        &self,
-        pool: &PoolState,
-        tallies: &BTreeMap<ServerKey, Tally>,
-        now: Now,
-    ) -> PoolStatus {
+    /// But for its sessions.
+    pub fn pool_status(&self, pool: &PoolState, now: Now) -> PoolStatus {
         let curve = OnceCell::new();
         let in_pool = pool.order.iter();
         let in_pool = in_pool.filter_map(|name| Some((name, self.servers.get(name)?)));
         let servers: Vec<ServerStatus> = in_pool
             .chain(self.removed(&pool.config.name))
-            .map(|(name, server)| {
-                let tally = tallies.get(&server.key).copied().unwrap_or_default();
-                ServerStatus {
-                    forecast: self.forecast(pool, server, &curve, now),
-                    ..self.server_status(pool, name, server, tally, now)
-                }
+            .map(|(name, server)| ServerStatus {
+                forecast: self.forecast(pool, server, &curve, now),
+                ..self.server_status(pool, name, server, now)
             })
             .collect();
         let listeners = self.config.listeners.iter();
@@ -75,14 +67,8 @@ impl State {
                 .filter(|until| now.moment < *until)
                 .map(|until| now.wall_at(until)),
             rebalance: pool.rebalance.as_ref().map(Rebalance::status),
-            awaited: self.awaited(pool, tallies),
+            awaited: 0,
         }
-    }
-
-    fn awaited(&self, pool: &PoolState, tallies: &BTreeMap<ServerKey, Tally>) -> u32 {
-        let servers = pool.order.iter().filter_map(|name| self.servers.get(name));
-        let tallies = servers.filter_map(|server| tallies.get(&server.key));
-        tallies.map(|tally| tally.awaited).sum()
     }
 
     fn pool_intent_status(&self, pool: &str, now: Now) -> PoolIntentStatus {
@@ -111,13 +97,13 @@ impl State {
         pool: &PoolState,
         name: &ServerName,
         server: &ServerState,
-        tally: Tally,
         now: Now,
     ) -> ServerStatus {
         // What the file says of it counts, then.
         let in_file = pool.config.servers.iter();
         let in_file = in_file.map(|one| &one.name).any(|one| *one == name.server);
         ServerStatus {
+            key: server.key,
             name: name.server.clone(),
             address: server.config.address_text.clone(),
             weight: server.weight(),
@@ -144,8 +130,8 @@ impl State {
             traffic: server.wellbeing.traffic().filter(|_| server.present),
             sickness: server.sickness(now).filter(|_| server.present),
             standing: self.as_shown(pool, server, server.standing),
-            active: tally.active,
-            idle: tally.idle,
+            active: 0,
+            idle: 0,
             epoch: server.epoch,
             forecast: None,
             counting_until: server.still_counting(now),

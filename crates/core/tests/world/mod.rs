@@ -722,7 +722,9 @@ impl World {
     }
 
     fn status(&self) -> Vec<String> {
-        let status = self.driver.status(self.now);
+        let mut status = self.driver.status(self.now);
+        let snapshot = self.driver.snapshot();
+        status.count(&self.sessions.tally(&snapshot, self.now.moment));
         let pools = status.pools.iter();
         let closing = pools
             .filter(|pool| pool.intent.label != "open")

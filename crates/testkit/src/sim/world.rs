@@ -19,8 +19,8 @@ use super::worker::{Exchange, Token, Worker};
 use ebbtide_control::Store;
 use ebbtide_core::{
     Actor, AgentSaid, Config, Driver, EndReason, EventKind, Fact, Input, ManifestCopies, Moment,
-    Now, Output, ProbeOutcome, RequestId, SessionChangeKind, SessionTable, Snapshot, WallTime,
-    Write,
+    NodeStatus, Now, Output, ProbeOutcome, RequestId, SessionChangeKind, SessionTable, Snapshot,
+    WallTime, Write,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -136,6 +136,15 @@ pub(super) struct Before {
     pub admitted: u32,
     /// As the judge does.
     pub begun: u32,
+}
+
+impl Node {
+    fn status(&self, now: Now) -> NodeStatus {
+        let mut status = self.driver.status(now);
+        let tallies = self.table.tally(&self.driver.snapshot(), now.moment);
+        status.count(&tallies);
+        status
+    }
 }
 
 impl Default for Server {
@@ -635,7 +644,7 @@ impl World {
             self.judge.persisting(
                 ticket,
                 &writes,
-                (&node.driver.snapshot(), &|| node.driver.status(now)),
+                (&node.driver.snapshot(), &|| node.status(now)),
                 now,
             );
         }
@@ -749,7 +758,7 @@ impl World {
     fn observe(&mut self) {
         let now = self.now();
         if let Some(node) = &self.node {
-            let status = node.driver.status(now);
+            let status = node.status(now);
             let snapshot = node.driver.snapshot();
             self.judge
                 .observe(&status, &snapshot, &node.table, now, self.at);

@@ -2,6 +2,7 @@
 
 use super::super::answer::ApiError;
 use super::super::reads::no_pool;
+use super::super::sought::Sought;
 use super::Drawn;
 use super::desk::Desk;
 use super::fields::Fields;
@@ -10,8 +11,12 @@ use crate::clock::clock;
 use crate::show;
 use askama::Template;
 use ebbtide_api as api;
-use ebbtide_core::{Now, PoolKey, PoolView, ServerKey, Session, SessionId, SessionState, Snapshot};
+use ebbtide_core::{
+    Now, PoolKey, PoolView, ServerKey, ServerView, Session, SessionId, SessionState, Snapshot,
+};
+use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Sessions on a page.
@@ -44,7 +49,7 @@ const COLUMNS: [(&str, &str); 7] = [
 pub(super) struct Wish {
     pub pool: Option<PoolKey>,
     pub server: Option<ServerKey>,
-    pub find: Option<String>,
+    pub find: Option<Sought>,
     pub active: bool,
     pub idle: bool,
     /// Those that have ended, instead of the live ones.
@@ -83,19 +88,19 @@ pub(super) struct Row {
 
 /// By what sessions are ordered; the number makes each key another one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
-    Up(Value, SessionId),
-    Down(Reverse<Value>, SessionId),
+enum Key<'a> {
+    Up(Value<'a>, SessionId),
+    Down(Reverse<Value<'a>>, SessionId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
+enum Value<'a> {
     Number(i64),
-    Text(String),
+    Text(Cow<'a, str>),
 }
 
-impl Key {
-    fn of(value: Value, id: SessionId, down: bool) -> Self {
+impl<'a> Key<'a> {
+    fn of(value: Value<'a>, id: SessionId, down: bool) -> Self {
         match down {
             true => Self::Down(Reverse(value), id),
             false => Self::Up(value, id),
@@ -113,12 +118,12 @@ impl Key {
         }
     }
 
-    fn parse(text: &str, down: bool) -> Option<Self> {
+    fn parse(text: &'a str, down: bool) -> Option<Self> {
         let (id, rest) = text.split_at_checked(16)?;
         let id = SessionId::parse(id)?;
         let value = match rest.split_at_checked(1)? {
             (".", number) => Value::Number(number.parse().ok()?),
-            ("~", text) => Value::Text(text.to_owned()),
+            ("~", text) => Value::Text(text.into()),
             _ => return None,
         };
         Some(Self::of(value, id, down))
@@ -147,7 +152,7 @@ impl Wish {
         Ok(Self {
             pool: pool.map(|pool| pool.key),
             server: server.map(|server| server.key),
-            find: asked.get("find").map(str::to_lowercase),
+            find: asked.get("find").map(Sought::new),
             active: asked.has("active"),
             idle: false,
             ended: asked.has("ended"),
@@ -171,25 +176,22 @@ impl Wish {
             (_, true) => !is_active(session, snapshot, now),
             _ => true,
         };
-        pool_fits && server_fits && state_fits && self.is_found(session)
+        let is_found = |find: &Sought| find.is_in(session);
+        pool_fits && server_fits && state_fits && self.find.as_ref().is_none_or(is_found)
     }
 
-    fn is_found(&self, session: &Session) -> bool {
-        let Some(find) = &self.find else {
-            return true;
-        };
-        let has = |text: String| text.to_lowercase().contains(find);
-        // Of one that was buried by a restart nothing is known but its number.
-        (!session.is_buried() && has(session.client.to_string()))
-            || session.user().is_some_and(has)
-            || has(session.id.to_string())
-    }
-
-    fn key(&self, session: &Session, snapshot: &Snapshot) -> Key {
+    /// `places`: what the servers are called, if the list is sorted by that.
+    fn key<'a>(&self, session: &Session, places: &'a Places) -> Key<'a> {
         let value = match self.sort.as_str() {
-            "user" => Value::Text(session.user().unwrap_or_default().to_lowercase()),
-            "server" => Value::Text(place(session, snapshot)),
-            "client" => Value::Text(session.client.to_string()),
+            "user" => {
+                let name = session.with_user(str::to_lowercase);
+                Value::Text(name.unwrap_or_default().into())
+            }
+            "server" => {
+                let place = places.get(&session.server);
+                Value::Text(place.map_or("", String::as_str).into())
+            }
+            "client" => Value::Text(session.client.to_string().into()),
             "began" => Value::Number(session.started.0),
             "requests" => Value::Number(session.requests().into()),
             "bytes" => Value::Number(i64::try_from(session.bytes()).unwrap_or(i64::MAX)),
@@ -206,9 +208,13 @@ impl Wish {
             let now = clock();
             let after = self.after.as_deref();
             let after = after.and_then(|text| Key::parse(text, self.down));
+            let places = match self.sort == "server" {
+                true => places(&snapshot),
+                false => Places::new(),
+            };
             let key = |session: &Session| {
                 let fits = self.fits(session, &snapshot, now);
-                fits.then(|| self.key(session, &snapshot))
+                fits.then(|| self.key(session, &places))
             };
             let (mut found, count) = match self.ended {
                 true => table.sorted_ended(after.as_ref(), PAGE + 1, key),
@@ -236,13 +242,18 @@ fn is_active(session: &Session, snapshot: &Snapshot, now: Now) -> bool {
     active.is_some_and(|active| session.state(now.moment, active) == SessionState::Active)
 }
 
-fn place(session: &Session, snapshot: &Snapshot) -> String {
-    let pool = snapshot.pool(session.pool);
-    let name = |pool: &Arc<PoolView>| {
-        let server = pool.server_of(session)?;
-        Some(format!("{}/{}", pool.config.name, server.name))
+/// What the servers are called.
+type Places = BTreeMap<ServerKey, String>;
+
+fn places(snapshot: &Snapshot) -> Places {
+    let of_pool = |pool: &Arc<PoolView>| {
+        let servers = pool.servers.iter().chain(&pool.removed);
+        let name = |server: &ServerView| format!("{}/{}", pool.config.name, server.name);
+        servers
+            .map(|server| (server.key, name(server)))
+            .collect::<Vec<_>>()
     };
-    pool.and_then(name).unwrap_or_default()
+    snapshot.pools.iter().flat_map(of_pool).collect()
 }
 
 fn row(session: &Arc<Session>, snapshot: &Snapshot, now: Now) -> Option<Row> {
@@ -404,11 +415,12 @@ mod tests {
         let texts = [
             Value::Text("a~b.c".into()),
             Value::Number(-17),
-            Value::Text(String::new()),
+            Value::Text("".into()),
         ];
         for (value, down) in texts.into_iter().zip([true, false, true]) {
             let key = Key::of(value, SessionId(0xabc), down);
-            assert_eq!(Key::parse(&key.text(), down), Some(key));
+            let text = key.text();
+            assert_eq!(Key::parse(&text, down), Some(key));
         }
         for wrong in ["", "x", "0000000000000abc", "0000000000000abc.x", "ü~"] {
             assert_eq!(Key::parse(wrong, false), None, "{wrong:?}");
