@@ -144,6 +144,26 @@ impl Desk {
         }
     }
 
+    /// Chooses from a list that folds up, with the arrow keys.
+    #[track_caller]
+    pub fn choose(&self, selector: &str, value: &str) {
+        const HOME: &str = "\u{e011}";
+        const DOWN: &str = "\u{e015}";
+        self.wait_for(selector);
+        let list = format!("const list = document.querySelector({});", json!(selector));
+        self.run(&format!("{list} list.focus()"));
+        self.browser.press(HOME);
+        let chosen = format!("{list} return [list.value, list.selectedIndex === list.length - 1]");
+        loop {
+            let chosen = self.run(&chosen);
+            if chosen[0] == value {
+                return;
+            }
+            assert_eq!(chosen[1], false, "{selector} has no {value:?}");
+            self.browser.press(DOWN);
+        }
+    }
+
     /// Opens a panel by its link.
     #[track_caller]
     pub fn panel(&self, link: &str) {
