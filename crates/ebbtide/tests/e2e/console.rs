@@ -11,6 +11,7 @@ mod moves;
 mod pictures;
 mod plain;
 mod public;
+mod sizes;
 mod spread;
 mod tell;
 mod text;

@@ -230,10 +230,14 @@ fn many_events_make_few_pages_and_clicks_count_meanwhile() {
     let later = nodes(&desk);
     assert!(later < 2 * full, "{later} nodes in memory, {full} before");
 
-    flood.during(|| desk.click("nav a[href=\"/\"]"));
-    flood.during(|| desk.panel("/do/hold?server=app/web1"));
-    desk.fill("#p-reason", "in the middle of it");
-    flood.during(|| desk.send());
+    flood.during(|| {
+        desk.click("nav a[href=\"/\"]");
+        desk.panel("/do/hold?server=app/web1");
+    });
+    flood.during(|| {
+        desk.fill("#p-reason", "in the middle of it");
+        desk.send();
+    });
     let intent = ebbtide.server("web1")["intent"].clone();
     assert_eq!(
         (&intent["label"], &intent["reason"]),
