@@ -4,6 +4,7 @@ mod access;
 mod again;
 mod back;
 mod desk;
+mod downloads;
 mod files;
 mod keys;
 mod live;
