@@ -178,9 +178,12 @@ fn act(link: &str) -> &str {
 /// browser's own protocol brings it in.
 #[track_caller]
 fn judge(desk: &Desk) -> Vec<Value> {
-    let axe = std::fs::read_to_string(AXE).expect("axe-core is there: `cargo xtask test` gets it");
-    desk.browser
-        .devtools("Runtime.evaluate", &json!({ "expression": axe }));
+    if desk.run("return 'axe' in window") == false {
+        let axe = std::fs::read_to_string(AXE);
+        let axe =
+            json!({ "expression": axe.expect("axe-core is there: `cargo xtask test` gets it") });
+        desk.browser.devtools("Runtime.evaluate", &axe);
+    }
     desk.run(
         "window.judged = null; axe.run(document, { resultTypes: ['violations'] })\
          .then((result) => window.judged = result.violations.map(({ id, help, nodes }) =>\
