@@ -74,6 +74,22 @@ fn read(mut output: impl Read, count: &AtomicUsize, hurried: &Receiver<()>) -> V
     }
 }
 
+/// Drills the server that the download comes from: it goes on elsewhere, and the server is as before.
+fn drill(ebbtide: &Ebbtide, desk: &Desk, cut: bool) {
+    let name = text(&the_session(ebbtide)["server"]);
+    desk.open(&format!("/servers/app/{name}"));
+    desk.panel(&format!("/do/drill?server=app/{name}"));
+    if cut {
+        desk.click("#p-cut");
+        desk.wait_for_text("#foretold", "are cut off");
+    }
+    desk.send();
+    assert_ne!(the_session(ebbtide)["server"], name);
+    ebbtide.wait_for_reason(&name, "ready");
+    let line = audited(ebbtide, "drill");
+    assert_eq!(line["target"], format!("app/{name}"));
+}
+
 #[test]
 fn a_download_is_moved_drilled_and_its_server_stopped_by_clicking() {
     let content = content(64);
@@ -117,21 +133,9 @@ fn a_download_is_moved_drilled_and_its_server_stopped_by_clicking() {
     desk.click("dialog button.main");
     desk.wait_for_text("dialog [role=alert]", "would test nothing");
     desk.click("dialog [data-close]");
-    for (number, cut) in [(2, false), (3, true)] {
-        let name = text(&the_session(&ebbtide)["server"]);
-        desk.open(&format!("/servers/app/{name}"));
-        desk.panel(&format!("/do/drill?server=app/{name}"));
-        if cut {
-            desk.click("#p-cut");
-            desk.wait_for_text("#foretold", "are cut off");
-        }
-        desk.send();
-        let after = the_session(&ebbtide);
-        assert_eq!(after["moves"], number);
-        assert_ne!(after["server"], name);
-        ebbtide.wait_for_reason(&name, "ready");
-        let line = audited(&ebbtide, "drill");
-        assert_eq!(line["target"], format!("app/{name}"));
+    for (moves, cut) in [(2, false), (3, true)] {
+        drill(&ebbtide, &desk, cut);
+        assert_eq!(the_session(&ebbtide)["moves"], moves);
         download.go_on();
     }
 
