@@ -288,7 +288,7 @@ fn a_download_goes_on_elsewhere_when_its_servers_time_is_over() {
 }
 
 /// The only session there is.
-fn the_session(ebbtide: &Ebbtide) -> serde_json::Value {
+pub fn the_session(ebbtide: &Ebbtide) -> serde_json::Value {
     let listed = ebbtide.cli(&["sessions", "app", "--json"]).json();
     let [session] = listed["sessions"].as_array().unwrap().as_slice() else {
         panic!("one session: {listed}");

@@ -25,6 +25,11 @@ impl Desk {
     pub fn sign_in_with(browser: Browser, ebbtide: &Ebbtide, name: &str, role: Role) -> Self {
         let users = UsersFile::new(ebbtide.state_dir().join(USERS_FILE));
         users.add(name, role, PASSWORD).expect("a new user");
+        Self::sign_in_again(browser, ebbtide, name)
+    }
+
+    /// Signs somebody in who is known already.
+    pub fn sign_in_again(browser: Browser, ebbtide: &Ebbtide, name: &str) -> Self {
         let home = format!("http://{}", ebbtide.admin);
         let desk = Self { browser, home };
         desk.sign_in_as(name, PASSWORD);
@@ -108,14 +113,15 @@ impl Desk {
         });
     }
 
-    /// Clicks with the mouse, in the middle of what the selector finds, once nothing lies over it.
+    /// Clicks with the mouse, in the middle of what the selector finds (of its first line), once nothing lies over it.
     #[track_caller]
     pub fn click(&self, selector: &str) {
         let find = format!(
             "const found = document.querySelector({});\
              if (!found || found.disabled) return null;\
              found.scrollIntoView({{ block: 'center', inline: 'center' }});\
-             const box = found.getBoundingClientRect();\
+             const box = found.getClientRects()[0];\
+             if (!box) return null;\
              const at = [box.x + box.width / 2, box.y + box.height / 2];\
              const top = document.elementFromPoint(...at);\
              return found === top || found.contains(top) ? at : null",
@@ -148,6 +154,26 @@ impl Desk {
                 let text = json!({ "text": text });
                 self.browser.devtools("Input.insertText", &text);
             }
+        }
+    }
+
+    /// Chooses from a list that folds up, with the arrow keys.
+    #[track_caller]
+    pub fn choose(&self, selector: &str, value: &str) {
+        const HOME: &str = "\u{e011}";
+        const DOWN: &str = "\u{e015}";
+        self.wait_for(selector);
+        let list = format!("const list = document.querySelector({});", json!(selector));
+        self.run(&format!("{list} list.focus()"));
+        self.browser.press(HOME);
+        let chosen = format!("{list} return [list.value, list.selectedIndex === list.length - 1]");
+        loop {
+            let chosen = self.run(&chosen);
+            if chosen[0] == value {
+                return;
+            }
+            assert_eq!(chosen[1], false, "{selector} has no {value:?}");
+            self.browser.press(DOWN);
         }
     }
 

@@ -5,8 +5,12 @@ use super::pool_label;
 use crate::harness::{Ebbtide, LIMIT, Setup, models, text};
 use ebbtide_api::Role;
 use ebbtide_testkit::{BROWSER_LIMIT, Client, Request, Scratch, until};
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -95,58 +99,170 @@ fn a_page_outlives_the_node() {
     desk.wait_for_text("#server-app-web1", "On hold");
 }
 
-/// Whatever happens, a page is sent a few times a second at most.
+/// Users who keep no cookie, until they are dropped: each of their requests begins a session, an event each.
+struct Flood {
+    requests: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    users: Vec<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(address: SocketAddr) -> Self {
+        let (requests, stop) = (Arc::default(), Arc::default());
+        let user = |_| {
+            let (requests, stop) = (Arc::clone(&requests), Arc::clone(&stop));
+            thread::spawn(move || flood(address, &requests, &stop))
+        };
+        Self {
+            users: (0..2).map(user).collect(),
+            requests,
+            stop,
+        }
+    }
+
+    fn events(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// The flood goes on while this is done.
+    #[track_caller]
+    fn during<T>(&self, what: impl FnOnce() -> T) -> T {
+        let before = self.events();
+        let done = what();
+        let after = self.events();
+        assert!(after > before, "nothing happened after {before} events");
+        done
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        let ended = self.users.drain(..).all(|user| user.join().is_ok());
+        assert!(ended || thread::panicking(), "every request was answered");
+    }
+}
+
+fn flood(address: SocketAddr, requests: &AtomicU64, stop: &AtomicBool) {
+    let mut client = Client::new(address, LIMIT);
+    while !stop.load(Relaxed) {
+        client.jar.clear();
+        assert_eq!(client.send(&Request::get("/")).answer().head.status(), 200);
+        requests.fetch_add(1, Relaxed);
+    }
+}
+
+/// Another open page, as a browser gets it: how many times it was drawn, and its bytes.
+struct Watcher {
+    lines: Lines<BufReader<TcpStream>>,
+    begun: Instant,
+}
+
+impl Watcher {
+    fn open(ebbtide: &Ebbtide) -> Self {
+        let add = ["token", "add", "watcher", "--role", "viewer", "--json"];
+        let token = ebbtide.cli(&add).exits(0).json();
+        let mut stream = TcpStream::connect(ebbtide.admin).unwrap();
+        let request = format!(
+            "GET /live/events?kind=all HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+            ebbtide.admin,
+            text(&token["secret"])
+        );
+        let begun = Instant::now();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut lines = BufReader::new(stream).lines();
+        assert!(lines.next().unwrap().unwrap().contains("200"));
+        Self { lines, begun }
+    }
+
+    /// Reads on until a page says this; there were not too many by then, nor too large ones.
+    fn read_until(self, last: &'static str) -> JoinHandle<()> {
+        thread::spawn(move || {
+            let (mut pages, mut bytes) = (0, 0);
+            for line in self.lines.map_while(Result::ok) {
+                pages += u32::from(line == "event: page");
+                bytes += line.len();
+                if line.contains(last) {
+                    break;
+                }
+            }
+            let pause = Duration::from_millis(300);
+            let most = self.begun.elapsed().as_millis() / pause.as_millis() + 2;
+            assert!(u128::from(pages) <= most, "{pages} pages, at most {most}");
+            let bytes_max = 200_000 * pages as usize;
+            assert!(bytes < bytes_max, "{bytes} bytes in {pages} pages");
+        })
+    }
+}
+
+/// What the browser keeps in memory of the page: its nodes, those that are shown no more among them.
+fn nodes(desk: &Desk) -> u64 {
+    let browser = &desk.browser;
+    browser.devtools("HeapProfiler.collectGarbage", &json!({}));
+    let counted = browser.devtools("Memory.getDOMCounters", &json!({}));
+    counted["nodes"].as_u64().expect("a number")
+}
+
+/// Whatever happens, a page is sent a few times a second at most, and somebody can work with it.
 #[test]
-fn many_events_make_few_pages() {
+fn many_events_make_few_pages_and_clicks_count_meanwhile() {
     let scratch = Scratch::new();
     let servers = models(2, &scratch);
     let ebbtide = Ebbtide::start(&Setup::new(&servers));
     let desk = Desk::sign_in(&ebbtide, "anna", Role::Operator);
+    let watcher = Watcher::open(&ebbtide).read_until("intent ready → drain");
     desk.open("/events?kind=all");
-    let token = ebbtide
-        .cli(&["token", "add", "watcher", "--role", "viewer", "--json"])
-        .exits(0)
-        .json();
-    let mut stream = TcpStream::connect(ebbtide.admin).unwrap();
-    let request = format!(
-        "GET /live/events?kind=all HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\
-         Authorization: Bearer {}\r\n\r\n",
-        ebbtide.admin,
-        text(&token["secret"])
-    );
-    let begun = Instant::now();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    assert!(lines.next().unwrap().contains("200"));
-    // Everybody who keeps no cookie begins a session: an event each.
-    let mut client = Client::new(ebbtide.address, LIMIT);
-    for _ in 0..3000 {
-        client.jar.clear();
-        assert_eq!(client.send(&Request::get("/")).answer().head.status(), 200);
+    let flood = Flood::start(ebbtide.address);
+    until("the page is full", BROWSER_LIMIT, || {
+        let rows = desk.run("return document.querySelectorAll('.events li').length");
+        (rows.as_u64()? >= 100).then_some(())
+    });
+    // What was shown before is let go of.
+    let full = nodes(&desk);
+    let latest = || desk.run("return document.querySelector('.events li').id");
+    for _ in 0..5 {
+        let shown = latest();
+        until("the page is drawn anew", BROWSER_LIMIT, || {
+            (latest() != shown).then_some(())
+        });
     }
-    ebbtide.cli(&["hold", "app/web1"]).exits(0);
-    let (mut pages, mut bytes) = (0, 0);
-    for line in lines {
-        pages += u32::from(line == "event: page");
-        bytes += line.len();
-        if line.contains("intent ready → hold") {
-            break;
-        }
-    }
-    let most = begun.elapsed().as_millis() / Duration::from_millis(300).as_millis() + 2;
-    assert!(
-        u128::from(pages) <= most,
-        "{pages} pages, {most} would be the most"
+    let later = nodes(&desk);
+    assert!(later < 2 * full, "{later} nodes in memory, {full} before");
+
+    flood.during(|| {
+        desk.click("nav a[href=\"/\"]");
+        desk.panel("/do/hold?server=app/web1");
+    });
+    flood.during(|| {
+        desk.fill("#p-reason", "in the middle of it");
+        desk.send();
+    });
+    let intent = ebbtide.server("web1")["intent"].clone();
+    assert_eq!(
+        (&intent["label"], &intent["reason"]),
+        (&"hold".into(), &"in the middle of it".into())
     );
-    assert!(
-        bytes < 200_000 * pages as usize,
-        "{bytes} bytes in {pages} pages"
-    );
-    desk.wait_for_text("main", "intent ready → hold");
+    flood.during(|| desk.wait_for_text("#server-app-web1", "On hold"));
+    flood.during(|| {
+        desk.panel("/do/ready?server=app/web1");
+        desk.send();
+    });
+    assert_eq!(ebbtide.intent("web1"), "ready");
+    flood.during(|| desk.wait_for_text("#server-app-web1", "Ready"));
+
+    desk.click("nav a[href=\"/events\"]");
+    desk.wait_for_text("main", "intent hold → ready");
+    desk.choose("#e-kind", "all");
+    flood.during(|| desk.wait_for_text(".events", "session"));
+    until("there was a flood", BROWSER_LIMIT, || {
+        (flood.events() > 5000).then_some(())
+    });
+    drop(flood);
+    let drain = ["drain", "app/web2", "--within", "1h"];
+    ebbtide.cli(&drain).exits(0);
+    desk.wait_for_text("main", "intent ready → drain");
+    watcher.join().expect("few pages");
     let rows = desk.run("return document.querySelectorAll('.events li').length");
     assert!(rows.as_u64().unwrap() <= 150, "{rows}");
-    until("the page takes clicks", BROWSER_LIMIT, || {
-        desk.click("a[href=\"/node\"]");
-        desk.has("#n-facts").then_some(())
-    });
 }

@@ -20,7 +20,8 @@ fn a_disk_is_moved_drilled_and_its_server_stopped_by_clicking() {
     desk.panel(&format!("/do/move?id={id}"));
     let told = desk.text("dialog");
     assert!(told.contains(&format!("app/{}", NAMES[first])), "{told}");
-    desk.run(&format!("document.querySelector('#p-to').value = '{name}'"));
+    desk.choose("#p-to", &name);
+    desk.wait_for_text("#foretold", &name);
     desk.send();
     assert_eq!(
         text(&scene.farm.session().unwrap()["server"]),
