@@ -4,13 +4,14 @@
 //! many, and never holds up the others or takes memory.
 
 use crate::show;
-use ebbtide_api::Event;
+use ebbtide_api::{Event, EventKind};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Events kept.
-const KEPT: usize = 1024;
+/// Events kept of sessions, and as many of all else: ten thousand sessions a second push out no word of an
+/// operator's.
+pub(crate) const KEPT: usize = 1024;
 
 pub(crate) struct EventLog {
     ring: Mutex<Ring>,
@@ -19,16 +20,13 @@ pub(crate) struct EventLog {
 
 #[derive(Default)]
 struct Ring {
-    events: VecDeque<Arc<Event>>,
+    sessions: VecDeque<Arc<Event>>,
+    others: VecDeque<Arc<Event>>,
     newest: u64,
 }
 
-/// Events after a given one.
-pub(crate) struct Since {
-    /// How many are no longer kept.
-    pub missed: u64,
-    pub events: Vec<Arc<Event>>,
-}
+/// Events after a given one, by number: where numbers are missing, those are no longer kept.
+pub(crate) type Since = Vec<Arc<Event>>;
 
 impl EventLog {
     pub fn new() -> Self {
@@ -44,11 +42,16 @@ impl EventLog {
             let mut ring = self.lock();
             ring.newest += 1;
             let event = Arc::new(show::event(ring.newest, event));
-            ring.events.push_back(Arc::clone(&event));
-            if ring.events.len() > KEPT {
-                ring.events.pop_front();
+            let newest = ring.newest;
+            let kept = match is_of_session(&event) {
+                true => &mut ring.sessions,
+                false => &mut ring.others,
+            };
+            kept.push_back(Arc::clone(&event));
+            if kept.len() > KEPT {
+                kept.pop_front();
             }
-            (ring.newest, event)
+            (newest, event)
         };
         self.newest.send_replace(newest);
         event
@@ -61,15 +64,28 @@ impl EventLog {
 
     pub fn since(&self, after: u64) -> Since {
         let ring = self.lock();
-        let first = ring.newest - ring.events.len() as u64 + 1;
-        let skip = (after + 1).saturating_sub(first) as usize;
-        Since {
-            missed: first.saturating_sub(after + 1),
-            events: ring.events.iter().skip(skip).cloned().collect(),
-        }
+        let later = |kept: &VecDeque<Arc<Event>>| {
+            let first = kept.partition_point(|event| event.id <= after);
+            kept.range(first..).cloned().collect::<Vec<_>>()
+        };
+        let mut events = later(&ring.sessions);
+        events.extend(later(&ring.others));
+        drop(ring);
+        events.sort_unstable_by_key(|event| event.id);
+        events
     }
 
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of these there may be ten thousand a second.
+pub(crate) fn is_of_session(event: &Event) -> bool {
+    matches!(
+        event.kind,
+        EventKind::SessionBegan { .. }
+            | EventKind::SessionMoved { .. }
+            | EventKind::SessionEnded { .. }
+    )
 }

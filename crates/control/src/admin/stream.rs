@@ -94,15 +94,14 @@ async fn tell(
     }
 }
 
-/// All events after `after`, which is moved on.
+/// All events after `after`, which is moved on; where some are no longer kept, how many.
 fn take(log: &EventLog, after: &mut u64) -> Bytes {
-    let since = log.since(*after);
     let mut block = String::new();
-    if since.missed > 0 {
-        *after += since.missed;
-        write(&mut block, &missed(*after, since.missed));
-    }
-    for event in &since.events {
+    for event in &log.since(*after) {
+        let gone = event.id - *after - 1;
+        if gone > 0 {
+            write(&mut block, &missed(event.id - 1, gone));
+        }
         *after = event.id;
         write(&mut block, event);
     }
@@ -148,7 +147,7 @@ impl http_body::Body for Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ebbtide_core::WallTime;
+    use ebbtide_core::{SessionId, WallTime};
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     fn push(log: &EventLog, count: u64) {
@@ -196,6 +195,38 @@ mod tests {
         assert!(late.starts_with("id: 1976\nevent: missed\n"), "{late:.99}");
         assert!(late.contains(r#""kind":"missed","count":1976"#));
         assert_eq!(late.matches("event: store").count(), 1024);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_sessions_pushes_out_no_word_of_an_operators() {
+        let log = Arc::new(EventLog::new());
+        push(&log, 2);
+        for number in 0..3000 {
+            log.push(&ebbtide_core::Event {
+                at: WallTime(number),
+                server: None,
+                kind: ebbtide_core::EventKind::SessionBegan {
+                    id: SessionId(number),
+                    client: [192, 0, 2, 1].into(),
+                    moved_from: None,
+                },
+            });
+        }
+        push(&log, 1);
+        let mut blocks = begin(&log);
+        assert_eq!(text(&mut blocks).await, ": listening\n\n");
+        let told = text(&mut blocks).await;
+        let ids: Vec<u64> = told
+            .lines()
+            .filter_map(|line| line.strip_prefix("id: ")?.parse().ok())
+            .collect();
+        assert_eq!(ids[..4], [1, 2, 1978, 1979]);
+        assert_eq!(ids.len(), 3 + 1 + 1024);
+        assert_eq!(ids.last(), Some(&3003));
+        assert!(
+            told.contains(r#""kind":"missed","count":1976"#),
+            "{told:.999}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use super::Drawn;
 use super::desk::Desk;
 use super::fields::Fields;
 use super::words;
+use crate::event_log::{KEPT, is_of_session};
 use askama::Template;
 use ebbtide_api::{Event, EventKind};
 
@@ -48,7 +49,7 @@ struct Page<'a> {
     rows: Vec<Row>,
     kinds: Vec<(&'static str, &'static str, bool)>,
     find: &'a str,
-    missed: bool,
+    are_logged: bool,
 }
 
 struct Row {
@@ -62,15 +63,14 @@ struct Row {
 }
 
 pub(super) fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError> {
-    let since = desk.app.events.since(0);
+    let events = desk.app.events.since(0);
     let kind = asked.get("kind").unwrap_or_default();
     let find = asked.get("find").unwrap_or_default();
     let needle = find.to_lowercase();
     let fits = |event: &Event| {
-        let is_session = event.kind.label().starts_with("session");
         let kinds = KINDS.iter().find(|(value, ..)| *value == kind);
         let of_kind = match (kind, kinds) {
-            ("", _) | (_, None) => !is_session,
+            ("", _) | (_, None) => !is_of_session(event),
             ("all", _) => true,
             (_, Some((_, _, kinds))) => kinds.contains(&event.kind.label()),
         };
@@ -78,14 +78,16 @@ pub(super) fn draw(desk: &Desk, asked: &Fields) -> Result<Drawn, ApiError> {
         let has = |text: &str| text.to_lowercase().contains(&needle);
         of_kind && (needle.is_empty() || has(server) || has(&event.text))
     };
-    let newest = since.events.iter().rev().filter(|event| fits(event));
+    let newest = events.iter().rev().filter(|event| fits(event));
+    let others = events.iter().filter(|event| !is_of_session(event));
     let page = Page {
         rows: newest.take(SHOWN).map(|event| row(event)).collect(),
         kinds: KINDS
             .map(|(value, words, _)| (value, words, value == kind))
             .into(),
         find,
-        missed: since.missed > 0,
+        // Of sessions no log tells.
+        are_logged: others.count() >= KEPT && kind != "sessions",
     };
     Drawn::new("Events", &page)
 }

@@ -28,9 +28,10 @@ const PAGES: [&str; 11] = [
 ];
 
 /// Everything that the console can do: each of them has its panel.
-const ACTS: [&str; 24] = [
+const ACTS: [&str; 29] = [
     "add",
     "add-token",
+    "add-user",
     "all-at-once",
     "close",
     "close-door",
@@ -48,11 +49,15 @@ const ACTS: [&str; 24] = [
     "reload",
     "remove",
     "remove-token",
+    "remove-user",
     "rotate",
     "set",
     "stop",
     "stop-rebalance",
     "tell",
+    "user-password",
+    "user-role",
+    "user-sign-out",
 ];
 
 /// What does not fit, although nothing but tables and the row of pages may be moved sideways.
