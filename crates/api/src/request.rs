@@ -19,8 +19,9 @@ pub struct HoldRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DrainRequest {
-    /// From now to the deadline.
-    pub within_ms: u64,
+    /// From now to the deadline. Of a server that is being drained: absent, the deadline stays.
+    #[serde(default)]
+    pub within_ms: Option<u64>,
     /// What users are told: plain text of at most 1,000 characters, `\n` between its lines. An empty
     /// one takes away what they were told before.
     #[serde(default)]

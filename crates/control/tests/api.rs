@@ -26,7 +26,7 @@ fn force() -> HoldRequest {
 
 fn drain(within_ms: u64) -> DrainRequest {
     DrainRequest {
-        within_ms,
+        within_ms: Some(within_ms),
         message: Some("back at six".into()),
         force: false,
         reason: None,

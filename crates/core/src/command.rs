@@ -63,8 +63,8 @@ pub enum Command {
     Drain {
         /// Which server.
         server: ServerName,
-        /// From now to the deadline.
-        within: Millis,
+        /// From now to the deadline; of a server that is being drained, `None` leaves the deadline as it is.
+        within: Option<Millis>,
         /// What users are told.
         message: Option<String>,
         /// Past the capacity guard.

@@ -112,7 +112,8 @@ Examples:
   ebbtide drain app/web2 --within 30m --message 'Please log in again at 18:00'
   ebbtide wait app/web2 --for drained --timeout 35m
 
-On a server that is being drained already, this sets the new deadline.")]
+On a server that is being drained already, --within sets a new deadline, and --message alone tells its
+users something else.")]
     Drain(Drain),
     /// Empty a server for maintenance: disks and downloads move at once, other users are told
     #[command(after_help = "\
@@ -393,9 +394,10 @@ pub struct Words {
 pub struct Drain {
     #[command(flatten)]
     pub server: Server,
-    /// Time from now to the deadline, such as 30m or 1h30m, up to seven days
+    /// Time from now to the deadline, such as 30m or 1h30m, up to seven days. May be left out of a server
+    /// that is being drained: the deadline stays
     #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
-    pub within: Millis,
+    pub within: Option<Millis>,
     #[command(flatten)]
     pub words: Words,
     #[command(flatten)]

@@ -187,7 +187,7 @@ fn catch_signals() -> Result<StopSignals, Failure> {
 async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
     let name = &asked.server.server;
     let body = &api::DrainRequest {
-        within_ms: asked.within.0,
+        within_ms: asked.within.map(|within| within.0),
         message: asked.words.message,
         force: asked.force.force,
         reason: asked.why.reason,
@@ -199,9 +199,10 @@ async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
     }
     output::line(&result.text);
     let server = client.server(&name.pool, &name.server).await?;
-    let within = Millis(body.within_ms);
+    let left = body.within_ms.or(server.intent.left_ms);
+    let left = Millis(left.unwrap_or_default());
     if let Some(deadline) = result.deadline {
-        output::line(format!("deadline: {} (in {within})", clock_time(deadline)));
+        output::line(format!("deadline: {} (in {left})", clock_time(deadline)));
     }
     let counts = server.sessions;
     output::line(format!(
@@ -214,7 +215,7 @@ async fn drain(client: &Client, asked: Drain, global: &Global) -> Done {
     if !likely.is_empty() {
         output::line(format!("likely to be gone by themselves: {likely}"));
     }
-    print_wait(name, body.within_ms, global);
+    print_wait(name, left.0, global);
     Ok(Exit::Done)
 }
 

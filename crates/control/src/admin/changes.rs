@@ -80,7 +80,7 @@ pub(super) async fn drain(
 ) -> Answer {
     let command = Command::Drain {
         server: ServerName::new(pool, server),
-        within: Millis(body.within_ms),
+        within: body.within_ms.map(Millis),
         message: body.message,
         force: body.force,
     };

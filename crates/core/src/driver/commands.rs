@@ -18,7 +18,7 @@ use crate::record::{
 };
 use crate::snapshot::{Snapshot, TokenSecrets};
 use crate::table::{Found, REUSE_UNKNOWN};
-use crate::time::{Millis, Now, WallTime};
+use crate::time::{Millis, Moment, Now, WallTime};
 
 /// The longest drain: a week. Longer ones are typing errors or holds.
 const DRAIN_MAX: Millis = Millis::from_secs(7 * 24 * 3600);
@@ -203,28 +203,34 @@ impl Planner<'_> {
         &self,
         action: &'static str,
         name: ServerName,
-        within: Millis,
+        within: Option<Millis>,
         message: Option<String>,
         force: bool,
     ) -> Result<Plan, Refusal> {
         let server = self.state.with_sessions(&name)?;
-        if within < Millis::from_secs(1) || within > DRAIN_MAX {
+        let deadline_stays = within.is_none();
+        let (deadline, within) = self.drain_until(&name, &server.intent, within)?;
+        let message = to_be_told(&name.to_string(), message)?;
+        if deadline_stays && message.is_none() {
             return Err(Refusal::invalid(format!(
-                "a drain takes from 1s to 7 days, not {within}; to end all sessions of {name} at \
-                 once: ebbtide maintenance {name}"
+                "nothing to change: {name} is being drained already; give it another time (--within) or \
+                 its users other words (--message)"
             )));
         }
-        let message = to_be_told(&name.to_string(), message)?;
         if server.intent == Intent::Maintenance {
             return Err(Refusal::invalid(format!(
                 "{name} is in maintenance: it has no sessions to drain"
             )));
         }
         let forced = self.state.guard(&name, force)?;
-        let before = server.intent.deadline().map(|_| "a new deadline, ");
+        let how = match server.intent.deadline() {
+            None => "",
+            Some(before) if before == deadline => "other words for its users, still ",
+            Some(_) => "a new deadline, ",
+        };
+        let left = deadline.since(self.now.moment);
         let text = format!(
-            "{name} is being drained: {}{within} from now; {} to go, then maintenance",
-            before.unwrap_or_default(),
+            "{name} is being drained: {how}{left} from now; {} to go, then maintenance",
             self.state.fates(&name).of_drain()
         );
         // A deadline that is only moved keeps what users were told, unless they are told anew.
@@ -233,11 +239,33 @@ impl Planner<'_> {
             _ => None,
         };
         let intent = Intent::Drain(Drain {
-            deadline: self.now.moment.plus(within),
+            deadline,
             within,
             message: message.or(kept).filter(|message| !message.is_empty()),
         });
         self.intent(action, name, intent, text, forced)
+    }
+
+    /// The deadline of a drain, and how long it was from when it was set; without a time of its own it stays.
+    fn drain_until(
+        &self,
+        name: &ServerName,
+        intent: &Intent,
+        within: Option<Millis>,
+    ) -> Result<(Moment, Millis), Refusal> {
+        match (within, intent) {
+            (Some(within), _) if within < Millis::from_secs(1) || within > DRAIN_MAX => {
+                Err(Refusal::invalid(format!(
+                    "a drain takes from 1s to 7 days, not {within}; to end all sessions of {name} at \
+                     once: ebbtide maintenance {name}"
+                )))
+            }
+            (Some(within), _) => Ok((self.now.moment.plus(within), within)),
+            (None, Intent::Drain(drain)) => Ok((drain.deadline, drain.within)),
+            (None, _) => Err(Refusal::invalid(format!(
+                "{name} is not being drained, so a drain needs its time: ebbtide drain {name} --within 30m"
+            ))),
+        }
     }
 
     fn maintenance(&self, name: ServerName, force: bool) -> Result<Plan, Refusal> {

@@ -273,7 +273,7 @@ impl Planner<'_> {
         message: Option<String>,
         force: bool,
     ) -> Result<Plan, Refusal> {
-        let mut plan = self.drain("stop", name.clone(), within, message, force)?;
+        let mut plan = self.drain("stop", name.clone(), Some(within), message, force)?;
         let config = &self.state.present_pool(&name.pool)?.config;
         plan.pursuit = Some(Pursuit {
             goal: Goal::Stop {

@@ -323,7 +323,7 @@ impl ServerState {
         match self.intent {
             Intent::Ready => Some(Command::Drain {
                 server,
-                within: entry.leave_within,
+                within: Some(entry.leave_within),
                 message: None,
                 force: false,
             }),

@@ -344,8 +344,8 @@ impl World {
             },
             ["drain", name, within, ..] => Command::Drain {
                 server: server(name),
-                within: millis(within),
-                message: None,
+                within: (*within != "on").then(|| millis(within)),
+                message: words.contains(&"words").then(|| "Other words".to_owned()),
                 force,
             },
             ["stop", name, within, ..] => Command::Stop {

@@ -58,7 +58,7 @@ impl Order {
             Self::Maintenance => api.maintenance("app", server, &forced).await,
             Self::Drain { within_ms } => {
                 let body = DrainRequest {
-                    within_ms,
+                    within_ms: Some(within_ms),
                     message: None,
                     force: true,
                     reason: None,

@@ -23,7 +23,7 @@ impl World {
             },
             Order::Drain(server, within, force) => Command::Drain {
                 server: server.name(),
-                within: Millis(within.unsigned_abs()),
+                within: (within > 0).then(|| Millis(within.unsigned_abs())),
                 message: (within % 2 == 0).then(|| self.words()),
                 force,
             },

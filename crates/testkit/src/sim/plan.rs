@@ -185,6 +185,7 @@ pub(super) enum Shows {
 pub(super) enum Order {
     Ready(ServerNumber, bool),
     Hold(ServerNumber, bool),
+    /// Within so many milliseconds; 0: only other words.
     Drain(ServerNumber, i64, bool),
     Maintenance(ServerNumber, bool),
     Forget(ServerNumber),
@@ -455,7 +456,7 @@ impl Planner {
             let at = self.moment();
             let order = self.order();
             let server = match &order {
-                Order::Drain(server, within, _) => Some((*server, *within)),
+                Order::Drain(server, within, _) if *within > 0 => Some((*server, *within)),
                 _ => None,
             };
             self.add(at, Action::Operator(order));
@@ -508,7 +509,8 @@ impl Planner {
         match self.dice.below(24) {
             0..=3 => Order::Ready(server, force),
             4..=6 => Order::Hold(server, force),
-            7..=11 => Order::Drain(server, self.dice.between(1000, 15_000), force),
+            7..=10 => Order::Drain(server, self.dice.between(1000, 15_000), force),
+            11 => Order::Drain(server, 0, force),
             12 | 13 => Order::Maintenance(server, force),
             14 => Order::Forget(server),
             15 | 16 => Order::EndSession {

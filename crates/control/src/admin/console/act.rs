@@ -332,7 +332,7 @@ impl Act {
             }
             _ => {
                 let body = Body(DrainRequest {
-                    within_ms: span(asked, "within")?.unwrap_or(0),
+                    within_ms: span(asked, "within")?,
                     message,
                     force,
                     reason,

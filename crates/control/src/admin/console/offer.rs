@@ -168,10 +168,11 @@ async fn take_out(
     asked: &Fields,
 ) -> Result<(), ApiError> {
     let name = &target.name;
-    let within = within(asked);
+    let kept = kept_deadline(act, target, asked);
+    let within = kept.unwrap_or_else(|| within(asked));
     describe(act, panel, target, asked);
     let ends = matches!(act, Act::Drain | Act::Stop);
-    let seen = look(desk, act, name, within).await?;
+    let seen = look(desk, act, name, kept.is_none().then_some(within)).await?;
     panel.facts.extend(where_to(&seen, name));
     panel
         .facts
@@ -215,8 +216,8 @@ fn describe(act: Act, panel: &mut Panel, target: &Target, asked: &Fields) {
         ),
         Act::Drain if target.server.intent.label == "drain" => (
             format!("Change the drain of {name}"),
-            "The new deadline counts from now; users see it at once.",
-            format!("Set the deadline of {server}"),
+            "A time counts from now; without one the deadline stays. Users see at once what you change.",
+            format!("Change the drain of {server}"),
             false,
         ),
         Act::Drain => (
@@ -247,17 +248,30 @@ fn describe(act: Act, panel: &mut Panel, target: &Target, asked: &Fields) {
     (panel.title, panel.lead, panel.button, panel.is_harsh) =
         (title, lead.into(), button, is_harsh);
     if matches!(act, Act::Drain | Act::Stop) {
-        let span = asked.text("within").unwrap_or_else(|| WITHIN.into());
+        let span = asked.text("within");
+        let span = match kept_deadline(act, target, asked) {
+            Some(_) => String::new(),
+            None => span.unwrap_or_else(|| WITHIN.into()),
+        };
+        let hint = match act == Act::Drain && target.server.intent.left_ms.is_some() {
+            true => "Such as 90s, 30m or 1h 30m; a week at most. Empty: the deadline stays.",
+            false => "Such as 90s, 30m or 1h 30m; a week at most.",
+        };
         let message = asked
             .text("message")
             .or_else(|| target.server.intent.message.clone());
         panel.fields = vec![
-            Field::new("within", "Within", Kind::Span(SPANS), Some(span))
-                .hint("Such as 90s, 30m or 1h 30m; a week at most."),
+            Field::new("within", "Within", Kind::Span(SPANS), Some(span)).hint(hint),
             Field::new("message", "Message to its users", Kind::Area, message)
                 .hint("Shown as text. They are told of the deadline in any case."),
         ];
     }
+}
+
+/// What is left of a drain, in milliseconds, if no other time is asked for.
+fn kept_deadline(act: Act, target: &Target, asked: &Fields) -> Option<u64> {
+    let left = target.server.intent.left_ms;
+    left.filter(|_| act == Act::Drain && asked.get("within").is_none())
 }
 
 /// The time that is asked for, in milliseconds.
@@ -289,8 +303,13 @@ struct Seen {
     without: Option<GuardRefusal>,
 }
 
-async fn look(desk: &Desk, act: Act, name: &ServerName, within: u64) -> Result<Seen, ApiError> {
-    let (server, within, force) = (name.clone(), Millis(within), false);
+async fn look(
+    desk: &Desk,
+    act: Act,
+    name: &ServerName,
+    within: Option<u64>,
+) -> Result<Seen, ApiError> {
+    let (server, within, force) = (name.clone(), within.map(Millis), false);
     let command = match act {
         Act::Hold => Command::Hold { server, force },
         Act::Maintenance => Command::Maintenance { server, force },

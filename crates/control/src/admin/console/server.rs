@@ -137,7 +137,7 @@ fn quick(name: &str, server: &ServerStatus) -> Vec<Action> {
         more("30 minutes more", 1_800_000),
         Action {
             words: "Tell users something else",
-            href: format!("/do/drain?server={}&within={}s", percent(name), left / 1000),
+            href: format!("/do/drain?server={}", percent(name)),
             is_main: false,
         },
     ]

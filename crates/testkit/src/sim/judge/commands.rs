@@ -10,9 +10,9 @@ use super::{DURABLE, GUARDED, Judge, ORDER};
 use crate::sim::number::ServerNumber;
 use crate::sim::plan::{POOLS, pool_name, pool_number};
 use ebbtide_core::{
-    Answer, Close, Command, DoorId, IntentRecord, NodeStatus, Now, PeakChange, PoolView, Reason,
-    Refusal, RefusalKind, RequestId, ResourceView, ServerView, SessionId, Snapshot, StoredIntent,
-    Write,
+    Answer, Close, Command, DoorId, IntentRecord, Millis, NodeStatus, Now, PeakChange, PoolView,
+    Reason, Refusal, RefusalKind, RequestId, ResourceView, ServerView, SessionId, Snapshot,
+    StoredIntent, Write,
 };
 
 /// A command on its way, or one that may be stored although its operator was told otherwise.
@@ -112,7 +112,7 @@ impl Judge {
                 message,
                 force,
             } => {
-                let want = Want::asked(*within, message.clone());
+                let want = Want::asked(within.unwrap_or_default(), message.clone());
                 (Some(server), Asks::Intent(want), *force)
             }
             Command::Maintenance { server, force } => {
@@ -300,8 +300,17 @@ impl Judge {
             else {
                 continue;
             };
-            let bounds = asked.plus(*within)..=now.moment.plus(*within);
-            if !bounds.contains(moment) {
+            let server = self.servers.get(ServerNumber::of(name));
+            let in_force = server.map(|server| &server.in_force);
+            let is_right = match countdown.within {
+                // Only other words: the deadline stays.
+                Millis(0) => {
+                    let before = in_force.and_then(|want| want.deadline(boot, self.started));
+                    before == Some(*moment)
+                }
+                within => (asked.plus(within)..=now.moment.plus(within)).contains(moment),
+            };
+            if !is_right {
                 wrong = Some(format!(
                     "request {} is stored with deadline {moment:?}",
                     id.0
@@ -313,9 +322,7 @@ impl Judge {
                 wall: *wall,
                 within: *within,
             };
-            if let Some(server) = self.servers.get(ServerNumber::of(name))
-                && let (Want::Drain(_, kept), None) = (&server.in_force, &message)
-            {
+            if let (Some(Want::Drain(_, kept)), None) = (in_force, &message) {
                 message.clone_from(kept);
             }
         }

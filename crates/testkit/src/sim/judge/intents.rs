@@ -61,7 +61,7 @@ pub(super) struct SelfEnd {
 }
 
 impl Want {
-    /// A drain that was asked for and has not been decided on.
+    /// A drain that was asked for and has not been decided on; `within` is 0 if the deadline is to stay.
     pub fn asked(within: Millis, message: Option<String>) -> Self {
         let countdown = Countdown {
             within,
