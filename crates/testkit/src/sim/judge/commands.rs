@@ -302,12 +302,10 @@ impl Judge {
             };
             let server = self.servers.get(ServerNumber::of(name));
             let in_force = server.map(|server| &server.in_force);
+            // Only other words: the deadline stays.
+            let kept = in_force.and_then(|want| want.deadline(boot, self.started));
             let is_right = match countdown.within {
-                // Only other words: the deadline stays.
-                Millis(0) => {
-                    let before = in_force.and_then(|want| want.deadline(boot, self.started));
-                    before == Some(*moment)
-                }
+                Millis(0) => kept == Some(*moment),
                 within => (asked.plus(within)..=now.moment.plus(within)).contains(moment),
             };
             if !is_right {
