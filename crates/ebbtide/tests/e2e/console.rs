@@ -2,6 +2,7 @@
 
 mod access;
 mod again;
+mod axe;
 mod back;
 mod closing;
 mod deadline;

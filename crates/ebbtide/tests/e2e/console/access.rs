@@ -1,16 +1,11 @@
 //! For everybody: what axe-core finds wrong with a page, by the rules of WCAG 2.2 A and AA and its own
 //! best practices, in light and dark, on a phone and a wide screen.
 
+use super::axe::faults;
 use super::desk::Desk;
 use crate::harness::{Ebbtide, Setup, models};
 use ebbtide_api::Role;
-use ebbtide_testkit::{BROWSER_LIMIT, Scratch, until};
-use serde_json::{Value, json};
-
-const AXE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../target/axe/node_modules/axe-core/axe.min.js"
-);
+use ebbtide_testkit::Scratch;
 
 const PAGES: &[&str] = &[
     "/",
@@ -47,29 +42,10 @@ const OTHERS: &[&str] = &[
     "remove-user?user=anna",
 ];
 
-/// Runs axe-core on what is open. The policy of the page keeps scripts out, so the browser's own
-/// protocol brings it in.
 #[track_caller]
 fn judge(desk: &Desk, what: &str) {
-    let axe = std::fs::read_to_string(AXE).expect("axe-core is there: `cargo xtask test` gets it");
-    desk.browser
-        .devtools("Runtime.evaluate", &json!({ "expression": axe }));
-    desk.run(
-        "window.judged = null; axe.run(document, { resultTypes: ['violations'] })\
-         .then((result) => window.judged = result.violations.map(({ id, help, nodes }) =>\
-         id + ': ' + help + ' ' + nodes.slice(0, 3).map((node) => node.html + ' ' + (node.any[0]?.message ?? '')).join(' | ')))",
-    );
-    let judged = until("axe-core has judged", BROWSER_LIMIT, || {
-        let judged = desk.run("return window.judged");
-        judged.is_array().then_some(judged)
-    });
-    let faults: Vec<&str> = judged
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
+    let faults = faults(desk);
+    assert!(faults.is_empty(), "{what}: {faults:?}");
 }
 
 #[test]

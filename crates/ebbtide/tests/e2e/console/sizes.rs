@@ -1,20 +1,17 @@
 //! Pages and panels on a phone and on a wide screen, in light and dark: whether everybody can use them,
 //! and whether all of them fits.
 
+use super::axe::faults;
 use super::desk::Desk;
 use crate::harness::{Ebbtide, LIMIT, Setup, models};
 use ebbtide_api::Role;
-use ebbtide_testkit::{BROWSER_LIMIT, Client, Model, Request, Scratch, until};
-use serde_json::{Value, json};
+use ebbtide_testkit::{Client, Model, Request, Scratch};
+use serde_json::json;
 use std::collections::BTreeSet;
 
-const AXE: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../target/axe/node_modules/axe-core/axe.min.js"
-);
-
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "/",
+    "/servers/app/web1",
     "/servers/app/web2",
     "/sessions?pool=app",
     "/maintenance",
@@ -138,7 +135,7 @@ impl Scene {
         let mut found = self.desk.run(&script);
         for scheme in ["light", "dark"] {
             self.desk.browser.prefer("prefers-color-scheme", scheme);
-            let judged = judge(&self.desk);
+            let judged = faults(&self.desk);
             found.as_array_mut().expect("a list").extend(judged);
         }
         let found = found.as_array().expect("a list");
@@ -177,27 +174,6 @@ impl Scene {
 fn act(link: &str) -> &str {
     let act = link.trim_start_matches("/do/");
     act.split_once('?').map_or(act, |(act, _)| act)
-}
-
-/// What axe-core finds wrong with what is open. The policy of the page keeps scripts out, so the
-/// browser's own protocol brings it in.
-#[track_caller]
-fn judge(desk: &Desk) -> Vec<Value> {
-    if desk.run("return 'axe' in window") == false {
-        let axe = std::fs::read_to_string(AXE);
-        let axe =
-            json!({ "expression": axe.expect("axe-core is there: `cargo xtask test` gets it") });
-        desk.browser.devtools("Runtime.evaluate", &axe);
-    }
-    desk.run(
-        "window.judged = null; axe.run(document, { resultTypes: ['violations'] })\
-         .then((result) => window.judged = result.violations.map(({ id, help, nodes }) =>\
-         id + ': ' + help + ' ' + nodes.slice(0, 3).map((node) => node.html + ' ' + (node.any[0]?.message ?? '')).join(' | ')))",
-    );
-    until("axe-core has judged", BROWSER_LIMIT, || {
-        let judged = desk.run("return window.judged");
-        judged.as_array().cloned()
-    })
 }
 
 fn everything_fits(width: u32, height: u32) {
