@@ -77,6 +77,12 @@ impl Connection {
         let mounted = self.mounted.as_ref();
         self.connected && mounted.is_some_and(|mounted| mounted.can_move)
     }
+
+    /// Whether it is to the resource that operators put into maintenance.
+    fn is_of_base(&self) -> bool {
+        let mounted = self.mounted.as_ref();
+        mounted.is_some_and(|mounted| mounted.resource == "base")
+    }
 }
 
 impl Judge {
@@ -226,11 +232,7 @@ impl Judge {
         let of_server = connection.over.is_some()
             || server
                 .is_none_or(|server| server.is_unserving(at) || server.epoch != connection.epoch);
-        let is_of_base = connection
-            .mounted
-            .as_ref()
-            .is_some_and(|mounted| mounted.resource == "base");
-        let withdrawn = is_of_base && lately(self.withdrawn.map(|(_, last)| last));
+        let withdrawn = connection.is_of_base() && lately(self.withdrawn.map(|(_, last)| last));
         let excused = of_pool || withdrawn || (of_server && !connection.can_move());
         if !excused {
             let text = format!("session {id} on {name} was cut before its time");
@@ -274,18 +276,21 @@ impl Judge {
         }
     }
 
-    /// How many connections a server has in this epoch, and places that are kept for some.
-    pub(super) fn connections_on(&self, name: ServerNumber, epoch: u32) -> (u32, u32) {
-        let (mut open, mut kept) = (0, 0);
+    /// How many connections a server has in this epoch, how many of them may be over although a worker that
+    /// stands still holds them, and places that are kept for some.
+    pub(super) fn connections_on(&self, name: ServerNumber, epoch: u32) -> (u32, u32, u32) {
+        let (mut open, mut leaving, mut kept) = (0, 0, 0);
         if !has_connections(name.pool()) {
-            return (open, kept);
+            return (open, leaving, kept);
         }
         for connection in self.connections.values() {
             let here = (connection.server, connection.epoch) == (name, epoch);
-            open += u32::from(here && !connection.ended);
+            let is_open = here && !connection.ended;
+            open += u32::from(is_open);
+            leaving += u32::from(is_open && self.withdrawn.is_some() && connection.is_of_base());
             kept += u32::from(connection.place == Some((name, epoch)));
         }
-        (open, kept)
+        (open, leaving, kept)
     }
 
     /// The binding of every connection that came to the server before `before` is over.
