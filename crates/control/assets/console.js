@@ -248,7 +248,7 @@
 		if (answer.status === 401) return location.assign(signIn());
 		fill(await answer.text());
 		if (!panel.open) panel.showModal();
-		const field = panel.querySelector('input:not([type=hidden]), textarea, select, button.main');
+		const field = panel.querySelector('input:not([type=hidden], [name=force]), textarea, select, button.main');
 		(field || panel).focus();
 	}
 
@@ -369,6 +369,9 @@
 			if (event.target.name === 'pool' && form.elements.server) form.elements.server.value = '';
 			soon(() => filter(form));
 		} else if (form.matches('[data-panel-form]') && panel.contains(form) && event.target.name !== 'reason' && event.target.type !== 'password') {
+			// A deadline is a span or a moment: whichever was filled in last.
+			const other = { within: 'at', at: 'within' }[event.target.name];
+			if (other && form.elements[other] && event.target.value) form.elements[other].value = '';
 			soon(() => foretell(form));
 		}
 	});
@@ -391,6 +394,8 @@
 
 	say('wait', 'Connecting');
 	localise(document);
+	// On a phone the pages' row is longer than the screen.
+	document.querySelector('.top nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 	setInterval(() => count(document), 1000);
 	const told = sessionStorage.getItem('told');
 	sessionStorage.removeItem('told');

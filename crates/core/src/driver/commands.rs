@@ -263,7 +263,7 @@ impl Planner<'_> {
             (Some(within), _) => Ok((self.now.moment.plus(within), within)),
             (None, Intent::Drain(drain)) => Ok((drain.deadline, drain.within)),
             (None, _) => Err(Refusal::invalid(format!(
-                "{name} is not being drained, so a drain needs its time: ebbtide drain {name} --within 30m"
+                "{name} is not being drained, so a drain needs its time: `--within 30m` (`within_ms` in the API)"
             ))),
         }
     }

@@ -137,6 +137,16 @@ impl Act {
         }
     }
 
+    /// Refuses whoever's role is less, and has that written down.
+    fn check(self, desk: &Desk, method: &str, uri: &Uri) -> Result<(), ApiError> {
+        if desk.role() >= self.needs() {
+            return Ok(());
+        }
+        let what = format!("{method} {}", uri.path());
+        let text = desk.caller.is_refused(&desk.app, self.needs(), &what);
+        Err(ApiError::forbidden(text))
+    }
+
     /// What has changed since the form was made, if it has.
     async fn changed(self, desk: &Desk, asked: &Fields) -> Result<Option<String>, ApiError> {
         let Some(basis) = asked.get("basis") else {
@@ -160,22 +170,23 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let asked = Fields::of_query(uri.query().unwrap_or_default());
     let act = Act::parse(&what)?;
-    desk.check(act.needs())?;
+    act.check(&desk, "GET", &uri)?;
     let panel = act.panel(&desk, &asked).await?;
-    shown(&desk, &headers, &panel)
+    shown(&desk, &headers, &panel).await
 }
 
-fn shown(desk: &Desk, headers: &HeaderMap, panel: &Panel) -> Result<Response, ApiError> {
+async fn shown(desk: &Desk, headers: &HeaderMap, panel: &Panel) -> Result<Response, ApiError> {
     part(
         desk,
         headers,
         panel.title.clone(),
         panel.html(desk.caller.csrf())?,
     )
+    .await
 }
 
 /// A part of a page for its script, and a page of its own for a browser without it.
-fn part(
+async fn part(
     desk: &Desk,
     headers: &HeaderMap,
     title: String,
@@ -183,7 +194,7 @@ fn part(
 ) -> Result<Response, ApiError> {
     match frame::wants_part(headers) {
         true => Ok(Html(main).into_response()),
-        false => frame::still(desk, &Drawn { title, main }),
+        false => frame::still(desk, &Drawn { title, main }).await,
     }
 }
 
@@ -196,21 +207,17 @@ pub(super) async fn carry_out(
     body: String,
 ) -> Result<Response, ApiError> {
     let act = Act::parse(&what)?;
-    if desk.role() < act.needs() {
-        let what = format!("POST {}", uri.path());
-        let text = desk.caller.is_refused(&desk.app, act.needs(), &what);
-        return Err(ApiError::forbidden(text));
-    }
+    act.check(&desk, "POST", &uri)?;
     let asked = Fields::of_query(&body);
     if let Some(changed) = act.changed(&desk, &asked).await? {
         let panel = Panel {
             changed: Some(changed),
             ..act.panel(&desk, &asked).await?
         };
-        return shown(&desk, &headers, &panel);
+        return shown(&desk, &headers, &panel).await;
     }
     match act.done(&desk, &asked).await {
-        Ok(done) => told(&desk, &headers, &done),
+        Ok(done) => told(&desk, &headers, &done).await,
         Err(error) if error.detail().kind == ErrorKind::SignInOld => {
             Ok(asked_again(&desk, &headers, &uri, &body))
         }
@@ -223,7 +230,7 @@ pub(super) async fn carry_out(
             if panel.guard.is_none() {
                 panel.refusal = Some(error.detail().message.clone());
             }
-            shown(&desk, &headers, &panel)
+            shown(&desk, &headers, &panel).await
         }
     }
 }
@@ -236,7 +243,7 @@ fn asked_again(desk: &Desk, headers: &HeaderMap, uri: &Uri, body: &str) -> Respo
     }
 }
 
-fn told(desk: &Desk, headers: &HeaderMap, done: &Done) -> Result<Response, ApiError> {
+async fn told(desk: &Desk, headers: &HeaderMap, done: &Done) -> Result<Response, ApiError> {
     let is_all = done.links.is_empty() && done.note.is_empty();
     if frame::wants_part(headers) && is_all {
         let mut response = done.text.clone().into_response();
@@ -245,7 +252,7 @@ fn told(desk: &Desk, headers: &HeaderMap, done: &Done) -> Result<Response, ApiEr
             .insert(DONE, HeaderValue::from_static("1"));
         return Ok(response);
     }
-    part(desk, headers, "Done".into(), frame::written(done)?)
+    part(desk, headers, "Done".into(), frame::written(done)?).await
 }
 
 impl From<Changed> for Done {
@@ -378,7 +385,11 @@ fn span(asked: &Fields, name: &str) -> Result<Option<u64>, ApiError> {
 fn count(asked: &Fields, name: &str) -> Result<Option<u32>, ApiError> {
     let read = |text: &str| {
         let number = text.parse::<u32>();
-        number.map_err(|_| ApiError::invalid(format!("{name}: {text:?} is not a whole number")))
+        number.map_err(|_| {
+            ApiError::invalid(format!(
+                "{name}: {text:?} is no whole number from 0 to 4294967295"
+            ))
+        })
     };
     asked.get(name).map(read).transpose()
 }
@@ -450,15 +461,12 @@ async fn of_pool(act: Act, desk: &Desk, asked: &Fields) -> Result<Done, ApiError
             .0
             .into());
     }
+    let at = moment(asked)?;
     let within = span(asked, "within")?;
     let pool = desk.pool(&name).await?;
     let body = CloseRequest {
-        within_ms: within,
-        at: if within.is_none() {
-            moment(asked)?
-        } else {
-            None
-        },
+        within_ms: within.filter(|_| at.is_none()),
+        at,
         message: message(asked),
         lasting_ms: span(asked, "lasting")?,
         block_new: asked.get("block_new").map(|block| match block {

@@ -112,12 +112,8 @@ pub(super) async fn page(desk: &Desk, here: &str, drawn: &Drawn) -> Result<Respo
 }
 
 /// A page that is not kept up to date: a form that was asked for without the page's script.
-pub(super) fn still(desk: &Desk, drawn: &Drawn) -> Result<Response, ApiError> {
-    let live = Live {
-        alarms: &[],
-        troubles: &[],
-        main: &drawn.main,
-    };
+pub(super) async fn still(desk: &Desk, drawn: &Drawn) -> Result<Response, ApiError> {
+    let live = live(desk, &drawn.main).await?;
     let frame = Frame {
         title: &drawn.title,
         here: "",
@@ -126,7 +122,7 @@ pub(super) fn still(desk: &Desk, drawn: &Drawn) -> Result<Response, ApiError> {
         role: Some(desk.role()),
         csrf: desk.caller.csrf(),
         has_password: desk.caller.has_password(),
-        live: &written(&live)?,
+        live: &live,
         is_live: false,
         script: assets::script(),
         style: assets::style(),

@@ -62,13 +62,18 @@ impl Target {
     /// The state that it is in now, and who put it there.
     pub fn told(&self) -> String {
         let by = self.server.intent.by.as_ref();
-        let by = by.map(|by| format!(" by {by}")).unwrap_or_default();
+        let by = by.map(|by| format!(" (by {by})")).unwrap_or_default();
         let deadline = self.server.intent.left_ms;
         let deadline = deadline.map(|left| format!(", {} left", words::span(left)));
+        let state = match self.server.intent.label.as_str() {
+            "hold" => "on hold",
+            "drain" => "being drained",
+            "maintenance" => "in maintenance",
+            other => other,
+        };
         format!(
-            "{} is now in {}{by}{}.",
+            "{} is {state} now{}{by}.",
             self.name,
-            self.server.intent.label,
             deadline.unwrap_or_default()
         )
     }
@@ -240,7 +245,7 @@ fn describe(act: Act, panel: &mut Panel, target: &Target, asked: &Fields) {
         ),
         _ => (
             format!("Remove {name}"),
-            "It was added live, and leaves the pool.",
+            "A server that was added live leaves the pool.",
             format!("Remove {server}"),
             true,
         ),

@@ -136,6 +136,6 @@ mod tests {
             .iter()
             .find(|field| field.name == "within_ms")
             .unwrap();
-        assert!(within.is_needed && !within.text.is_empty());
+        assert!(!within.is_needed && !within.text.is_empty());
     }
 }

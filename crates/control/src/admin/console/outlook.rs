@@ -120,7 +120,7 @@ impl Outlook {
         }
         if let Some(most) = self.most {
             told.push(format!(
-                "{MOST_PERCENT} % by {} ({})",
+                "{MOST_PERCENT}&nbsp;% by {} ({})",
                 at(most),
                 about(most.0)
             ));

@@ -128,7 +128,7 @@ fn close_fields(pool: &PoolStatus, asked: &Fields, upgrades: bool) -> Vec<Field>
         let at = asked.text("at");
         fields.push(
             Field::new("at", "or at", Kind::Moment, at)
-                .hint("Counts if nothing stands in “Within”."),
+                .hint("If it is given, it counts, and not “Within”."),
         );
     }
     fields.push(
@@ -182,8 +182,8 @@ fn said_of_pool(pool: &PoolStatus, asked: &Fields, contact: Option<String>) -> S
     let at = act::moment(asked).ok().flatten();
     let within_ms = match (pool.intent.label.as_str(), asked_within, at) {
         ("closed", ..) => 0,
-        (_, Some(within), _) => within,
-        (_, None, Some(at)) => at.0.saturating_sub(now),
+        (_, _, Some(at)) => at.0.saturating_sub(now),
+        (_, Some(within), None) => within,
         ("closing", None, None) => pool.intent.left_ms.unwrap_or(0),
         _ if asked.has("within") => 0,
         _ => 15 * 60_000,

@@ -208,10 +208,36 @@ pub(super) fn ended(reason: &str) -> &'static str {
     }
 }
 
+/// As HTML, with what stands between backticks as code.
+pub(super) fn with_code(text: &str) -> String {
+    let mut parts = text.split('`').map(escape);
+    let mut html = parts.next().unwrap_or_default();
+    let mut is_code = true;
+    for part in parts {
+        html += if is_code { "<code>" } else { "</code>" };
+        html += &part;
+        is_code = !is_code;
+    }
+    if !is_code {
+        html += "</code>";
+    }
+    html
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use ebbtide_core::Reason;
+
+    #[test]
+    fn backticks_are_code_and_markup_stays_text() {
+        assert_eq!(
+            with_code("run `a <b>` now"),
+            "run <code>a &lt;b&gt;</code> now"
+        );
+        assert_eq!(with_code("no <i>"), escape("no <i>"));
+        assert_eq!(with_code("one ` only"), "one <code> only</code>");
+    }
 
     #[test]
     fn every_reason_has_a_shape_and_words() {

@@ -40,7 +40,6 @@ fn a_pool_closes_by_the_clock_and_is_changed_on_its_way() {
     let (mut user, _) = ebbtide.user();
     desk.open("/maintenance");
     desk.panel("/do/close?pool=app");
-    desk.fill("#p-within", "");
     let moment = type_moment(&desk);
     desk.wait_for_text("#foretold .as-bar", "hr");
     desk.fill("#p-message", "Upgrade");
