@@ -235,7 +235,8 @@
 	function tell(words) {
 		const box = document.createElement('p');
 		box.textContent = words;
-		(panel.open ? panel : $('told')).append(box);
+		if (panel.open) panel.prepend(box);
+		else $('told').append(box);
 		box.className = 'told';
 		setTimeout(() => box.dataset.stays || box.remove(), TOLD_MS);
 		return box;

@@ -115,7 +115,7 @@ impl Act {
     }
 
     async fn panel(self, desk: &Desk, asked: &Fields) -> Result<Panel, ApiError> {
-        match self {
+        let mut panel = match self {
             Self::Add => pool_offer::add(desk, asked).await,
             Self::Close => pool_offer::close(desk, asked).await,
             Self::Open => pool_offer::open(desk, asked).await,
@@ -134,7 +134,9 @@ impl Act {
                 user_offer::of_user(desk, self, asked).await
             }
             _ => offer::of_server(desk, self, asked).await,
-        }
+        }?;
+        panel.reason = asked.text("reason").unwrap_or_default();
+        Ok(panel)
     }
 
     /// Refuses whoever's role is less, and has that written down.

@@ -23,6 +23,8 @@ pub(super) struct Panel {
     pub refusal: Option<String>,
     pub guard: Option<Guard>,
     pub fields: Vec<Field>,
+    /// Why, as far as somebody has typed it.
+    pub reason: String,
     pub hidden: Vec<(&'static str, String)>,
     pub button: String,
     /// It takes something away from somebody.

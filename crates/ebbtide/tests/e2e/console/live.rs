@@ -25,6 +25,7 @@ fn two_operators_see_what_the_other_does() {
         desk.open("/");
     }
     anna.panel("/do/hold?server=app/web1");
+    anna.fill("#p-reason", "new <b>memory</b>");
     // Boris looks at the same server, and is quicker.
     boris.panel("/do/drain?server=app/web1");
     boris.fill("#p-within", "1h");
@@ -33,8 +34,16 @@ fn two_operators_see_what_the_other_does() {
     anna.click("dialog button.main");
     anna.wait_for_text("dialog .box", "Changed meanwhile");
     let told = anna.text("dialog .box");
-    assert!(told.contains("drain by boris"), "{told}");
+    assert!(
+        told.contains("being drained now, ") && told.contains("(by boris)"),
+        "{told}"
+    );
     assert_eq!(ebbtide.intent("web1"), "drain", "shown, not overwritten");
+    let reason = anna.run("return document.querySelector('#p-reason').value");
+    assert_eq!(
+        reason, "new <b>memory</b>",
+        "nothing that was typed is lost"
+    );
     // Now she knows.
     anna.send();
     assert_eq!(ebbtide.intent("web1"), "hold");

@@ -121,7 +121,7 @@ fn the_last_admin_stays_and_whoever_it_is_is_told_what_becomes_of_him() {
     anna.click("dialog button.main");
     anna.wait_for_text(
         "dialog [role=alert]",
-        "`ebbtide user` on the node's own machine",
+        "ebbtide user on the node's own machine",
     );
     anna.click("dialog [data-close]");
     anna.wait_for_text("#user-anna", "admin");
