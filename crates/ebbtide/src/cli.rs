@@ -395,8 +395,9 @@ pub struct Drain {
     #[command(flatten)]
     pub server: Server,
     /// Time from now to the deadline, such as 30m or 1h30m, up to seven days. May be left out of a server
-    /// that is being drained: the deadline stays
-    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
+    /// that is being drained, if there is a message: the deadline stays
+    #[arg(long, value_name = "TIME", value_parser = span, allow_hyphen_values = true,
+        required_unless_present = "message")]
     pub within: Option<Millis>,
     #[command(flatten)]
     pub words: Words,

@@ -194,6 +194,12 @@ fn values_that_the_node_refuses_are_wrong_usage_too() {
     for arguments in [
         &["drain", "app/web1", "--within", "0s"][..],
         &["drain", "app/web1", "--within", "8d"],
+        &[
+            "drain",
+            "app/web1",
+            "--message",
+            "Other words, but of what?",
+        ],
         &["server", "add", "app/web3", "127.0.0.1"],
         &["close", "app", "--at", "2999-12-24T18:30+01:00"],
         &["sessions", "end", "--idle"],
