@@ -173,11 +173,10 @@ async fn take_out(
     asked: &Fields,
 ) -> Result<(), ApiError> {
     let name = &target.name;
-    let kept = kept_deadline(act, target, asked);
-    let within = kept.unwrap_or_else(|| within(asked));
+    let within = kept_deadline(act, target, asked).unwrap_or_else(|| within(asked));
     describe(act, panel, target, asked);
     let ends = matches!(act, Act::Drain | Act::Stop);
-    let seen = look(desk, act, name, kept.is_none().then_some(within)).await?;
+    let seen = look(desk, act, name, within).await?;
     panel.facts.extend(where_to(&seen, name));
     panel
         .facts
@@ -308,13 +307,8 @@ struct Seen {
     without: Option<GuardRefusal>,
 }
 
-async fn look(
-    desk: &Desk,
-    act: Act,
-    name: &ServerName,
-    within: Option<u64>,
-) -> Result<Seen, ApiError> {
-    let (server, within, force) = (name.clone(), within.map(Millis), false);
+async fn look(desk: &Desk, act: Act, name: &ServerName, within: u64) -> Result<Seen, ApiError> {
+    let (server, within, force) = (name.clone(), Some(Millis(within)), false);
     let command = match act {
         Act::Hold => Command::Hold { server, force },
         Act::Maintenance => Command::Maintenance { server, force },

@@ -51,6 +51,8 @@ fn a_deadline_is_chosen_moved_told_of_in_other_words_and_kept() {
     desk.wait_for_text("main .lead.warn", "4h 29m");
     let before = ebbtide.deadline("web1");
     quick("Tell users something else");
+    let refused = desk.run("return document.querySelector('dialog .box.bad')?.textContent ?? null");
+    assert!(refused.is_null(), "nothing is refused yet: {refused}");
     desk.fill("#p-message", "Upgrade, and new <i>disks</i>");
     desk.wait_for_text("#foretold .as-message", "Upgrade, and new <i>disks</i>");
     desk.send();
